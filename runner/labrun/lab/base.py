@@ -1,0 +1,124 @@
+"""What every model of the lab language shares: strictness, and the small types (slugs, durations, addresses)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from labrun.lab.problems import did_you_mean
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+
+
+def fail(kind: str, message: str) -> PydanticCustomError:
+    """A validation error with our own words. Braces are escaped, for pydantic fills templates."""
+    return PydanticCustomError(kind, "{text}", {"text": message})
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key is an error that names the key that was probably meant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in data:
+                if key not in known:
+                    text = f"unknown key '{key}'.{did_you_mean(str(key), known)}"
+                    raise PydanticCustomError("unknown_key", "{text}", {"text": text, "key": key})
+        return data
+
+
+def _duration_s(value: object) -> object:
+    if isinstance(value, bool):
+        raise fail("duration", "a duration is needed, such as 500ms, 2s or 1m")
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match[1]) * _UNIT_S[match[2]]
+    raise fail("duration", f"a duration is needed, such as 500ms, 2s or 1m, not {value!r}")
+
+
+def _prefix(value: str) -> str:
+    try:
+        ipaddress.ip_interface(value)
+    except ValueError as error:
+        raise fail("address", f"not an address: {error}") from error
+    if "/" not in value:
+        raise fail("address", f"the prefix length is missing: {value}/24, or {value}/32 for this address alone")
+    return value
+
+
+def _ip(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError as error:
+        raise fail("address", f"not an IP address: {error}") from error
+    return value
+
+
+def _network(value: str) -> str:
+    if value == "default":
+        return value
+    try:
+        ipaddress.ip_interface(value)
+    except ValueError as error:
+        raise fail("address", f"'default', an address or a prefix is needed: {error}") from error
+    return value
+
+
+def _mac(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", value):
+        raise fail("mac", f"not a MAC address: {value!r} (six bytes such as 02:00:00:00:00:01)")
+    return value.lower()
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise fail("regex", f"not a regular expression: {error}") from error
+    return value
+
+
+def _interface(value: str) -> str:
+    # dev_valid_name() in net/core/dev.c: under IFNAMSIZ, not . or .., no slash, colon or space.
+    if not 0 < len(value.encode()) < 16 or value in (".", "..") or re.search(r"[/:\s]", value):
+        raise fail("interface", f"not an interface name: {value!r} (1 to 15 bytes, no space, '/' or ':')")
+    return value
+
+
+def _text(value: object) -> object:
+    """YAML gives numbers for `8900` and true for `true`; where text is wanted they are taken as they are written."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Text = Annotated[str, BeforeValidator(_text)]
+Duration = Annotated[float, BeforeValidator(_duration_s), Field(gt=0, le=3600)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+IP = Annotated[str, AfterValidator(_ip)]
+Network = Annotated[str, AfterValidator(_network)]
+Mac = Annotated[str, AfterValidator(_mac)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Interface = Annotated[str, AfterValidator(_interface)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Mtu = Annotated[int, Field(ge=68, le=65535, strict=True)]
+Interfaces = Annotated[tuple[Interface, ...], BeforeValidator(_listed), Field(min_length=1)]
+Nodes = Annotated[tuple[Slug, ...], BeforeValidator(_listed), Field(min_length=1)]

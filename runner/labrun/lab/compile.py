@@ -1,0 +1,151 @@
+"""A lab to plans: the experiment, and one for each control. Finds what only the whole can show to be wrong.
+
+Same lab, same plans, same digests: nothing here looks at a clock, an environment or a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labrun.lab.load import Lab
+from labrun.lab.model import ControlModel
+from labrun.lab.predictions import PacketsAre, leaves
+from labrun.lab.problems import LabError, Problem, did_you_mean
+from labrun.lab.references import check_references
+from labrun.lab.steps import NODELESS, StepModel, action_of
+from labrun.lab.text import Keys
+from labrun.lab.topology import topology_steps
+from labrun.protocol.actions import Namespace
+from labrun.protocol.plan import Limits, Plan, Step
+
+EXPERIMENT = "experiment"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A step model with its id and its place in the lab file (of the control, for an inserted one)."""
+
+    id: str
+    model: StepModel
+    path: Keys
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledLab:
+    """The plans of a lab. ``controls``: hypothesis id -> the variants in which its prediction must fail."""
+
+    lab: Lab
+    experiment: Plan
+    variants: tuple[Plan, ...]  # the controls' plans, each once
+    controls: dict[str, tuple[str, ...]]
+
+
+def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
+    """Raises LabError with every problem. ``timeout_s``: the command line's bound on the whole lab."""
+    problems: list[Problem] = []
+    base = tuple(
+        Placed(step_id, model, ("steps", index))
+        for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
+    )
+    problems += _duplicate_ids(lab)
+    problems += check_references(lab, [(step.id, step.model, step.path) for step in base])
+    experiment = _plan(lab, base, EXPERIMENT, timeout_s)
+    variants: dict[tuple[Step, ...], Plan] = {}
+    controls: dict[str, tuple[str, ...]] = {}
+    for h_index, hypothesis in enumerate(lab.model.hypotheses):
+        names: list[str] = []
+        for c_index, control in enumerate(hypothesis.control):
+            if control.none is not None:
+                continue
+            path: Keys = ("hypotheses", h_index, "control", c_index)
+            steps = _changed(lab, base, control, path, problems)
+            if steps is None:
+                continue
+            problems += check_references(lab, [(step.id, step.model, step.path) for step in steps],
+                                         only_predictions_of=h_index, at=path)  # fmt: skip
+            name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
+            plan = _plan(lab, steps, name, timeout_s)
+            known = variants.setdefault(plan.steps, plan)
+            names.append(known.variant)
+        controls[hypothesis.id] = tuple(names)
+    if problems:
+        unique = {str(problem): problem for problem in problems}
+        raise LabError(sorted(unique.values(), key=lambda p: (p.line, p.column)))
+    return CompiledLab(lab, experiment, tuple(variants.values()), controls)
+
+
+def _duplicate_ids(lab: Lab) -> list[Problem]:
+    problems = []
+    for key, ids in (("steps", lab.model.step_ids()), ("hypotheses", [h.id for h in lab.model.hypotheses])):
+        seen: dict[str, int] = {}
+        for index, name in enumerate(ids):
+            if name in seen:
+                text = f"the id '{name}' is there already, at number {seen[name] + 1}"
+                problems.append(lab.problem((key, index, "id"), text))
+            seen.setdefault(name, index)
+            if name.startswith("topology-"):
+                problems.append(lab.problem((key, index, "id"), "ids that begin with 'topology-' are labrun's own"))
+    return problems
+
+
+def _changed(
+    lab: Lab, base: tuple[Placed, ...], control: ControlModel, path: Keys, problems: list[Problem]
+) -> tuple[Placed, ...] | None:
+    """The steps of a control, or None (and a problem) if it names a step that is not there."""
+    form = next(name for name in ("without", "replace", "before", "after") if getattr(control, name))
+    target = getattr(control, form)
+    ids = [step.id for step in base]
+    # A control given as one mapping, not a list, has no index in the file.
+    where = path if lab.places.has(path) else path[:-1]
+    if target not in ids:
+        problems.append(lab.problem((*where, form), f"control: unknown step '{target}'.{did_you_mean(target, ids)}"))
+        return None
+    index = ids.index(target)
+    if form == "without":
+        return base[:index] + base[index + 1 :]
+    if form == "replace" and control.with_ is not None:
+        return (*base[:index], Placed(target, control.with_, (*where, "with")), *base[index + 1 :])
+    new = tuple(
+        Placed(model.id or f"inserted-{number}", model, (*where, "insert", number - 1))
+        for number, model in enumerate(control.insert, start=1)
+    )
+    at = index if form == "before" else index + 1
+    return (*base[:at], *new, *base[at:])
+
+
+def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | None) -> Plan:
+    model = lab.model
+    nodes = list(model.topology.nodes)
+    made: list[Step] = list(topology_steps(model.topology))
+    for placed in steps:
+        step = placed.model
+        action = action_of(step, tuple(nodes))
+        node = None if step.verb in NODELESS else step.node or (nodes[0] if len(nodes) == 1 else None)
+        command = step.run if step.run is not None else step.start
+        shell = command if isinstance(command, str) else None
+        made.append(Step(placed.id, action, node, step.timeout, "lab", step.may_fail, step.note, shell))
+        if isinstance(action, Namespace):
+            if action.op == "add":
+                nodes.append(action.name)
+            elif action.name in nodes:
+                nodes.remove(action.name)
+    return Plan(
+        lab=lab.slug,
+        variant=variant,
+        steps=tuple(made),
+        nodes=tuple(model.topology.nodes),
+        filters=_filters(lab),
+        tools=tuple(sorted(set(model.requires.tools))),
+        limits=Limits(lab_timeout_s=timeout_s or model.timeout),
+        seed=0,
+    ).sealed()
+
+
+def _filters(lab: Lab) -> tuple[str, ...]:
+    found = {
+        leaf.packets.match
+        for hypothesis in lab.model.hypotheses
+        for _, leaf in leaves(hypothesis.predict)
+        if isinstance(leaf, PacketsAre) and leaf.packets.match
+    }
+    return tuple(sorted(found))

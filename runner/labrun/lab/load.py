@@ -1,0 +1,129 @@
+"""A lab file to a `Lab`: parsed, validated and cross-checked, or a LabError with the place of every problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from labrun.lab.model import LabModel
+from labrun.lab.problems import LabError, Problem
+from labrun.lab.text import Keys, Places, parse_yaml, read_text
+
+LAB_FILE = "lab.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A valid lab: what it says, where it came from, and where each thing stands in its file."""
+
+    slug: str
+    path: Path  # of lab.yaml
+    shown: str  # the path as messages name it
+    text: str
+    model: LabModel
+    places: Places
+
+    def problem(self, path: Keys, message: str, key: bool = False) -> Problem:
+        return Problem(self.shown, *self.places.of(path, key), message)
+
+
+def load_lab(path: Path, slug: str | None = None, shown: str | None = None) -> Lab:
+    """Load ``path`` (a lab.yaml, or the folder that has one). Structure only; `check_lab` sees to references."""
+    file = path / LAB_FILE if path.is_dir() else path
+    name = shown or _shown(file)
+    return parse_lab(read_text(file, name), file, slug or file.absolute().parent.name, name)
+
+
+def parse_lab(text: str, path: Path, slug: str, shown: str) -> Lab:
+    value, places = parse_yaml(text, shown)
+    if not isinstance(value, dict):
+        kind = {list: "a list", str: "text", type(None): "nothing"}.get(type(value), type(value).__name__)
+        raise LabError([Problem(shown, 1, 1, f"a lab file is a mapping with title, question, steps and hypotheses; "
+                                             f"this is {kind}")])  # fmt: skip
+    try:
+        model = LabModel.model_validate(value)
+    except ValidationError as error:
+        raise LabError(_problems(error, value, places, shown)) from error
+    return Lab(slug, path, shown, text, model, places)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _problems(error: ValidationError, value: Any, places: Places, shown: str) -> list[Problem]:
+    found: dict[tuple[int, int, str], Problem] = {}
+    for item in error.errors(include_url=False, include_input=True):
+        path = _path_in_file(item["loc"], value)
+        if item["type"] == "too_short" and item["input"]:
+            continue  # pydantic counts the valid items only; the invalid ones are reported themselves
+        context = item.get("ctx") or {}
+        at_key = item["type"] == "unknown_key"
+        if at_key:
+            path = (*path, str(context["key"]))
+        where = _where(path, value)
+        problem = Problem(shown, *places.of(path, at_key), where + _say(item))
+        found[problem.line, problem.column, problem.message] = problem
+    return sorted(found.values(), key=lambda problem: (problem.line, problem.column))
+
+
+def _path_in_file(loc: tuple[str | int, ...], value: Any) -> Keys:
+    """pydantic's location without what is not in the file: union tags, and the fields behind a shorthand."""
+    path: list[str | int] = []
+    for part in loc:
+        here: Any = value if isinstance(value, dict | list) else {}
+        try:
+            value = here[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _where(path: Keys, value: Any) -> str:
+    """In words, what a reader would look for: the step or hypothesis by its id."""
+    if len(path) >= 2 and path[0] in ("steps", "hypotheses") and isinstance(path[1], int):
+        noun = "step" if path[0] == "steps" else "hypothesis"
+        item = value[path[0]][path[1]]
+        name = item.get("id") if isinstance(item, dict) else None
+        label = f"{noun} '{name}'" if name else f"{noun} {path[1] + 1}"
+        rest = [str(part) for part in path[2:]]
+        return f"{label}: " + (f"{'.'.join(rest)}: " if rest else "")
+    rest = [str(part) for part in path]
+    return f"{'.'.join(rest)}: " if rest else ""
+
+
+def _say(item: Any) -> str:
+    if item["type"] == "missing":
+        return f"'{item['loc'][-1]}' is missing"
+    if item["type"] == "string_pattern_mismatch":
+        return f"{item['input']!r} is not a name here: small letters, digits and dashes, such as 'probe' or 'ns1'"
+    if item["type"] == "too_short":
+        return "this is empty; at least one is needed"
+    if item["type"] in _WANTED:
+        return f"{_WANTED[item['type']]} is needed, not {_short(item['input'])}"
+    return str(item["msg"])
+
+
+_WANTED = {
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,96 @@
+"""A lab: a question, a topology, steps and hypotheses. Frozen models; what they mean is compiled elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from labrun.lab.base import Duration, Slug, Strict, fail
+from labrun.lab.predictions import Prediction
+from labrun.lab.steps import StepModel
+from labrun.lab.topology import TopologyModel
+
+Verdict = Literal["supported", "refuted", "inconclusive"]
+Expected = Literal["supported", "refuted"]
+
+
+class SourceModel(Strict):
+    """Where the question comes from."""
+
+    title: str
+    author: str | None = None
+    year: int | None = None
+    url: str | None = None
+
+
+class RequiresModel(Strict):
+    """What the sandbox must have. Where it is missing, the lab is skipped with that reason, never judged."""
+
+    tools: tuple[str, ...] = ()
+
+
+class ControlModel(Strict):
+    """A counterfactual: the same lab with one thing changed. There the prediction must fail.
+
+    One of ``without: step``; ``replace: step`` with ``with: step``; ``before:`` or ``after: step`` with
+    ``insert: step or steps``; or ``none: reason``, where the claim has no natural control.
+    """
+
+    without: Slug | None = None
+    replace: Slug | None = None
+    with_: StepModel | None = Field(default=None, alias="with")
+    before: Slug | None = None
+    after: Slug | None = None
+    insert: Annotated[tuple[StepModel, ...], BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v])] = ()
+    none: str | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ControlModel:
+        forms = [name for name in ("without", "replace", "before", "after", "none") if getattr(self, name)]
+        if len(forms) != 1:
+            raise fail("control", "a control is one of without, replace, before, after or none; "
+                       + ("nothing is given" if not forms else "given: " + ", ".join(forms)))  # fmt: skip
+        if (self.replace is not None) != (self.with_ is not None):
+            raise fail("control", "replace: STEP and with: {...} go together")
+        if bool(self.before or self.after) != bool(self.insert):
+            raise fail("control", "insert: {...} and before: or after: STEP go together")
+        return self
+
+
+def _controls(value: Any) -> Any:
+    if value is None:
+        return []
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class HypothesisModel(Strict):
+    """A claim in a sentence, a prediction that can be checked, and what its author knows to be the truth."""
+
+    id: Slug
+    claim: str
+    predict: Prediction
+    expect: Expected = "supported"
+    because: str | None = None
+    control: Annotated[tuple[ControlModel, ...], BeforeValidator(_controls)] = ()
+
+
+class LabModel(Strict):
+    """labs/<slug>/lab.yaml"""
+
+    title: str
+    question: str
+    source: SourceModel | None = None
+    background: str | None = None
+    tags: tuple[Slug, ...] = ()
+    requires: RequiresModel = RequiresModel()
+    timeout: Duration = 120.0
+    topology: TopologyModel = TopologyModel()
+    steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
+    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]
+    conclusion: str | None = None
+
+    def step_ids(self) -> tuple[str, ...]:
+        """The id of each step: the given one, or step-N by its place (from 1)."""
+        return tuple(step.id or f"step-{number}" for number, step in enumerate(self.steps, start=1))

@@ -1,0 +1,191 @@
+"""The declared network of a lab, and the steps that make it. All MACs are fixed, so that runs compare."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, model_validator
+
+from labrun.lab.base import IP, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
+from labrun.protocol import actions
+from labrun.protocol.plan import Step
+
+_PER_INTERFACE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(.+)\.[^.]+")
+
+
+def _addresses(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Addresses = Annotated[tuple[Prefix, ...], BeforeValidator(_addresses)]
+
+
+class NodeModel(Strict):
+    """A node: a network namespace with lo up. ``ipv6: false`` (the default) keeps its chatter out of captures."""
+
+    ipv6: bool = False
+    lo: bool = True
+
+
+class EndModel(Strict):
+    """One end of a link: its addresses, its MAC (else derived from its name), whether it is up."""
+
+    address: Addresses = ()
+    mac: Mac | None = None
+    up: bool = True
+
+
+class BridgeModel(Strict):
+    """A bridge in a node, with its addresses and the interfaces of the node that are its ports."""
+
+    address: Addresses = ()
+    ports: tuple[Interface, ...] = ()
+    mac: Mac | None = None
+    mtu: Mtu | None = None
+    up: bool = True
+
+
+class LinkModel(Strict):
+    """A veth pair between two ends, each written node.interface."""
+
+    ends: dict[str, EndModel]
+    mtu: Mtu | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "ends" in data:
+            return data
+        ends: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for key, value in data.items():
+            if "." not in str(key):
+                rest[key] = value
+            elif value is None:
+                ends[key] = {}
+            else:
+                ends[key] = {"address": value} if isinstance(value, str | list) else value
+        if len(ends) != 2:
+            raise fail("link", f"a link has two ends, written node.interface; {len(ends)} given")
+        return {**rest, "ends": ends}
+
+
+class RouteTo(Strict):
+    via: IP | None = None
+    dev: Interface | None = None
+    metric: int | None = None
+    src: IP | None = None
+    table: Text | None = None
+    mtu: Mtu | None = None
+
+
+def _via(value: object) -> object:
+    return {"via": value} if isinstance(value, str) else value
+
+
+class TopologyModel(Strict):
+    """Nodes, bridges, links, routes and kernel settings that are there before the first step."""
+
+    nodes: dict[Slug, Annotated[NodeModel, BeforeValidator(lambda value: value or {})]] = {}
+    bridges: dict[str, Annotated[BridgeModel, BeforeValidator(lambda value: value or {})]] = {}
+    links: tuple[LinkModel, ...] = ()
+    routes: dict[Slug, dict[Network, Annotated[RouteTo, BeforeValidator(_via)]]] = {}
+    sysctls: dict[Slug, dict[str, Text]] = {}
+
+    def interfaces(self) -> dict[str, set[str]]:
+        """Node name -> the interfaces that the topology gives it, lo included."""
+        found: dict[str, set[str]] = {node: {"lo"} for node in self.nodes}
+        for name in [*self.bridges, *(end for link in self.links for end in link.ends)]:
+            node, _, interface = name.partition(".")
+            found.setdefault(node, set()).add(interface)
+        return found
+
+
+def fixed_mac(node: str, interface: str) -> str:
+    """A locally administered unicast MAC (02:...) that follows from the names alone."""
+    digest = hashlib.sha256(f"{node}.{interface}".encode()).digest()
+    return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
+
+
+def topology_steps(topology: TopologyModel) -> tuple[Step, ...]:
+    """The topology as plain steps, in an order that works: each later one finds what it needs."""
+    made: list[tuple[str | None, actions.Action]] = [(None, actions.Namespace("add", node)) for node in topology.nodes]
+    early, late = _sysctls(topology)
+    made += early
+    made += [(node, actions.Link("set", "lo", up=True)) for node, model in topology.nodes.items() if model.lo]
+    made += [*_bridges(topology), *_links(topology), *late, *_addresses_of(topology), *_routes(topology)]
+    return tuple(
+        Step(f"topology-{number:03}", action, node, phase="topology")
+        for number, (node, action) in enumerate(made, start=1)
+    )
+
+
+Made = list[tuple[str | None, actions.Action]]
+
+
+def _sysctls(topology: TopologyModel) -> tuple[Made, Made]:
+    """Settings of one interface must wait until it is there; all others come first, so that new links take them."""
+    early: Made = []
+    late: Made = []
+    for node, model in topology.nodes.items():
+        if not model.ipv6:
+            off = tuple((f"net.ipv6.conf.{scope}.disable_ipv6", "1") for scope in ("all", "default"))
+            early.append((node, actions.Sysctl(off)))
+    for node, settings in topology.sysctls.items():
+        for key, value in settings.items():
+            match = _PER_INTERFACE.fullmatch(key)
+            per_interface = match is not None and match[1] not in ("all", "default", "lo")
+            (late if per_interface else early).append((node, actions.Sysctl(((key, value),))))
+    return early, late
+
+
+def _bridges(topology: TopologyModel) -> Made:
+    made: Made = []
+    for name, bridge in topology.bridges.items():
+        node, _, interface = name.partition(".")
+        mac = bridge.mac or fixed_mac(node, interface)
+        link = actions.Link("add", interface, type="bridge", mac=mac, mtu=bridge.mtu, up=bridge.up)
+        made.append((node, link))
+    return made
+
+
+def _links(topology: TopologyModel) -> Made:
+    made: Made = []
+    masters = {
+        (name.partition(".")[0], port): name.partition(".")[2]
+        for name, bridge in topology.bridges.items()
+        for port in bridge.ports
+    }
+    for link in topology.links:
+        (name_a, end_a), (name_b, end_b) = link.ends.items()
+        node_a, _, if_a = name_a.partition(".")
+        node_b, _, if_b = name_b.partition(".")
+        peer = actions.Peer(if_b, node_b, end_b.mac or fixed_mac(node_b, if_b), link.mtu)
+        mac = end_a.mac or fixed_mac(node_a, if_a)
+        made.append((node_a, actions.Link("add", if_a, type="veth", peer=peer, mac=mac, mtu=link.mtu)))
+        for node, interface, end in ((node_a, if_a, end_a), (node_b, if_b, end_b)):
+            master = masters.get((node, interface))
+            if end.up or master is not None:
+                up = True if end.up else None
+                made.append((node, actions.Link("set", interface, up=up, master=master)))
+    return made
+
+
+def _addresses_of(topology: TopologyModel) -> Made:
+    ends = {name: bridge.address for name, bridge in topology.bridges.items()}
+    ends |= {name: end.address for link in topology.links for name, end in link.ends.items()}
+    return [
+        (name.partition(".")[0], actions.Address("add", address, name.partition(".")[2]))
+        for name, addresses in ends.items()
+        for address in addresses
+    ]
+
+
+def _routes(topology: TopologyModel) -> Made:
+    return [
+        (node, actions.Route("add", to, **route.model_dump()))
+        for node, routes in topology.routes.items()
+        for to, route in routes.items()
+    ]

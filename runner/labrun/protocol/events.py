@@ -1,0 +1,188 @@
+"""What happened, as the agent tells it: one line of JSON an event.
+
+Two clocks: ``t_ns`` is CLOCK_MONOTONIC since the agent's start, for durations and order; ``wall_ns`` is
+CLOCK_REALTIME, the clock of the kernel's packet timestamps, so that a packet can be put inside a step's window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One stream of a process, kept as a file of the run directory. ``size`` > ``kept`` means it was cut."""
+
+    path: str
+    size: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A pcap-filter expression as classic BPF for one link type: (code, jt, jf, k) each."""
+
+    expression: str
+    linktype: int  # LINKTYPE_ as in pcapng: 1 Ethernet, 101 raw IP
+    instructions: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first event. The environment record: what the sandbox is made of."""
+
+    KIND: ClassVar[str] = "hello"
+    t_ns: int
+    wall_ns: int
+    agent: str
+    plan: str  # its digest
+    kernel: str
+    machine: str
+    python: str
+    capabilities: tuple[str, ...]
+    packages: dict[str, str]
+    programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    KIND: ClassVar[str] = "step-started"
+    step: str
+    t_ns: int
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL."""
+
+    KIND: ClassVar[str] = "command"
+    exit: int | None
+    signal: str | None
+    stdout: Output
+    stderr: Output
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """A typed change. ``errno`` is the kernel's refusal by name (EEXIST, ...), None when it was done."""
+
+    KIND: ClassVar[str] = "change"
+    errno: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    KIND: ClassVar[str] = "snapshot"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    KIND: ClassVar[str] = "send"
+    packets: int
+    summary: str  # scapy's one-line summary of the packet
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    KIND: ClassVar[str] = "started"
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitResult:
+    KIND: ClassVar[str] = "wait"
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    KIND: ClassVar[str] = "capturing"
+    path: str
+    interfaces: tuple[str, ...]
+
+
+Result = (
+    CommandResult | ChangeResult | SnapshotResult | SendResult | StartResult | WaitResult | CaptureResult
+)  # fmt: skip
+
+StepStatus = Literal["ok", "failed", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """``failed`` and ``timeout`` end the plan: later steps do not run. ``message`` says why."""
+
+    KIND: ClassVar[str] = "step-ended"
+    step: str
+    t_ns: int
+    wall_ns: int
+    status: StepStatus
+    message: str | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureEnded:
+    """A capture was stopped and drained. It kept all in [started_ns, ended_ns] (wall clock) if nothing was lost.
+
+    ``drops``: lost by the kernel. ``not_kept``: past the size limit. ``trouble``: why it ended unhealthily.
+    """
+
+    KIND: ClassVar[str] = "capture-ended"
+    step: str
+    t_ns: int
+    wall_ns: int
+    path: str
+    interfaces: tuple[str, ...]
+    packets: int
+    drops: int
+    not_kept: int
+    started_ns: int
+    ended_ns: int
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A started process is gone. ``stopped``: we ended it; otherwise it ended by itself."""
+
+    KIND: ClassVar[str] = "process-ended"
+    step: str
+    t_ns: int
+    wall_ns: int
+    stopped: bool
+    exit: int | None
+    signal: str | None
+    stdout: Output
+    stderr: Output
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The tool broke, or the sandbox lacks what the plan needs. Never evidence against a hypothesis.
+
+    ``code``: agent-crashed, missing-tool, bad-filter, lab-timeout, interrupted, ...
+    """
+
+    KIND: ClassVar[str] = "fault"
+    t_ns: int
+    code: str
+    message: str
+    step: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event: everything was stopped, drained and handed over. Without it the evidence is partial."""
+
+    KIND: ClassVar[str] = "done"
+    t_ns: int
+    wall_ns: int
+
+
+Event = Hello | StepStarted | StepEnded | CaptureEnded | ProcessEnded | Fault | Done

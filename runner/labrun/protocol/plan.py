@@ -1,0 +1,61 @@
+"""A lab compiled: flat ordered steps, every default resolved. The same lab gives the same plan and digest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from labrun.protocol.actions import Action
+from labrun.protocol.codec import dumps
+
+PLAN_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one lab may use. Past a limit the rest is not kept, and the evidence says so."""
+
+    output_bytes: int = 64 * 1024 * 1024  # kept of each stdout and each stderr
+    capture_bytes: int = 256 * 1024 * 1024  # kept of each capture
+    lab_timeout_s: float = 120.0  # the whole plan, setup included
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a kernel's refusal an observation."""
+
+    id: str
+    action: Action
+    node: str | None = None
+    timeout_s: float = 10.0
+    phase: Literal["topology", "lab"] = "lab"
+    may_fail: bool = False
+    note: str | None = None
+    shell: str | None = None  # the line as the author wrote it, for reports
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the agent needs to run one variant of a lab.
+
+    ``variant`` is "experiment" or a control's id. ``filters`` are the pcap-filter expressions that predictions
+    use: the agent compiles them with the sandbox's libpcap and hands the bytecode over as evidence, so that a
+    host without libpcap can judge. ``tools`` must be in the sandbox, else nothing runs.
+    """
+
+    lab: str
+    variant: str
+    steps: tuple[Step, ...]
+    nodes: tuple[str, ...]  # of the topology; `namespace` steps may make more
+    filters: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    seed: int = 0
+    schema: int = PLAN_SCHEMA
+    digest: str = ""
+
+    def sealed(self) -> Plan:
+        """The same plan with its digest: SHA-256 over its canonical JSON without the digest."""
+        bare = replace(self, digest="")
+        return replace(bare, digest=hashlib.sha256(dumps(bare).encode()).hexdigest())
