@@ -1,0 +1,56 @@
+"""What every engine is: a place where a plan runs, told as events and pieces of evidence, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from labrun.protocol.events import Event
+from labrun.protocol.frames import Piece
+from labrun.protocol.plan import Plan
+
+Isolation = Literal["privileged", "least"]
+Frame = Event | Piece
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the run record says about the engine. ``isolation`` is what it came to, not what was asked for."""
+
+    name: str
+    version: str
+    isolation: Isolation
+    note: str | None = None  # e.g. why privileged was not to be had
+    kernel: str | None = None
+    image: str | None = None
+    image_id: str | None = None
+
+
+class EngineError(Exception):
+    """The engine could not do its part; nothing is said about the network. ``code`` is for machines.
+
+    Codes: engine-unreachable, sandbox-refused, sandbox-died, sandbox-garbled, image-missing.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Engine(Protocol):
+    """Runs plans, several at a time from several threads."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """About this engine; complete once it was entered."""
+        ...
+
+    def sandbox(self, plan: Plan, name: str) -> AbstractContextManager[Iterator[Frame]]:
+        """A fresh sandbox in which the plan runs, gone when the context ends, whatever happened.
+
+        The iterator ends when the sandbox does: after `Done`, or early if it died. It raises EngineError where
+        the engine itself fails. ``name`` labels the sandbox for people and for `labrun clean`.
+        """
+        ...

@@ -1,0 +1,130 @@
+"""One variant's evidence, read back: each step with what came of it. Missing parts are missing, never guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labrun.evidence import layout
+from labrun.evidence.run import EvidenceError
+from labrun.protocol.codec import ProtocolError, loads
+from labrun.protocol.events import (
+    CaptureEnded,
+    Done,
+    Event,
+    Fault,
+    Hello,
+    Output,
+    ProcessEnded,
+    SnapshotResult,
+    StepEnded,
+    StepStarted,
+)
+from labrun.protocol.plan import Plan, Step
+from labrun.protocol.state import KernelState
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of the plan and its events. ``line``: of events.jsonl (from 1) where it ended, else where it started."""
+
+    step: Step
+    started: StepStarted | None = None
+    ended: StepEnded | None = None
+    capture: CaptureEnded | None = None
+    process: ProcessEnded | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRecord:
+    """All that is known of one variant. ``complete``: the agent said that everything was handed over."""
+
+    folder: Path
+    plan: Plan
+    hello: Hello | None
+    steps: tuple[StepRecord, ...]
+    faults: tuple[Fault, ...]
+    complete: bool
+
+    def step(self, step_id: str) -> StepRecord | None:
+        return next((record for record in self.steps if record.step.id == step_id), None)
+
+    def output(self, output: Output, limit: int | None = None) -> bytes:
+        """What was kept of a stream, up to ``limit`` bytes. b"" where the file never arrived."""
+        try:
+            with (self.folder / output.path).open("rb") as file:
+                return file.read() if limit is None else file.read(limit)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
+
+    def snapshot(self, step_id: str) -> KernelState | None:
+        """The kernel state that a snapshot step wrote down; None if it never did."""
+        record = self.step(step_id)
+        if record is None or record.ended is None or not isinstance(record.ended.result, SnapshotResult):
+            return None
+        file = self.folder / record.ended.result.path
+        try:
+            return loads(KernelState, file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ProtocolError) as error:
+            raise EvidenceError(f"{file}: {error}") from error
+
+
+def read_variant(folder: Path) -> VariantRecord:
+    """Raises EvidenceError where the folder is not a variant's. A half-written last line is left out."""
+    try:
+        plan = loads(Plan, (folder / layout.PLAN).read_bytes())
+        text = (folder / layout.EVENTS).read_bytes()
+    except (OSError, ProtocolError) as error:
+        raise EvidenceError(f"{folder}: not a variant's evidence: {error}") from error
+    lines = text.split(b"\n")
+    lines.pop()  # what follows the last line break: nothing, or a line cut off by a crash
+    events: list[Event] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(loads(Event, line))  # type: ignore[arg-type]
+        except ProtocolError as error:
+            raise EvidenceError(f"{folder / layout.EVENTS}:{number}: {error}") from error
+    return _assemble(folder, plan, events)
+
+
+def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
+    started: dict[str, StepStarted] = {}
+    ended: dict[str, StepEnded] = {}
+    captures: dict[str, CaptureEnded] = {}
+    processes: dict[str, ProcessEnded] = {}
+    places: dict[str, int] = {}
+    for number, event in enumerate(events, start=1):
+        if isinstance(event, StepStarted):
+            started[event.step] = event
+            places[event.step] = number
+        elif isinstance(event, StepEnded):
+            ended[event.step] = event
+            places[event.step] = number
+        elif isinstance(event, CaptureEnded):
+            captures[event.step] = event
+        elif isinstance(event, ProcessEnded):
+            processes[event.step] = event
+    steps = tuple(
+        StepRecord(
+            step,
+            started.get(step.id),
+            ended.get(step.id),
+            captures.get(step.id),
+            processes.get(step.id),
+            places.get(step.id),
+        )
+        for step in plan.steps
+    )
+    return VariantRecord(
+        folder=folder,
+        plan=plan,
+        hello=next((event for event in events if isinstance(event, Hello)), None),
+        steps=steps,
+        faults=tuple(event for event in events if isinstance(event, Fault)),
+        complete=any(isinstance(event, Done) for event in events),
+    )

@@ -1,0 +1,86 @@
+"""The run record: what ran, where, when, with what. One per run directory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labrun.evidence import layout
+from labrun.protocol.codec import ProtocolError, dumps, loads
+
+RUN_SCHEMA = 1
+
+
+class EvidenceError(Exception):
+    """The folder is not a run directory, or what is in it cannot be read. The message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabEntry:
+    """A lab of the run. ``shown``: its path as the user gave it. ``variants``: experiment first, then controls."""
+
+    slug: str
+    shown: str
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """``started`` is UTC in ISO 8601. ``command`` is what runs it again."""
+
+    id: str
+    started: str
+    labrun: str
+    engine: str
+    engine_version: str
+    isolation: str
+    isolation_note: str | None
+    kernel: str | None
+    image: str | None
+    image_id: str | None
+    python: str
+    command: tuple[str, ...]
+    labs: tuple[LabEntry, ...]
+    schema: int = RUN_SCHEMA
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by time, and two runs in one second differ."""
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def write_run(run: Path, record: RunRecord) -> None:
+    (run / layout.RUN).write_text(dumps(record) + "\n", encoding="utf-8")
+
+
+def read_run(run: Path) -> RunRecord:
+    """Raises EvidenceError where this is no run directory."""
+    file = run / layout.RUN
+    try:
+        return loads(RunRecord, file.read_bytes())
+    except FileNotFoundError as error:
+        raise EvidenceError(f"{run}: not a run directory (no {layout.RUN} in it)") from error
+    except (OSError, ProtocolError) as error:
+        raise EvidenceError(f"{file}: {error}") from error
+
+
+def point_latest(run: Path) -> None:
+    """``latest`` beside the run points at it: a symbolic link, replaced in one step."""
+    link = run.parent / "latest"
+    fresh = run.parent / f".latest-{run.name}"
+    fresh.symlink_to(run.name)
+    try:
+        fresh.replace(link)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def resolve_run(path: Path, reports: Path) -> Path:
+    """A run directory by its path, or by its id under the reports folder."""
+    if path.is_dir():
+        return Path(os.path.realpath(path))
+    return reports / path

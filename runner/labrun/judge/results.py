@@ -1,0 +1,206 @@
+"""What judging gives: traces, verdicts, and results.json. Reports render these and never judge again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from labrun.protocol.codec import encode
+
+RESULTS_SCHEMA = 1
+Verdict = Literal["supported", "refuted", "inconclusive"]
+Truth = bool | None  # None: unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A place in the evidence. ``file`` is relative to the run directory; lines and packets count from 1."""
+
+    file: str
+    line: int | None = None
+    packets: tuple[int, ...] = ()
+    path: str | None = None  # of an object in a JSON file, such as nodes.ns1.links[0]
+
+    def __str__(self) -> str:
+        if self.packets:
+            numbers = ", ".join(str(number) for number in self.packets)
+            return f"{self.file} packet{'s' if len(self.packets) > 1 else ''} {numbers}"
+        if self.path:
+            return f"{self.file} {self.path}"
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One node of a prediction, evaluated. A leaf has an operator and both sides; a branch has children.
+
+    ``path``: where it stands in the prediction (all.0). ``subject``: what was looked at, in words.
+    ``reason``: a code, where the truth is unknown; ``message`` is the sentence for people.
+    """
+
+    path: str
+    subject: str
+    truth: Truth
+    operator: str | None = None
+    expected: str | None = None
+    actual: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    refs: tuple[Ref, ...] = ()
+    children: tuple[Trace, ...] = ()
+
+    def leaves(self) -> tuple[Trace, ...]:
+        if not self.children:
+            return (self,)
+        return tuple(leaf for child in self.children for leaf in child.leaves())
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult:
+    """What came of the prediction in a control. It must be false there. ``change``: what is different, in words."""
+
+    variant: str
+    change: str
+    truth: Truth
+    trace: Trace
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisResult:
+    """``line``: of the hypothesis in its lab file. ``reason`` is a code; ``message`` says it in a sentence.
+
+    ``no_control``: why the claim has no control, where its author says so.
+    """
+
+    id: str
+    claim: str
+    expect: Literal["supported", "refuted"]
+    verdict: Verdict
+    as_expected: bool
+    reason: str
+    message: str
+    line: int
+    trace: Trace
+    controls: tuple[ControlResult, ...] = ()
+    no_control: str | None = None
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSummary:
+    """A capture of the experiment; ``packets`` is None where the capture was never finished."""
+
+    step: str
+    node: str
+    interfaces: tuple[str, ...]
+    file: str
+    packets: int | None
+    drops: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabResult:
+    """``status``: done; skipped (something that it requires is missing: not judged); error (it broke on the way).
+
+    ``reason`` is a code and ``message`` a sentence where the status is not done. ``unjudged``: the ids of the
+    hypotheses of a skipped lab.
+    """
+
+    id: str
+    title: str
+    file: str
+    status: Literal["done", "skipped", "error"]
+    hypotheses: tuple[HypothesisResult, ...]
+    captures: tuple[CaptureSummary, ...]
+    reason: str | None = None
+    message: str | None = None
+    unjudged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Everything of a run. ``run`` is the run record as plain JSON."""
+
+    run: dict[str, Any]
+    labs: tuple[LabResult, ...]
+
+    def counts(self) -> dict[str, int]:
+        """How many verdicts of each kind, surprises, and labs skipped or broken."""
+        every = [h for lab in self.labs for h in lab.hypotheses]
+        return {
+            "hypotheses": len(every),
+            "supported": sum(h.verdict == "supported" for h in every),
+            "refuted": sum(h.verdict == "refuted" for h in every),
+            "inconclusive": sum(h.verdict == "inconclusive" for h in every),
+            "surprises": sum(is_surprise(h) for h in every),
+            "skipped": sum(lab.status == "skipped" for lab in self.labs),
+            "errors": sum(lab.status == "error" for lab in self.labs),
+        }
+
+
+def is_surprise(hypothesis: HypothesisResult) -> bool:
+    """A firm verdict that is not the expected one."""
+    return not hypothesis.as_expected and hypothesis.verdict != "inconclusive"
+
+
+def exit_code(result: RunResult, strict: bool) -> int:
+    """0 every verdict as expected; 1 a surprise; 3 something inconclusive or broken, or skipped when strict."""
+    counts = result.counts()
+    if counts["surprises"]:
+        return 1
+    if counts["inconclusive"] or counts["errors"] or (strict and counts["skipped"]):
+        return 3
+    return 0
+
+
+def results_json(result: RunResult) -> dict[str, Any]:
+    """The contract that others read (schema 1)."""
+    return {"schema": RESULTS_SCHEMA, "run": result.run, "labs": [_lab(lab) for lab in result.labs]}
+
+
+def _lab(lab: LabResult) -> dict[str, Any]:
+    return {
+        "id": lab.id,
+        "title": lab.title,
+        "file": lab.file,
+        "status": lab.status,
+        "reason": lab.reason,
+        "message": lab.message,
+        "hypotheses": [_hypothesis(hypothesis) for hypothesis in lab.hypotheses],
+        "unjudged": list(lab.unjudged),
+        "captures": [encode(capture) for capture in lab.captures],
+    }
+
+
+def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
+    leaves = hypothesis.trace.leaves()
+    return {
+        "id": hypothesis.id,
+        "claim": hypothesis.claim,
+        "verdict": hypothesis.verdict,
+        "expect": hypothesis.expect,
+        "as_expected": hypothesis.as_expected,
+        "reason": hypothesis.reason,
+        "message": hypothesis.message,
+        "line": hypothesis.line,
+        "observed": [
+            {
+                "path": leaf.path,
+                "subject": leaf.subject,
+                "operator": leaf.operator,
+                "expected": leaf.expected,
+                "actual": leaf.actual,
+                "truth": leaf.truth,
+                "reason": leaf.reason,
+            }
+            for leaf in leaves
+        ],
+        "evidence": list(dict.fromkeys(str(ref) for leaf in leaves for ref in leaf.refs)),
+        "controls": [
+            {"variant": control.variant, "change": control.change, "truth": control.truth}
+            for control in hypothesis.controls
+        ],
+        "no_control": hypothesis.no_control,
+        "because": hypothesis.because,
+    }
