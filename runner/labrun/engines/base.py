@@ -47,6 +47,10 @@ class Engine(Protocol):
         """About this engine; complete once it was entered."""
         ...
 
+    def cancel(self) -> None:
+        """End every sandbox of this engine now, from any thread; none starts after. Their iterators end."""
+        ...
+
     def sandbox(self, plan: Plan, name: str) -> AbstractContextManager[Iterator[Frame]]:
         """A fresh sandbox in which the plan runs, gone when the context ends, whatever happened.
 

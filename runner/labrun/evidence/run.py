@@ -28,6 +28,15 @@ class LabEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class InvalidLab:
+    """A lab that was asked for and cannot be used as it is written. ``problems``: each with its place."""
+
+    slug: str
+    shown: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """``started`` is UTC in ISO 8601. ``command`` is what runs it again."""
 
@@ -44,6 +53,7 @@ class RunRecord:
     python: str
     command: tuple[str, ...]
     labs: tuple[LabEntry, ...]
+    invalid: tuple[InvalidLab, ...] = ()
     schema: int = RUN_SCHEMA
 
 

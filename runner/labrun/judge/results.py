@@ -144,9 +144,18 @@ def is_surprise(hypothesis: HypothesisResult) -> bool:
     return not hypothesis.as_expected and hypothesis.verdict != "inconclusive"
 
 
+# What the lab's author must mend; everything else that breaks a lab is the machine's or ours.
+AUTHORS_FAULTS = ("invalid-lab", "bad-filter")
+
+
 def exit_code(result: RunResult, strict: bool) -> int:
-    """0 every verdict as expected; 1 a surprise; 3 something inconclusive or broken, or skipped when strict."""
+    """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 something inconclusive or broken.
+
+    A wrong lab comes before a surprise: what it would have said is not known. ``strict`` makes a skip 3.
+    """
     counts = result.counts()
+    if any(lab.reason in AUTHORS_FAULTS for lab in result.labs):
+        return 2
     if counts["surprises"]:
         return 1
     if counts["inconclusive"] or counts["errors"] or (strict and counts["skipped"]):

@@ -1,0 +1,5 @@
+"""`python -m labrun` is `labrun`."""
+
+from labrun.cli.app import main
+
+main()

@@ -1,0 +1,66 @@
+"""The agent's voice: events and evidence files, as frames on the one stream that the host reads.
+
+Files grow in a work folder and are shipped piece by piece, always up to what is there now, so that a crash loses at
+most what came since the last step.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from labrun.protocol.events import Event
+from labrun.protocol.frames import CHUNK, event_frame, piece_frame
+
+
+class Emitter:
+    """Writes frames to a file descriptor, whole and one at a time, from any thread."""
+
+    def __init__(self, fd: int, folder: Path) -> None:
+        self._fd = fd
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._shipped: dict[str, int] = {}
+        self._start_ns = time.monotonic_ns()
+
+    def now(self) -> tuple[int, int]:
+        """(t_ns, wall_ns), read together."""
+        return time.monotonic_ns() - self._start_ns, time.time_ns()
+
+    def t_ns(self) -> int:
+        return time.monotonic_ns() - self._start_ns
+
+    def event(self, event: Event) -> None:
+        self._write(event_frame(event))
+
+    def path(self, name: str) -> Path:
+        """Where the evidence file ``name`` grows."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def ship(self, name: str, final: bool = False) -> None:
+        """Send what the file has that was not sent yet. ``final``: nothing more will come; the copy here goes."""
+        path = self._folder / name
+        done = self._shipped.get(name, 0)
+        try:
+            with path.open("rb") as file:
+                file.seek(done)
+                while data := file.read(CHUNK):
+                    self._write(piece_frame(name, data))
+                    done += len(data)
+                if done == 0:
+                    self._write(piece_frame(name, b""))  # an empty file is evidence too
+        except FileNotFoundError:
+            return
+        self._shipped[name] = done
+        if final:
+            path.unlink()
+
+    def _write(self, frame: bytes) -> None:
+        view = memoryview(frame)
+        with self._lock:
+            while view:
+                view = view[os.write(self._fd, view) :]

@@ -1,0 +1,77 @@
+"""What the sandbox is made of: kernel, capabilities, package versions. Recorded, so that a finding can be checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from labrun.protocol.events import Program
+
+PACKAGES = Path("/usr/share/labrun/packages.json")
+LINKTYPES = (1, 101)  # LINKTYPE_ETHERNET, LINKTYPE_RAW: what captures of labs have
+
+# include/uapi/linux/capability.h, by number
+_CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
+    "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
+    "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+)
+
+
+def capabilities() -> tuple[str, ...]:
+    """The effective ones of this process, by name."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            bits = int(line.split()[1], 16)
+            return tuple(name for number, name in enumerate(_CAPABILITIES.split()) if bits >> number & 1)
+    return ()
+
+
+def packages() -> dict[str, str]:
+    """Name -> version, as the image recorded them when it was built; empty on a userland that has no record."""
+    try:
+        found = json.loads(PACKAGES.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    flat: dict[str, str] = {}
+    for key, value in found.items():
+        if isinstance(value, dict):
+            flat |= {str(name): str(version) for name, version in value.items()}
+        else:
+            flat[str(key)] = str(value)
+    return dict(sorted(flat.items()))
+
+
+def missing_tools(tools: tuple[str, ...], path: str) -> tuple[str, ...]:
+    return tuple(tool for tool in tools if shutil.which(tool, path=path) is None)
+
+
+def python_version() -> str:
+    return platform.python_version()
+
+
+def kernel() -> tuple[str, str]:
+    """(release, machine)"""
+    name = os.uname()
+    return name.release, name.machine
+
+
+def programs(filters: tuple[str, ...]) -> tuple[Program, ...]:
+    """Each filter as BPF for the link types where it makes sense. Raises FilterError if it makes none for Ethernet."""
+    if not filters:
+        return ()
+    from labrun.agent.pcap_filter import FilterError, compile_filter
+
+    found = []
+    for expression in filters:
+        for linktype in LINKTYPES:
+            try:
+                found.append(Program(expression, linktype, tuple(compile_filter(expression, linktype))))
+            except FilterError:
+                if linktype == LINKTYPES[0]:
+                    raise
+    return tuple(found)

@@ -1,0 +1,313 @@
+"""One handler a step kind: short actors over the stage. What they import is paid only by plans that need it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
+from labrun.protocol import actions
+from labrun.protocol.codec import dumps
+from labrun.protocol.events import (
+    CaptureResult,
+    ChangeResult,
+    CommandResult,
+    Result,
+    SendResult,
+    SnapshotResult,
+    StartResult,
+    WaitResult,
+)
+from labrun.protocol.plan import Step
+from labrun.protocol.state import KernelState
+
+Handler = Callable[[Stage, Step, Any, float], Result | None]
+_POLL_S = 0.01
+_LINKS: tuple[actions.SnapshotPart, ...] = ("links",)
+# The child that builds packets imports labrun from where the agent itself came from.
+_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from labrun.agent.send import main; main()"
+
+
+class TimedOut(StepTimeout):
+    """A command's deadline: what it printed so far is kept."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def carry_out(stage: Stage, step: Step, deadline: float) -> Result | None:
+    """Do the step. ``deadline`` is in time.monotonic(). Raises StepFailed or StepTimeout."""
+    return HANDLERS[step.action.KIND](stage, step, step.action, deadline)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Result:
+    process = stage.spawn(step, action.argv, action.stdin)
+    in_time = process.wait(_left(deadline))
+    if not in_time:
+        process.stop("KILL", 1.0)
+    out, err = process.outputs()
+    for output in (out, err):
+        stage.emitter.ship(output.path, final=True)
+    code, signal = process.status
+    result = CommandResult(code, signal, out, err)
+    if not in_time:
+        raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
+    return result
+
+
+def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> Result:
+    process = stage.spawn(step, action.argv, action.stdin)
+    stage.processes[step.id] = process
+    stage.began(step.id)
+    ready = action.ready
+    if ready is None:
+        return StartResult(process.pid)
+    if ready.output is not None:
+        is_ready = process.wait_output(ready.output, _left(deadline))
+        awaited = f"output that matches {ready.output!r}"
+    else:
+        assert ready.port is not None and step.node is not None
+        with stage.nodes.inside(step.node):
+            from labrun.agent.server_ports import session_listens
+
+            def listens_or_ended() -> bool:
+                return process.ended or session_listens(process.pid, ready.port or 0, ready.protocol)
+
+            poll(listens_or_ended, deadline, _POLL_S)
+            is_ready = not process.ended
+            is_ready = is_ready and session_listens(process.pid, ready.port, ready.protocol)
+        awaited = f"it to listen on {ready.protocol} port {ready.port}"
+    if is_ready or (process.ended and step.may_fail):
+        return StartResult(process.pid)
+    if process.ended:
+        code, signal = process.status
+        what = f"exit status {code}" if signal is None else signal
+        raise StepFailed(f"the process ended ({what}) before it was ready; awaited was {awaited}")
+    raise StepTimeout(f"not ready within {step.timeout_s:g} s; awaited was {awaited}")
+
+
+def _stop(stage: Stage, step: Step, action: actions.Stop, deadline: float) -> None:
+    stage.stop(action.step, action.signal, _left(deadline))
+
+
+def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float) -> Result:
+    from labrun.agent.capture import Capture, CaptureError
+    from labrun.agent.pcap_filter import FilterError
+
+    assert step.node is not None
+    name = f"captures/{step.id}.pcapng"
+    try:
+        with stage.nodes.inside(step.node):
+            capture = Capture(
+                stage.emitter.path(name),
+                action.interfaces,
+                action.filter,
+                snaplen=action.snaplen,
+                limit_bytes=stage.plan.limits.capture_bytes,
+            )
+            capture.start()
+    except (CaptureError, FilterError) as error:
+        raise StepFailed(str(error)) from error
+    stage.captures[step.id] = capture
+    stage.began(step.id)
+    return CaptureResult(name, action.interfaces)
+
+
+def _namespace(stage: Stage, step: Step, action: actions.Namespace, deadline: float) -> Result:
+    def change() -> None:
+        if action.op == "add":
+            stage.nodes.add(action.name)
+        else:
+            stage.forget_node(action.name)
+            stage.nodes.delete(action.name)
+
+    return _refusable(step, change)
+
+
+def _netlink(stage: Stage, step: Step, action: Any, deadline: float) -> Result:
+    from labrun.agent.netlink import apply
+    from labrun.agent.rtnetlink import KernelRefused
+
+    assert step.node is not None
+    with stage.nodes.inside(step.node):
+        try:
+            apply(action, stage.netlink(step.node), stage.nodes.netns_fd)
+        except KernelRefused as error:
+            return _refused(step, error.errno_name, str(error))
+        except FileNotFoundError as error:
+            raise StepFailed(str(error)) from error
+    return ChangeResult()
+
+
+def _refused(step: Step, name: str, message: str) -> Result:
+    """The kernel said no: an observation if the lab allows for it, else the step has failed."""
+    if step.may_fail:
+        return ChangeResult(name, message)
+    raise StepFailed(message if name in message else f"{name}: {message}")
+
+
+def _refusable(step: Step, change: Callable[[], None]) -> Result:
+    try:
+        change()
+    except OSError as error:
+        return _refused(step, errno.errorcode.get(error.errno or 0, "EIO"), str(error))
+    return ChangeResult()
+
+
+def _sysctl(stage: Stage, step: Step, action: actions.Sysctl, deadline: float) -> Result:
+    assert step.node is not None
+
+    def change() -> None:
+        for key, value in action.settings:
+            # As sysctl(8): dots part the levels; with a slash in the key it is the other way round.
+            path = Path("/proc/sys", key if "/" in key else key.replace(".", "/"))
+            if ".." in path.parts:
+                raise StepFailed(f"not a kernel setting: {key}")
+            try:
+                path.write_text(value + "\n", encoding="utf-8")
+            except OSError as error:
+                raise OSError(error.errno, f"{key} = {value}: {error.strerror}") from error
+
+    with stage.nodes.inside(step.node):
+        return _refusable(step, change)
+
+
+def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Result:
+    process = stage.spawn(step, ("nft", "-f", "-"), action.ruleset)
+    in_time = process.wait(_left(deadline))
+    process.stop("KILL", 1.0)
+    out, err = process.outputs()
+    message = stage.emitter.path(err.path).read_text(encoding="utf-8", errors="replace").strip()
+    for output in (out, err):
+        stage.emitter.ship(output.path, final=True)
+    if not in_time:
+        raise StepTimeout(f"nft did not end within {step.timeout_s:g} s")
+    if process.status != (0, None):
+        named = (name for code, name in errno.errorcode.items() if message.split("\n")[0].endswith(os.strerror(code)))
+        return _refused(step, next(named, "EINVAL"), message or "nft failed and said nothing")
+    return ChangeResult()
+
+
+def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Result:
+    job = json.dumps({"packet": action.packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
+    argv = (sys.executable, "-I", "-c", _CHILD, stage.agent_path)
+    process = stage.spawn(step, argv, job)
+    in_time = process.wait(_left(deadline))
+    process.stop("KILL", 1.0)
+    out, err = process.outputs()
+    answer = stage.emitter.path(out.path).read_text(encoding="utf-8", errors="replace")
+    complaint = stage.emitter.path(err.path).read_text(encoding="utf-8", errors="replace").strip()
+    for output in (out, err):
+        stage.emitter.ship(output.path, final=True)
+    if not in_time:
+        raise StepTimeout(f"the packets were not sent within {step.timeout_s:g} s")
+    if process.status != (0, None):
+        raise StepFailed(complaint.rsplit("\n", 1)[-1] or "the packet could not be sent")
+    sent = json.loads(answer)
+    return SendResult(sent["packets"], sent["summary"])
+
+
+def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: float) -> Result:
+    from labrun.agent.snapshot import node_state
+
+    states = {}
+    for node in action.nodes:
+        try:
+            with stage.nodes.inside(node):
+                states[node] = node_state(action.parts, stage.netlink(node))
+        except FileNotFoundError as error:
+            raise StepFailed(str(error)) from error
+    name = f"snapshots/{step.id}.json"
+    stage.emitter.path(name).write_text(dumps(KernelState(states)) + "\n", encoding="utf-8")
+    stage.emitter.ship(name, final=True)
+    return SnapshotResult(name)
+
+
+def _wait(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> Result:
+    attempts = 0
+    ask, awaited = _condition(stage, step, action, deadline)
+
+    def once() -> bool:
+        nonlocal attempts
+        attempts += 1
+        return ask()
+
+    if not poll(once, deadline, action.every_s):
+        raise StepTimeout(f"waited {step.timeout_s:g} s ({attempts} attempts) for {awaited}")
+    return WaitResult(attempts)
+
+
+def _condition(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> tuple[Callable[[], bool], str]:
+    assert step.node is not None
+    node = step.node
+    if action.port is not None:
+        from labrun.agent.listening import is_listening
+
+        port = action.port
+
+        def listening() -> bool:
+            with stage.nodes.inside(node):
+                return is_listening(port, action.protocol)
+
+        return listening, f"{action.protocol} port {port} to be listened on"
+    if action.link_up is not None:
+        from labrun.agent.snapshot import node_state
+
+        name = action.link_up
+
+        def up() -> bool:
+            with stage.nodes.inside(node):
+                links = node_state(_LINKS, stage.netlink(node)).links or ()
+            return any(link.name == name and link.up and link.operstate in ("UP", "UNKNOWN") for link in links)
+
+        return up, f"{name} to be up"
+    if action.packets is not None:
+        capture = stage.captures[action.packets]
+
+        def enough() -> bool:
+            capture.flush()
+            return capture.kept >= action.count
+
+        return enough, f"{action.count} packets in capture {action.packets}"
+    if action.output is not None:
+        process, pattern = stage.processes[action.output], action.matches or ""
+        return lambda: process.wait_output(pattern, 0), f"output of {action.output} that matches {pattern!r}"
+    argv = action.succeeds or ()
+
+    def succeeds() -> bool:
+        attempt = stage.spawn(step, argv, None)
+        done = attempt.wait(_left(deadline))
+        attempt.stop("KILL", 1.0)
+        return done and attempt.status == (0, None)
+
+    return succeeds, f"success of: {' '.join(argv)}"
+
+
+HANDLERS: dict[str, Handler] = {
+    "run": _run,
+    "start": _start,
+    "stop": _stop,
+    "capture": _capture,
+    "namespace": _namespace,
+    "link": _netlink,
+    "address": _netlink,
+    "route": _netlink,
+    "rule": _netlink,
+    "neighbour": _netlink,
+    "sysctl": _sysctl,
+    "nft": _nft,
+    "send": _send,
+    "snapshot": _snapshot,
+    "wait": _wait,
+}

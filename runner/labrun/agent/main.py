@@ -1,0 +1,120 @@
+"""The agent from its start to its end: a plan comes in on stdin, frames go out on what was stdout.
+
+stdin stays open as the lifeline: when it ends, whoever wanted this is gone, and so is the agent, at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import labrun
+from labrun.agent import environment
+from labrun.agent.emitter import Emitter
+from labrun.agent.handlers import TimedOut, carry_out
+from labrun.agent.nodes import Nodes
+from labrun.agent.processes import ENVIRONMENT
+from labrun.agent.stage import Stage, StepFailed, StepTimeout
+from labrun.protocol.codec import loads
+from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
+from labrun.protocol.plan import Plan, Step
+
+ORPHANED = 71  # the exit status when the lifeline ends
+
+
+def main(agent_path: str) -> None:
+    """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
+    events_fd = os.dup(1)
+    os.dup2(2, 1)  # a stray print must not get into the stream
+    plan = loads(Plan, sys.stdin.buffer.readline())
+    threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
+    folder = Path(tempfile.mkdtemp(prefix="labrun-"))
+    emitter = Emitter(events_fd, folder)
+    stage = Stage(plan, emitter, Nodes(), agent_path)
+    try:
+        if _begin(stage):
+            _steps(stage)
+    except Exception as error:  # noqa: BLE001  a crash of ours must reach the host as a fault
+        detail = {"traceback": traceback.format_exc()}
+        emitter.event(Fault(emitter.t_ns(), "agent-crashed", f"{type(error).__name__}: {error}", None, detail))
+    stage.stop_all()
+    emitter.event(Done(*emitter.now()))
+    os._exit(0)  # what labs left running ends with the sandbox; nothing here is worth waiting for
+
+
+def _lifeline() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(ORPHANED)
+
+
+def _begin(stage: Stage) -> bool:
+    """Say what the sandbox is made of, and whether it has what the plan needs."""
+    plan, emitter = stage.plan, stage.emitter
+    t_ns, wall_ns = emitter.now()
+    try:
+        programs = environment.programs(plan.filters)
+        trouble = None
+    except ValueError as error:
+        programs, trouble = (), Fault(t_ns, "bad-filter", str(error))
+    kernel, machine = environment.kernel()
+    emitter.event(
+        Hello(
+            t_ns,
+            wall_ns,
+            labrun.__version__,
+            plan.digest,
+            kernel,
+            machine,
+            environment.python_version(),
+            environment.capabilities(),
+            environment.packages(),
+            programs,
+        )
+    )
+    missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
+    if missing:
+        trouble = Fault(t_ns, "missing-tool", f"not in the sandbox: {', '.join(missing)}")
+    if trouble is not None:
+        emitter.event(trouble)
+        return False
+    stage.nodes.prepare()
+    return True
+
+
+def _steps(stage: Stage) -> None:
+    emitter = stage.emitter
+    end = time.monotonic() + stage.plan.limits.lab_timeout_s
+    for step in stage.plan.steps:
+        if time.monotonic() >= end:
+            text = f"the lab took longer than {stage.plan.limits.lab_timeout_s:g} s"
+            emitter.event(Fault(emitter.t_ns(), "lab-timeout", text, step.id))
+            return
+        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s)):
+            return
+        if step.phase == "lab":
+            stage.ship_running()
+
+
+def _step(stage: Stage, step: Step, deadline: float) -> bool:
+    """One step with its two events; False when the plan cannot go on."""
+    emitter = stage.emitter
+    emitter.event(StepStarted(step.id, *emitter.now()))
+    result: Result | None = None
+    status: StepStatus = "ok"
+    message = None
+    try:
+        result = carry_out(stage, step, deadline)
+    except StepTimeout as error:
+        status, message = "timeout", str(error)
+        result = error.result if isinstance(error, TimedOut) else None
+    except StepFailed as error:
+        status, message = "failed", str(error)
+    t_ns, wall_ns = emitter.now()
+    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result))
+    return status == "ok"

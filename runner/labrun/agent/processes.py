@@ -1,0 +1,209 @@
+"""Commands of a lab: started in a node, their output kept in files up to a limit, all of it counted.
+
+One thread a process reads both pipes and waits for its end (pidfd), so that a full pipe never stops a command and
+its end is known at once. What a command's orphans still write after its end is not part of its output.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from labrun.protocol.events import Output
+
+_READ = 256 * 1024
+_TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class _Stream:
+    """One pipe into one file."""
+
+    def __init__(self, name: str, path: Path, limit: int) -> None:
+        self.name = name
+        self.size = 0
+        self.kept = 0
+        self.tail = b""
+        self._limit = limit
+        self._file: BinaryIO = path.open("wb", buffering=0)
+
+    def take(self, data: bytes) -> None:
+        self.size += len(data)
+        self.tail = (self.tail + data)[-_TAIL:]
+        part = data[: max(0, self._limit - self.kept)]
+        self.kept += len(part)
+        if part:
+            self._file.write(part)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def output(self) -> Output:
+        return Output(self.name, self.size, self.kept)
+
+
+class Process:
+    """A running command. Constructed in the node's namespaces, which the child inherits."""
+
+    def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
+                 limit: int, extra_env: dict[str, str] | None = None) -> None:  # fmt: skip
+        """``out`` and ``err``: the evidence name and where it grows. Raises OSError if it cannot be started."""
+        self.argv = argv
+        self.stopped = False
+        self._changed = threading.Condition()
+        self._ended = False
+        self._streams = (_Stream(*out, limit), _Stream(*err, limit))
+        self._popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, **(extra_env or {})},
+            start_new_session=True,
+        )
+        self._stdin = stdin
+        self.pid = self._popen.pid
+        threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True when it has ended within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended, timeout_s)
+
+    def wait_output(self, pattern: str, timeout_s: float) -> bool:
+        """True when its output matches; False when it ended without, or the time is over."""
+        regex = re.compile(pattern.encode())
+
+        def matched() -> bool:
+            return any(regex.search(stream.tail) for stream in self._streams)
+
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or matched(), timeout_s)
+            return matched()
+
+    @property
+    def ended(self) -> bool:
+        with self._changed:
+            return self._ended
+
+    @property
+    def status(self) -> tuple[int | None, str | None]:
+        """(exit, signal name) once it has ended; (None, None) before."""
+        code = self._popen.returncode
+        if code is None:
+            return None, None
+        if code >= 0:
+            return code, None
+        try:
+            return None, signal.Signals(-code).name
+        except ValueError:  # a real-time signal
+            return None, f"SIG{-code}"
+
+    def outputs(self) -> tuple[Output, Output]:
+        """What there is by now, (stdout, stderr)."""
+        with self._changed:
+            return self._streams[0].output(), self._streams[1].output()
+
+    def stop(self, name: str, grace_s: float) -> None:
+        """Signal the process and its group; SIGKILL if that does not end it within ``grace_s``."""
+        if not self.ended:
+            self.stopped = True
+            self._signal(signal.Signals[f"SIG{name}"])
+            if not self.wait(grace_s):
+                self._signal(signal.SIGKILL)
+                self.wait(5.0)
+        self._signal(signal.SIGKILL)  # what is left of its group
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def _pump(self) -> None:
+        popen = self._popen
+        assert popen.stdout is not None and popen.stderr is not None
+        pidfd = os.pidfd_open(popen.pid)
+        with selectors.DefaultSelector() as selector:
+            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, selectors.EVENT_READ, stream)
+            selector.register(pidfd, selectors.EVENT_READ, None)
+            if self._stdin is not None:
+                threading.Thread(target=self._feed, name=f"feed {self.pid}", daemon=True).start()
+            running = True
+            while running:
+                for key, _ in selector.select():
+                    if key.data is None:
+                        running = False
+                    elif not self._read(key.fd, key.data):
+                        selector.unregister(key.fileobj)
+            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
+                self._read_all(pipe.fileno(), stream)
+        popen.wait()
+        os.close(pidfd)
+        with self._changed:
+            for stream in self._streams:
+                stream.close()
+            self._ended = True
+            self._changed.notify_all()
+        self._swallow()
+
+    def _swallow(self) -> None:
+        """Orphans may hold the pipes: go on reading, so that they are neither blocked nor killed by SIGPIPE."""
+        popen = self._popen
+        assert popen.stdout is not None and popen.stderr is not None
+        with selectors.DefaultSelector() as selector:
+            for pipe in (popen.stdout, popen.stderr):
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    if not os.read(key.fd, _READ):
+                        selector.unregister(key.fileobj)
+        popen.stdout.close()
+        popen.stderr.close()
+
+    def _feed(self) -> None:
+        pipe = self._popen.stdin
+        assert pipe is not None and self._stdin is not None
+        try:
+            pipe.write(self._stdin.encode())
+            pipe.close()
+        except (BrokenPipeError, ConnectionError):
+            return  # the command did not want it all
+
+    def _read(self, fd: int, stream: _Stream) -> bool:
+        """Take what is there; False at the end of the stream."""
+        try:
+            data = os.read(fd, _READ)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        with self._changed:
+            stream.take(data)
+            self._changed.notify_all()
+        return True
+
+    def _read_all(self, fd: int, stream: _Stream) -> None:
+        while True:
+            try:
+                data = os.read(fd, _READ)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            with self._changed:
+                stream.take(data)

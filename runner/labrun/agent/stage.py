@@ -1,0 +1,147 @@
+"""What a plan has built up so far: nodes, sockets, running processes and captures; and how all of it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from labrun.agent.emitter import Emitter
+from labrun.agent.nodes import Nodes
+from labrun.agent.processes import Process
+from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded
+from labrun.protocol.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from labrun.agent.capture import Capture
+    from labrun.agent.rtnetlink import Rtnetlink
+
+_GRACE_S = 2.0
+
+
+class StepFailed(Exception):
+    """The step could not be done. The message says why; later steps do not run."""
+
+
+class StepTimeout(StepFailed):
+    """The step's deadline is over. The message names what was awaited."""
+
+
+@dataclass
+class Stage:
+    """State of one plan. Handlers get it, with the step and its deadline."""
+
+    plan: Plan
+    emitter: Emitter
+    nodes: Nodes
+    agent_path: str  # where this agent's own source is, for its child processes
+    processes: dict[str, Process] = field(default_factory=dict)
+    captures: dict[str, Capture] = field(default_factory=dict)
+    _running: list[str] = field(default_factory=list)  # started things, in order
+    _netlink: dict[str, Rtnetlink] = field(default_factory=dict)
+
+    def netlink(self, node: str) -> Rtnetlink:
+        """The node's rtnetlink socket. Call inside the node."""
+        if node not in self._netlink:
+            from labrun.agent.rtnetlink import open_rtnetlink
+
+            self._netlink[node] = open_rtnetlink()
+        return self._netlink[node]
+
+    def forget_node(self, node: str) -> None:
+        if node in self._netlink:
+            self._netlink.pop(node).close()
+
+    def spawn(self, step: Step, argv: tuple[str, ...], stdin: str | None, name: str | None = None) -> Process:
+        """Start a command in the step's node. Raises StepFailed if it cannot be started."""
+        assert step.node is not None
+        base = f"outputs/{name or step.id}"
+        out, err = f"{base}.stdout", f"{base}.stderr"
+        try:
+            with self.nodes.at_home(step.node):
+                return Process(
+                    argv,
+                    stdin,
+                    (out, self.emitter.path(out)),
+                    (err, self.emitter.path(err)),
+                    self.plan.limits.output_bytes,
+                )
+        except FileNotFoundError as error:
+            raise StepFailed(
+                str(error) if str(error).startswith("no node") else f"no such command: {argv[0]}"
+            ) from error
+        except OSError as error:
+            raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+
+    def began(self, step_id: str) -> None:
+        self._running.append(step_id)
+
+    def ship_running(self) -> None:
+        """Hand over what running processes and captures have produced so far."""
+        for name in self._running:
+            if name in self.captures:
+                self.captures[name].flush()
+                self.emitter.ship(f"captures/{name}.pcapng")
+            else:
+                for output in self.processes[name].outputs():
+                    self.emitter.ship(output.path)
+
+    def stop(self, step_id: str, signal: str = "TERM", grace_s: float = _GRACE_S) -> None:
+        """Stop a started process or capture, and say what became of it."""
+        if step_id not in self._running:
+            return
+        self._running.remove(step_id)
+        if step_id in self.captures:
+            self._stop_capture(step_id)
+        else:
+            self._stop_process(step_id, signal, grace_s)
+
+    def stop_all(self) -> None:
+        """The end of the plan: the last started goes first. Each trouble is reported, none stops the rest."""
+        for name in reversed(self._running.copy()):
+            try:
+                self.stop(name)
+            except Exception as error:  # noqa: BLE001  teardown always goes on, and says what went wrong
+                self.emitter.event(Fault(self.emitter.t_ns(), "teardown", f"{name}: {error}", name))
+
+    def _stop_capture(self, step_id: str) -> None:
+        name = f"captures/{step_id}.pcapng"
+        stats = self.captures[step_id].stop()
+        self.emitter.ship(name, final=True)
+        t_ns, wall_ns = self.emitter.now()
+        self.emitter.event(
+            CaptureEnded(
+                step_id,
+                t_ns,
+                wall_ns,
+                name,
+                stats.interfaces,
+                stats.packets,
+                stats.drops,
+                stats.not_kept,
+                stats.started_ns,
+                stats.ended_ns,
+                stats.reason,
+            )
+        )
+
+    def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
+        process = self.processes[step_id]
+        process.stop(signal, grace_s)
+        out, err = process.outputs()
+        for output in (out, err):
+            self.emitter.ship(output.path, final=True)
+        code, name = process.status
+        t_ns, wall_ns = self.emitter.now()
+        self.emitter.event(ProcessEnded(step_id, t_ns, wall_ns, process.stopped, code, name, out, err))
+
+
+def poll(condition: Callable[[], bool], deadline: float, every_s: float) -> bool:
+    """Ask until it holds or ``deadline`` (time.monotonic) is over. Asks at least once, and once at the very end."""
+    while not condition():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(every_s, left))
+    return True

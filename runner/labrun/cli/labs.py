@@ -1,0 +1,103 @@
+"""`labrun list`, `show` and `check`: what labs there are and what is in them. Starts nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labrun.cli.options import Tag
+
+
+def list_labs(tag: Tag = None) -> None:
+    """List the labs: slug, title, number of hypotheses, tags."""
+    from labrun.cli.terminal import console_for, visible
+    from labrun.lab.catalogue import all_labs, labs_folder
+    from labrun.lab.load import load_lab
+    from labrun.lab.problems import LabError
+
+    console = console_for(sys.stdout)
+    wrong = False
+    for path in all_labs(labs_folder(Path.cwd())):
+        try:
+            lab = load_lab(path)
+        except LabError as error:
+            wrong = True
+            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            continue
+        if tag and not set(tag) & set(lab.model.tags):
+            continue
+        tags = f"  [{', '.join(lab.model.tags)}]" if lab.model.tags else ""
+        count = len(lab.model.hypotheses)
+        console.print(visible(f"{lab.slug:<24} {count:>2} hypotheses  {lab.model.title}{tags}"))
+    if wrong:
+        raise typer.Exit(2)
+
+
+def show(lab: Annotated[str, typer.Argument(metavar="LAB", help="A slug, a folder or a file.")]) -> None:
+    """Show a lab: its question, its steps as they run, and its hypotheses."""
+    from labrun.cli.terminal import console_for, visible
+    from labrun.lab.catalogue import find_labs
+    from labrun.lab.compile import compile_lab
+    from labrun.lab.load import load_lab
+    from labrun.protocol.shown import equivalent
+
+    loaded = load_lab(find_labs([lab], Path.cwd())[0])
+    compiled = compile_lab(loaded)
+    model = loaded.model
+    out = [model.title, "=" * len(model.title), "", model.question, ""]
+    for step in compiled.experiment.steps:
+        if step.note:
+            out += ["", *(f"  {line}" for line in step.note.strip().splitlines())]
+        line = step.shell or equivalent(step.action)
+        mark = " " if step.phase == "lab" else "·"
+        out += [
+            f"{mark} {step.node or 'lab'}# {part}" if n == 0 else f"    {part}"
+            for n, part in enumerate(line.split("\n"))
+        ]
+    out.append("")
+    for hypothesis in model.hypotheses:
+        controls = compiled.controls[hypothesis.id]
+        none = next((control.none for control in hypothesis.control if control.none), None)
+        control = f"{len(controls)} control(s)" if controls else f"no control: {none}" if none else "no control"
+        out += [f"{hypothesis.id} (expected: {hypothesis.expect}; {control})", f"  {hypothesis.claim}"]
+    console_for(sys.stdout).print(visible("\n".join(out), keep_lines=True))
+
+
+def check(
+    labs: Annotated[list[str] | None, typer.Argument(metavar="[LAB...]", help="All labs if none is given.")] = None,
+) -> None:
+    """Validate labs without running anything; name the hypotheses that have no control."""
+    from labrun.cli.terminal import visible
+    from labrun.judge.filters import check_filters
+    from labrun.lab.catalogue import all_labs, find_labs, labs_folder
+    from labrun.lab.compile import compile_lab
+    from labrun.lab.load import load_lab
+    from labrun.lab.problems import LabError
+
+    cwd = Path.cwd()
+    wrong = 0
+    paths = find_labs(labs, cwd) if labs else all_labs(labs_folder(cwd))
+    for path in paths:
+        try:
+            lab = load_lab(path)
+            compile_lab(lab)
+            problems = check_filters(lab)
+            if problems:
+                raise LabError(problems)
+        except LabError as error:
+            wrong += 1
+            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            continue
+        print(visible(f"{lab.shown}: ok, {len(lab.model.hypotheses)} hypotheses"))
+        for hypothesis in lab.model.hypotheses:
+            none = next((control.none for control in hypothesis.control if control.none), None)
+            if none is not None:
+                print(visible(f"  {hypothesis.id}: no control: {none.strip()}"))
+            elif not hypothesis.control:
+                print(visible(f"  {hypothesis.id}: no control, and no reason given"))
+    if wrong:
+        print(f"{wrong} of {len(paths)} labs are wrong", file=sys.stderr)
+        raise typer.Exit(2)

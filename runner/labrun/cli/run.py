@@ -1,0 +1,195 @@
+"""`labrun all` and `labrun run`: labs in sandboxes, judged and reported."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labrun import __version__
+from labrun.cli import options
+from labrun.cli.options import REPORTS, EngineName, IsolationName
+
+if TYPE_CHECKING:
+    from labrun.engines.docker import DockerEngine
+    from labrun.evidence.run import InvalidLab
+    from labrun.lab.compile import CompiledLab
+
+
+def all_labs(
+    engine: options.Engine = EngineName.auto,
+    isolation: options.Isolation = IsolationName.privileged,
+    jobs: options.Jobs = None,
+    out: options.Out = REPORTS,
+    tag: options.Tag = None,
+    timeout: options.Timeout = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
+    from labrun.lab.catalogue import all_labs as every
+    from labrun.lab.catalogue import labs_folder
+    from labrun.lab.problems import LabError, Problem
+
+    folder = labs_folder(Path.cwd())
+    paths = every(folder)
+    if not paths:
+        raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
+    _run(paths, engine, isolation, jobs, out, tag, timeout, strict, as_json)
+
+
+def some_labs(
+    labs: Annotated[list[str], typer.Argument(metavar="LAB...", help="Slugs, folders with a lab.yaml, or files.")],
+    engine: options.Engine = EngineName.auto,
+    isolation: options.Isolation = IsolationName.privileged,
+    jobs: options.Jobs = None,
+    out: options.Out = REPORTS,
+    tag: options.Tag = None,
+    timeout: options.Timeout = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run the given labs."""
+    from labrun.lab.catalogue import find_labs
+
+    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout, strict, as_json)
+
+
+def _run(
+    paths: Sequence[Path],
+    engine: EngineName,
+    isolation: IsolationName,
+    jobs: int | None,
+    out: Path,
+    tags: list[str] | None,
+    timeout: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    compiled, invalid = _compile(paths, tags, options.duration_s(timeout))
+    if not compiled:
+        from labrun.lab.problems import LabError, Problem
+
+        if invalid:
+            _say("\n".join(problem for lab in invalid for problem in lab.problems))
+            raise typer.Exit(2)
+        raise LabError([Problem("--tag " + " ".join(tags or ()), 0, 0, "no lab has this tag")])
+    for lab in invalid:
+        _say("\n".join(lab.problems))
+
+    from labrun.conduct import begin, entry_of, finish
+    from labrun.evidence.run import RunRecord, new_run_id
+    from labrun.judge.results import exit_code, results_json
+
+    now = datetime.now(UTC)
+    run_id = new_run_id(now)
+    run = out / run_id
+    with _docker(isolation, run_id) as docker:
+        info = docker.info
+        _say(f"engine: {info.name} {info.version}, {info.isolation}" + (f": {info.note}" if info.note else ""))
+        begin(
+            run,
+            RunRecord(
+                id=run_id,
+                started=now.isoformat(timespec="seconds"),
+                labrun=__version__,
+                engine=info.name,
+                engine_version=info.version,
+                isolation=info.isolation,
+                isolation_note=info.note,
+                kernel=info.kernel,
+                image=info.image,
+                image_id=info.image_id,
+                python=platform.python_version(),
+                command=("labrun", *sys.argv[1:]),
+                labs=tuple(entry_of(lab) for lab in compiled),
+                invalid=tuple(invalid),
+            ),
+        )
+        whole = _conduct(compiled, docker, run, jobs or options.default_jobs())
+    result = finish(run)
+
+    from labrun.cli.terminal import print_summary
+
+    print_summary(result, sys.stderr if as_json else sys.stdout)
+    where = f"report: {run / 'index.html'}"
+    if as_json:
+        import json
+
+        print(json.dumps(results_json(result), indent=1))
+        _say(where)
+    else:
+        print(where)
+    if not whole:
+        _say("interrupted: what was done is in the report")
+        raise typer.Exit(3)
+    raise typer.Exit(exit_code(result, strict))
+
+
+def _conduct(compiled: Sequence[CompiledLab], docker: DockerEngine, run: Path, jobs: int) -> bool:
+    from labrun.cli.terminal import Lines, Live
+    from labrun.conduct import conduct as go
+
+    progress = Live(len(compiled)) if sys.stderr.isatty() else Lines()
+    try:
+        return go(compiled, docker, run, jobs, progress, time.monotonic)
+    finally:
+        progress.close()
+
+
+def _compile(
+    paths: Sequence[Path], tags: list[str] | None, timeout_s: float | None
+) -> tuple[list[CompiledLab], list[InvalidLab]]:
+    """Those that can run, and those that cannot, each with its problems."""
+    from labrun.evidence.run import InvalidLab
+    from labrun.judge.filters import check_filters
+    from labrun.lab.compile import compile_lab
+    from labrun.lab.load import load_lab
+    from labrun.lab.problems import LabError, Problem
+
+    compiled: list[CompiledLab] = []
+    invalid: list[InvalidLab] = []
+    seen: dict[str, str] = {}
+    for path in paths:
+        slug = path.absolute().parent.name
+        try:
+            lab = load_lab(path)
+            if tags and not set(tags) & set(lab.model.tags):
+                continue
+            one = compile_lab(lab, timeout_s)
+            problems = check_filters(lab)
+            if lab.slug in seen:
+                text = f"another lab of this run has the same name: {seen[lab.slug]}"
+                problems = (*problems, Problem(lab.shown, 0, 0, text))
+            if problems:
+                raise LabError(problems)
+            seen[lab.slug] = lab.shown
+            compiled.append(one)
+        except LabError as error:
+            shown = error.problems[0].file
+            invalid.append(InvalidLab(slug, shown, tuple(str(problem) for problem in error.problems)))
+    return compiled, invalid
+
+
+def _docker(isolation: IsolationName, run_id: str) -> DockerEngine:
+    """The Docker engine with the lab image, built now if its recipe has none."""
+    from labrun.engines.docker import DockerEngine, connect
+    from labrun.image.build import ensure_image
+    from labrun.image.recipe import load_recipe
+
+    client = connect()
+    recipe = load_recipe()
+    image_id = ensure_image(client, recipe, _say)
+    return DockerEngine(client, recipe.tag, image_id, isolation.value, run_id)
+
+
+def _say(text: str) -> None:
+    from labrun.cli.terminal import visible
+
+    print(visible(text, keep_lines=True), file=sys.stderr, flush=True)

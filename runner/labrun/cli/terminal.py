@@ -1,0 +1,221 @@
+"""What people see on the terminal: progress while labs run, and the summary.
+
+Bytes from labs are shown, never obeyed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from labrun.judge.results import HypothesisResult, LabResult, RunResult, is_surprise
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+MARKS = {"supported": "✔", "refuted": "✘", "inconclusive": "?"}
+STYLES = {"supported": "green", "refuted": "cyan", "inconclusive": "yellow"}
+
+
+def visible(text: str, keep_lines: bool = False) -> str:
+    """Control characters as their pictures (U+2400 on), so that no output of a lab moves the cursor or hides."""
+    keep = "\n\t" if keep_lines else ""
+    return "".join(
+        character if character in keep or not _is_control(character) else _picture(character) for character in text
+    )
+
+
+# zero width, bidirectional embeddings and overrides, bidirectional isolates
+_HIDING = ((0x200B, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
+
+
+def _is_control(character: str) -> bool:
+    code = ord(character)
+    return (
+        code < 32
+        or 127 <= code < 160
+        or 0x200B <= code <= 0x200F
+        or 0x202A <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+    )
+
+
+def _picture(character: str) -> str:
+    code = ord(character)
+    if code < 32:
+        return chr(0x2400 + code)
+    return "␡" if code == 127 else f"<U+{code:04X}>"
+
+
+def console_for(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+class Lines:
+    """Progress where nobody watches a screen: a line when a lab has been judged, or has been going on for a while."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._console = console_for(stream)
+
+    def started(self, slug: str, variants: int) -> None:
+        return
+
+    def step(self, slug: str, variant: str, step: str) -> None:
+        return
+
+    def judged(self, result: LabResult, seconds: float) -> None:
+        self._console.print(lab_line(result, seconds))
+
+    def close(self) -> None:
+        return
+
+
+class Live:
+    """Progress on a screen: the labs that run now and their current steps, below the lines of those that are done."""
+
+    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
+        from rich.live import Live as RichLive
+
+        self._console = console_for(stream)
+        self._total = total
+        self._done = 0
+        self._now: dict[str, dict[str, str]] = {}
+        self._live = RichLive(self._view(), console=self._console, refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def started(self, slug: str, variants: int) -> None:
+        self._now[slug] = {}
+        self._live.update(self._view())
+
+    def step(self, slug: str, variant: str, step: str) -> None:
+        self._now.setdefault(slug, {})[variant] = step
+        self._live.update(self._view())
+
+    def judged(self, result: LabResult, seconds: float) -> None:
+        self._now.pop(result.id, None)
+        self._done += 1
+        self._live.console.print(lab_line(result, seconds))
+        self._live.update(self._view())
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _view(self) -> Text:
+        from rich.text import Text
+
+        view = Text()
+        for slug, variants in self._now.items():
+            steps = ", ".join(f"{variant}: {step}" for variant, step in variants.items())
+            view.append("  … ", "dim")
+            view.append(f"{slug}  ")
+            view.append(f"{steps}\n", "dim")
+        view.append(f"  {self._done} of {self._total} labs", "dim")
+        return view
+
+
+def lab_line(result: LabResult, seconds: float) -> Text:
+    """A lab in one line: how it went, and how long it took."""
+    from rich.text import Text
+
+    line = Text()
+    if result.status == "skipped":
+        line.append("  – ", "yellow")
+        line.append(f"{result.id}  skipped: {visible(result.message or '')}")
+        return line
+    surprises = sum(is_surprise(h) for h in result.hypotheses)
+    unsure = sum(h.verdict == "inconclusive" for h in result.hypotheses)
+    expected = sum(h.as_expected for h in result.hypotheses)
+    mark, style = (
+        ("✘", "red") if surprises else ("?", "yellow") if unsure or result.status == "error" else ("✔", "green")
+    )
+    line.append(f"  {mark} ", style)
+    line.append(result.id, "bold")
+    parts = [f"{expected} as expected"] if expected else []
+    parts += [f"{surprises} surprising"] if surprises else []
+    parts += [f"{unsure} inconclusive"] if unsure else []
+    line.append(f"  {', '.join(parts)}  ")
+    line.append(f"{seconds:.1f} s", "dim")
+    if result.status == "error":
+        line.append(f"\n      {visible(result.message or '')}", "yellow")
+    return line
+
+
+def print_summary(result: RunResult, stream: TextIO) -> None:
+    """The table of verdicts, then every surprise and every inconclusive one with its reason."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console_for(stream)
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for heading in ("lab", "hypothesis", "expected", "verdict", ""):
+        table.add_column(heading, overflow="fold")
+    for lab in result.labs:
+        for hypothesis in lab.hypotheses:
+            table.add_row(
+                lab.id,
+                hypothesis.id,
+                hypothesis.expect,
+                _verdict(hypothesis),
+                Text(
+                    "" if hypothesis.as_expected else "surprise" if is_surprise(hypothesis) else hypothesis.reason,
+                    "bold red" if is_surprise(hypothesis) else "yellow",
+                ),
+            )
+        for name in lab.unjudged:
+            table.add_row(lab.id, name, "", Text("– skipped", "yellow"), Text(lab.reason or "", "yellow"))
+        if lab.status == "error" and not lab.hypotheses:
+            table.add_row(lab.id, "", "", Text("– not run", "yellow"), Text(lab.reason or "", "yellow"))
+    console.print()
+    console.print(table)
+    for lab in result.labs:
+        _print_troubles(console, lab)
+    counts = result.counts()
+    console.print()
+    console.print(_totals(counts))
+
+
+def _verdict(hypothesis: HypothesisResult) -> Text:
+    from rich.text import Text
+
+    return Text(f"{MARKS[hypothesis.verdict]} {hypothesis.verdict}", STYLES[hypothesis.verdict])
+
+
+def _print_troubles(console: Console, lab: LabResult) -> None:
+    from rich.text import Text
+
+    if lab.status != "done":
+        console.print()
+        console.print(Text(f"{lab.id}: {lab.status}: {visible(lab.message or '', keep_lines=True)}", "yellow"))
+    for hypothesis in lab.hypotheses:
+        if hypothesis.as_expected:
+            continue
+        word = "surprise" if is_surprise(hypothesis) else "inconclusive"
+        console.print()
+        console.print(Text(f"{word}: {lab.id} / {hypothesis.id}  ({lab.file}:{hypothesis.line})", "bold"))
+        console.print(f"  claim     {visible(hypothesis.claim)}")
+        console.print(f"  expected  {hypothesis.expect}, verdict {hypothesis.verdict} ({hypothesis.reason})")
+        console.print(f"  because   {visible(hypothesis.message)}")
+        for leaf in hypothesis.trace.leaves():
+            mark = {True: "✔", False: "✘", None: "?"}[leaf.truth]
+            console.print(f"    {mark} {visible(leaf.message or leaf.subject)}")
+
+
+def _totals(counts: dict[str, int]) -> Text:
+    from rich.text import Text
+
+    words = [f"{counts['hypotheses']} hypotheses", f"{counts['supported']} supported", f"{counts['refuted']} refuted"]
+    words += [
+        f"{counts[key]} {word}"
+        for key, word in (("inconclusive", "inconclusive"), ("skipped", "labs skipped"), ("errors", "labs broken"))
+        if counts[key]
+    ]
+    surprises = counts["surprises"]
+    text = Text(", ".join(words) + ". ")
+    if surprises:
+        text.append(f"{surprises} not as expected.", "bold red")
+    elif not (counts["inconclusive"] or counts["errors"]):
+        text.append("All as expected.", "green")
+    return text

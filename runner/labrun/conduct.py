@@ -1,0 +1,160 @@
+"""Conducts a run: every variant of every lab in a sandbox of its own, its evidence kept, then judged and reported.
+
+Each lab stands alone: what breaks one is written into its evidence, and the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from labrun.engines.base import Engine, EngineError
+from labrun.evidence import layout
+from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
+from labrun.evidence.writer import EvidenceFull, EvidenceWriter
+from labrun.judge.results import LabResult, RunResult, results_json
+from labrun.judge.run import judge_lab, judge_run
+from labrun.lab.compile import CompiledLab
+from labrun.protocol.events import Fault, StepStarted
+from labrun.protocol.frames import Piece
+from labrun.protocol.plan import Plan
+
+
+class Progress(Protocol):
+    """Told as things happen, from several threads; one call at a time."""
+
+    def started(self, slug: str, variants: int) -> None: ...
+    def step(self, slug: str, variant: str, step: str) -> None: ...
+    def judged(self, result: LabResult, seconds: float) -> None: ...
+
+
+def plans_of(compiled: CompiledLab) -> tuple[Plan, ...]:
+    """The experiment first, then the controls."""
+    return (compiled.experiment, *compiled.variants)
+
+
+def entry_of(compiled: CompiledLab) -> LabEntry:
+    return LabEntry(compiled.lab.slug, compiled.lab.shown, tuple(plan.variant for plan in plans_of(compiled)))
+
+
+@dataclass
+class _Conductor:
+    engine: Engine
+    run: Path
+    progress: Progress
+    clock: Callable[[], float]
+    interrupted: threading.Event
+    lock: threading.Lock
+
+    def variant(self, compiled: CompiledLab, plan: Plan) -> None:
+        """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
+        slug = compiled.lab.slug
+        folder = layout.variant_folder(self.run, slug, plan.variant)
+        t_ns = 0
+        with EvidenceWriter(folder, plan) as writer:
+            try:
+                with self.engine.sandbox(plan, f"{slug}-{plan.variant}") as frames:
+                    for frame in frames:
+                        writer.put(frame)
+                        if not isinstance(frame, Piece):
+                            t_ns = frame.t_ns
+                        if isinstance(frame, StepStarted):
+                            self._tell_step(slug, plan.variant, frame.step)
+                return
+            except EngineError as error:
+                fault = Fault(t_ns, error.code, str(error))
+            except EvidenceFull as error:
+                fault = Fault(t_ns, "evidence-full", str(error))
+            except Exception as error:  # noqa: BLE001  a defect of ours in one lab must not end the others
+                fault = Fault(t_ns, "runner-crashed", f"{type(error).__name__}: {error}")
+            if self.interrupted.is_set():
+                fault = Fault(t_ns, "interrupted", "the run was interrupted")
+            writer.put(fault)
+
+    def _tell_step(self, slug: str, variant: str, step: str) -> None:
+        with self.lock:
+            self.progress.step(slug, variant, step)
+
+
+def conduct(
+    labs: Sequence[CompiledLab],
+    engine: Engine,
+    run: Path,
+    jobs: int,
+    progress: Progress,
+    clock: Callable[[], float],
+) -> bool:
+    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists. False if it was interrupted (Ctrl-C)."""
+    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock())
+    for compiled in labs:
+        folder = layout.lab_folder(run, compiled.lab.slug)
+        folder.mkdir(parents=True)
+        (folder / layout.LAB).write_text(compiled.lab.text, encoding="utf-8")
+    pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
+    try:
+        _all(conductor, pool, labs)
+    except KeyboardInterrupt:
+        conductor.interrupted.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        engine.cancel()
+        pool.shutdown(wait=True)
+        return False
+    pool.shutdown(wait=True)
+    return True
+
+
+def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[CompiledLab]) -> None:
+    begun: dict[str, float] = {}
+    pending: dict[Future[None], CompiledLab] = {}
+    left: dict[str, int] = {}
+
+    def work(compiled: CompiledLab, plan: Plan) -> None:
+        slug = compiled.lab.slug
+        with conductor.lock:
+            if slug not in begun:
+                begun[slug] = conductor.clock()
+                conductor.progress.started(slug, len(plans_of(compiled)))
+        conductor.variant(compiled, plan)
+
+    for compiled in labs:
+        left[compiled.lab.slug] = len(plans_of(compiled))
+        for plan in plans_of(compiled):
+            pending[pool.submit(work, compiled, plan)] = compiled
+    while pending:
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            compiled = pending.pop(future)
+            slug = compiled.lab.slug
+            future.result()
+            left[slug] -= 1
+            if left[slug] == 0:
+                result = judge_lab(conductor.run, entry_of(compiled))
+                with conductor.lock:
+                    conductor.progress.judged(result, conductor.clock() - begun[slug])
+
+
+def begin(run: Path, record: RunRecord) -> None:
+    """Make the run directory. Its record is there from the start: a run that is killed can still be judged."""
+    run.mkdir(parents=True)
+    write_run(run, record)
+
+
+def finish(run: Path) -> RunResult:
+    """Judge what is there, write results.json and the reports, and let `latest` point at the run."""
+    from labrun.report.write import write_reports
+
+    result = judge_run(run)
+    write_results(run, result)
+    write_reports(run, result)
+    point_latest(run)
+    return result
+
+
+def write_results(run: Path, result: RunResult) -> None:
+    text = json.dumps(results_json(result), indent=1, ensure_ascii=False)
+    (run / layout.RESULTS).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,334 @@
+"""Docker: one container a plan, without network or mounts, with limits; gone when the runner is, however it ends.
+
+The container's stdin is the lifeline: when the runner dies, the daemon closes it (StdinOnce), the agent ends, and
+the daemon removes the container (AutoRemove). Privileged is tried first; where the daemon cannot grant it, the
+capabilities that labs need are asked for instead, which is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation
+from labrun.engines.shipment import agent_command, parcel
+from labrun.protocol.codec import ProtocolError
+from labrun.protocol.frames import Piece, read_frames
+from labrun.protocol.plan import Plan
+
+LABEL = "labrun.run"
+# Beyond Docker's default set: namespaces and mounts (SYS_ADMIN), interfaces and routes (NET_ADMIN), packet sockets.
+LEAST = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
+_MEMORY = 1024**3
+_PIDS = 1024
+_GRACE_S = 15.0  # beyond the plan's own limit: after that, the agent is taken for stuck
+_AGENT_LOG = "agent.log"
+_LOG_LIMIT = 1024 * 1024
+
+
+def connect(timeout_s: int = 60) -> Any:
+    """A client for the daemon that DOCKER_HOST or the current context names. Raises EngineError."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=timeout_s, **_context())
+        client.ping()
+    except (DockerException, OSError, ValueError) as error:
+        raise EngineError("engine-unreachable", f"no Docker engine answers: {_one_line(error)}") from error
+    return client
+
+
+def _context() -> dict[str, Any]:
+    """What the docker command's current context names, unless DOCKER_HOST says otherwise."""
+    if os.environ.get("DOCKER_HOST"):
+        return {}
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+
+    try:
+        context = ContextAPI.get_current_context()
+    except (DockerException, OSError, ValueError):
+        return {}
+    host = context.Host if context is not None and context.name != "default" else None
+    return {"environment": {**os.environ, "DOCKER_HOST": host}} if host else {}
+
+
+class DockerEngine:
+    """Containers on one daemon. Enter it before use: that finds out which isolation is to be had."""
+
+    def __init__(self, client: Any, image: str, image_id: str, isolation: Isolation, run_id: str) -> None:
+        self._client = client
+        self._image = image
+        self._image_id = image_id
+        self._isolation: Isolation = isolation
+        self._note: str | None = None
+        self._run_id = run_id
+        self._numbers = itertools.count(1)
+        self._spare: _Container | None = None
+        self._lock = threading.Lock()
+        self._version: dict[str, Any] = {}
+        self._cancelled = False
+
+    def __enter__(self) -> DockerEngine:
+        """Start the first container ahead, which shows whether privileged is granted; the first plan gets it."""
+        from docker.errors import DockerException
+
+        try:
+            self._version = self._client.version()
+        except (DockerException, OSError) as error:
+            raise EngineError("engine-unreachable", f"no Docker engine answers: {_one_line(error)}") from error
+        try:
+            self._spare = self._start()
+        except EngineError as error:
+            if self._isolation != "privileged" or error.code != "sandbox-refused":
+                raise
+            self._isolation = "least"
+            self._note = f"the daemon refused a privileged container ({error})"
+            self._spare = self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.remove()
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            name="docker",
+            version=str(self._version.get("Version", "")),
+            isolation=self._isolation,
+            note=self._note,
+            kernel=str(self._version.get("KernelVersion", "")) or None,
+            image=self._image,
+            image_id=self._image_id,
+        )
+
+    def cancel(self) -> None:
+        """See `Engine.cancel`."""
+        self._cancelled = True
+        for container in left_over(self._client, self._run_id):
+            _discard(self._client, container.id)
+
+    @contextmanager
+    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+        """See `Engine.sandbox`."""
+        with self._lock:
+            container, self._spare = self._spare, None
+        container = container or self._start()
+        try:
+            container.rename(f"labrun-{self._run_id}-{name}")
+            yield container.frames(plan)
+        finally:
+            container.remove()
+
+    def _start(self) -> _Container:
+        if self._cancelled:
+            raise EngineError("interrupted", "interrupted before it started")
+        name = f"labrun-{self._run_id}-{next(self._numbers)}"
+        return _Container.start(self._client, self._image_id, name, self._run_id, self._isolation)
+
+
+def _host_config(client: Any, isolation: Isolation) -> Any:
+    options: dict[str, Any] = {
+        "network_mode": "none",
+        "auto_remove": True,
+        "init": True,
+        "mem_limit": _MEMORY,
+        "memswap_limit": _MEMORY,
+        "pids_limit": _PIDS,
+        "log_config": {"Type": "none"},
+    }
+    if isolation == "privileged":
+        return client.api.create_host_config(privileged=True, **options)
+    config = client.api.create_host_config(
+        cap_add=list(LEAST),
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        device_cgroup_rules=["c 10:200 rwm"],  # /dev/net/tun, which the agent may then make
+        **options,
+    )
+    # The docker command's systempaths=unconfined: /proc/sys is to be written, in the lab's own namespaces.
+    config["MaskedPaths"] = []
+    config["ReadonlyPaths"] = []
+    return config
+
+
+class _Container:
+    """A started container whose agent waits for a plan."""
+
+    def __init__(self, client: Any, container_id: str, stream: Any) -> None:
+        self._client = client
+        self._id = container_id
+        self._stream = stream
+        self._socket = getattr(stream, "_sock", stream)  # docker-py hands out a SocketIO on Unix sockets
+        self._started = time.time()
+        self._log_left = _LOG_LIMIT
+        self._deadline = float("inf")
+
+    @classmethod
+    def start(cls, client: Any, image: str, name: str, run_id: str, isolation: Isolation) -> _Container:
+        from docker.errors import APIError, DockerException, ImageNotFound
+
+        api = client.api
+        container_id = None
+        try:
+            made = api.create_container(
+                image,
+                command=list(agent_command()),
+                name=name,
+                labels={LABEL: run_id},
+                hostname="lab",
+                stdin_open=True,
+                detach=False,
+                host_config=_host_config(client, isolation),
+            )
+            container_id = made["Id"]
+            stream = api.attach_socket(container_id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            api.start(container_id)
+        except ImageNotFound as error:
+            raise EngineError("image-missing", f"the lab image is gone: {_one_line(error)}") from error
+        except APIError as error:
+            _discard(client, container_id)
+            raise EngineError("sandbox-refused", _one_line(error.explanation or error)) from error
+        except (DockerException, OSError) as error:
+            _discard(client, container_id)
+            raise EngineError("engine-unreachable", f"the Docker engine went away: {_one_line(error)}") from error
+        return cls(client, container_id, stream)
+
+    def rename(self, name: str) -> None:
+        from docker.errors import DockerException
+
+        # Only for people who look at `docker ps`; a lab does not fail for its name.
+        with contextlib.suppress(DockerException, OSError):
+            self._client.api.rename(self._id, name)
+
+    def frames(self, plan: Plan) -> Iterator[Frame]:
+        """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
+        self._deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
+        log: list[bytes] = []
+        done = False
+        try:
+            sender = threading.Thread(target=self._send, args=(parcel(plan),), name="parcel", daemon=True)
+            sender.start()
+            for frame in read_frames(self._stdout(log)):
+                yield from self._logged(log)
+                yield frame
+                done = not isinstance(frame, Piece) and frame.KIND == "done"
+            yield from self._logged(log)
+        except ProtocolError as error:
+            raise EngineError("sandbox-garbled", f"the sandbox's stream makes no sense: {error}") from error
+        except OSError as error:
+            raise EngineError("sandbox-died", f"the sandbox's stream broke off: {_one_line(error)}") from error
+        if not done:
+            raise EngineError("sandbox-died", self._cause())
+
+    def _logged(self, log: list[bytes]) -> Iterator[Piece]:
+        while log:
+            data = log.pop(0)[: self._log_left]
+            self._log_left -= len(data)
+            if data:
+                yield Piece(_AGENT_LOG, data)
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a sandbox that dies early is reported by the reading side
+            self._socket.sendall(data)
+
+    def _stdout(self, log: list[bytes]) -> Iterator[bytes]:
+        """The attach stream taken apart: 1 stdout, 2 stderr; an 8-byte header each (Docker API, attach)."""
+        while True:
+            header = self._exactly(8)
+            if header is None:
+                return
+            kind, size = struct.unpack(">BxxxL", header)
+            data = self._exactly(size)
+            if data is None:
+                return
+            if kind == 1:
+                yield data
+            else:
+                log.append(data)
+
+    def _exactly(self, size: int) -> bytes | None:
+        parts: list[bytes] = []
+        while size:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise EngineError("sandbox-stuck", "the sandbox did not end within its time and was removed")
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(min(size, 1 << 20))
+            except TimeoutError:
+                continue
+            if not data:
+                return None
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)
+
+    def _cause(self) -> str:
+        """Why it died, from the daemon's own events: by then the container is removed."""
+        from docker.errors import DockerException
+
+        words = "the container died before its agent was done"
+        try:
+            found = list(
+                self._client.api.events(
+                    since=int(self._started) - 1,
+                    until=int(time.time()) + 1,
+                    filters={"container": self._id, "event": ["die", "oom", "kill"]},
+                    decode=True,
+                )
+            )
+        except (DockerException, OSError):
+            return words
+        actions = {event.get("Action"): event.get("Actor", {}).get("Attributes", {}) for event in found}
+        if "oom" in actions:
+            return f"{words}: out of memory (the limit is {_MEMORY // 1024**2} MiB)"
+        if "kill" in actions:
+            return f"{words}: it was killed (signal {actions['kill'].get('signal', 'unknown')})"
+        code = actions.get("die", {}).get("exitCode")
+        return f"{words} (exit status {code})" if code else words
+
+    def remove(self) -> None:
+        """Whatever state it is in, it goes. Closing stdin ends it too; this is at once."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            self._socket.close()
+        _discard(self._client, self._id)
+
+
+def _discard(client: Any, container_id: str | None) -> None:
+    from docker.errors import APIError, DockerException
+
+    if container_id is None:
+        return
+    try:
+        client.api.remove_container(container_id, force=True)
+    except APIError as error:
+        if error.status_code not in (404, 409):  # gone already, or just going (AutoRemove)
+            raise EngineError("engine-error", f"a container could not be removed: {_one_line(error)}") from error
+    except (DockerException, OSError):
+        return  # the daemon is away; its AutoRemove sees to it
+
+
+def left_over(client: Any, run_id: str | None = None) -> tuple[Any, ...]:
+    """Every labrun container on this daemon, running or not; of one run, or of all."""
+    label = LABEL if run_id is None else f"{LABEL}={run_id}"
+    return tuple(client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,74 @@
+"""Observations of commands: how they ended and what they printed."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.judge.results import Ref
+from labrun.judge.why import Unknown, missing, step_trouble
+from labrun.protocol.events import CommandResult, Output
+
+# Text for comparison is read up to this; what a lab asserts on more than that, it cannot mean.
+READ_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a command printed on one stream, without the last line break. ``cut``: it printed more than was kept."""
+
+    value: str
+    cut: bool
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that ran. ``exit`` as a shell counts it: 128 + N after signal N."""
+
+    exit: int | Unknown
+    stdout: Output
+    stderr: Output
+
+
+def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
+    """A run step, or a started process that has ended or was stopped."""
+    record = variant.step(step_id)
+    if record is None or record.ended is None:
+        return missing(variant, f"step '{step_id}'")
+    if record.process is not None:
+        process = record.process
+        if process.stopped:
+            text = f"the process of step '{step_id}' was still running when it was stopped: it has no exit status"
+            return Ended(Unknown("still-running", text), process.stdout, process.stderr)
+        return Ended(_status(process.exit, process.signal), process.stdout, process.stderr)
+    trouble = step_trouble(record)
+    if trouble is not None:
+        return trouble
+    if isinstance(record.ended.result, CommandResult):
+        result = record.ended.result
+        return Ended(_status(result.exit, result.signal), result.stdout, result.stderr)
+    return missing(variant, f"the end of step '{step_id}'")
+
+
+def read_text(variant: VariantRecord, output: Output, prefix: str) -> Text:
+    """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
+    data = variant.output(output, READ_LIMIT)
+    value = data.decode("utf-8", errors="replace").removesuffix("\n")
+    cut = output.size > len(data)
+    return Text(value, cut, Ref(prefix + output.path))
+
+
+def _status(code: int | None, name: str | None) -> int | Unknown:
+    if code is not None:
+        return code
+    try:
+        return 128 + signal.Signals[name or ""].value
+    except KeyError:
+        return Unknown("no-exit-status", f"the command was ended by {name}")
+
+
+def step_ref(record: StepRecord | None, prefix: str, events: str) -> tuple[Ref, ...]:
+    """Where the events say how the step ended."""
+    return (Ref(prefix + events, line=record.line),) if record is not None and record.line is not None else ()

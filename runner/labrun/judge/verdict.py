@@ -1,0 +1,116 @@
+"""Traces to verdicts. Supported: true here and false in every control. Refuted: contradicted by a valid observation.
+
+Everything else is inconclusive, with a code. An error is never a refutation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from labrun.evidence.record import VariantRecord
+from labrun.judge.predict import evaluate
+from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
+from labrun.lab.compile import EXPERIMENT
+from labrun.lab.load import Lab
+from labrun.lab.model import ControlModel, HypothesisModel
+from labrun.lab.predictions import Prediction
+from labrun.protocol.shown import equivalent
+
+
+def judge_hypothesis(
+    lab: Lab, index: int, variants: Mapping[str, VariantRecord], controls: tuple[str, ...]
+) -> HypothesisResult:
+    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them."""
+    hypothesis = lab.model.hypotheses[index]
+    trace = _trace(hypothesis.predict, variants.get(EXPERIMENT), lab.slug, EXPERIMENT)
+    models = [control for control in hypothesis.control if control.none is None]
+    results = tuple(
+        _control(lab, hypothesis, model, name, variants) for model, name in zip(models, controls, strict=True)
+    )
+    verdict, reason, message = _decide(trace, results)
+    return HypothesisResult(
+        id=hypothesis.id,
+        claim=hypothesis.claim,
+        expect=hypothesis.expect,
+        verdict=verdict,
+        as_expected=verdict == hypothesis.expect,
+        reason=reason,
+        message=message,
+        line=lab.places.of(("hypotheses", index, "id"))[0],
+        trace=trace,
+        controls=results,
+        no_control=next((control.none for control in hypothesis.control if control.none is not None), None),
+        because=hypothesis.because,
+    )
+
+
+def _control(
+    lab: Lab, hypothesis: HypothesisModel, model: ControlModel, name: str, variants: Mapping[str, VariantRecord]
+) -> ControlResult:
+    variant = variants.get(name)
+    trace = _trace(hypothesis.predict, variant, lab.slug, name)
+    return ControlResult(name, _change(model, variant), trace.truth, trace, model.note)
+
+
+def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, name: str) -> Trace:
+    if variant is None:
+        text = f"there is no evidence of '{name}': it did not run"
+        return Trace("", "the evidence", None, reason="not-run", message=text)
+    prefix = f"labs/{slug}/{name}/"
+    try:
+        return evaluate(prediction, variant, prefix)
+    except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
+        return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
+
+
+def _change(model: ControlModel, variant: VariantRecord | None) -> str:
+    """What is different in the control, in words."""
+    if model.without is not None:
+        return f"without step '{model.without}'"
+    steps = {record.step.id: record.step for record in variant.steps} if variant is not None else {}
+    if model.replace is not None:
+        step = steps.get(model.replace)
+        return f"step '{model.replace}' replaced" + (f" by: {step.shell or equivalent(step.action)}" if step else "")
+    names = [inserted.id or f"inserted-{number}" for number, inserted in enumerate(model.insert, start=1)]
+    commands = [steps[name].shell or equivalent(steps[name].action) for name in names if name in steps]
+    place = f"before step '{model.before}'" if model.before else f"after step '{model.after}'"
+    return f"{place}: {'; '.join(commands)}"
+
+
+def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:
+    """(verdict, reason code, sentence)"""
+    if trace.truth is False:
+        return "refuted", "contradicted", _because(trace, False)
+    if trace.truth is None:
+        return "inconclusive", trace.reason or "unknown", _because(trace, None)
+    for control in controls:
+        if control.truth is True:
+            text = f"the control shows the same ({control.change}): the cause is not what the claim says"
+            return "inconclusive", "control-agrees", text
+    for control in controls:
+        if control.truth is None:
+            text = f"the control ({control.change}) could not be judged: {_because(control.trace, None)}"
+            return "inconclusive", f"control-{control.trace.reason or 'unknown'}", text
+    shown = "as predicted"
+    if controls:
+        shown += ", and not so in the control" if len(controls) == 1 else f", and not so in {len(controls)} controls"
+    return "supported", "as-predicted", shown
+
+
+def _because(trace: Trace, truth: bool | None) -> str:
+    """The messages of the leaves that made it so."""
+    leaves = [leaf.message for leaf in deciding(trace, truth) if leaf.message]
+    if not leaves:
+        return trace.message or trace.subject
+    rest = f" (and {len(leaves) - 1} more)" if len(leaves) > 1 else ""
+    return leaves[0] + rest
+
+
+def deciding(trace: Trace, truth: bool | None) -> tuple[Trace, ...]:
+    """The leaves because of which this node has the truth that it has."""
+    if not trace.children:
+        return (trace,)
+    if trace.operator == "not":
+        inner = None if truth is None else not truth
+        return deciding(trace.children[0], inner)
+    return tuple(leaf for child in trace.children if child.truth is truth for leaf in deciding(child, truth))
