@@ -79,7 +79,7 @@ def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> 
     else:
         assert ready.port is not None and step.node is not None
         with stage.nodes.inside(step.node):
-            from labrun.agent.server_ports import session_listens
+            from labrun.agent.listening import session_listens
 
             def listens_or_ended() -> bool:
                 return process.ended or session_listens(process.pid, ready.port or 0, ready.protocol)
@@ -225,7 +225,7 @@ def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: floa
     for node in action.nodes:
         try:
             with stage.nodes.inside(node):
-                states[node] = node_state(action.parts, stage.netlink(node))
+                states[node] = node_state(action.parts, stage.netlink(node), stage.nodes.fds())
         except FileNotFoundError as error:
             raise StepFailed(str(error)) from error
     name = f"snapshots/{step.id}.json"

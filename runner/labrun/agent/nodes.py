@@ -57,6 +57,10 @@ class Nodes:
                 raise FileNotFoundError(f"no node named {name}") from error
         return self._net[name]
 
+    def fds(self) -> dict[str, int]:
+        """Every node that is known, with an open descriptor of its network namespace."""
+        return dict(self._net)
+
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
         """The calling thread is in the node's network: what it opens there stays there."""

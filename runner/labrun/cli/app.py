@@ -7,6 +7,7 @@ No traceback reaches a user.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -52,6 +53,7 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run the command and exit. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app(prog_name="labrun")
     except KeyboardInterrupt:
@@ -65,6 +67,11 @@ def main() -> None:
         if os.environ.get("LABRUN_DEBUG"):
             raise
         _leave(sentence, code)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """Being told to end is the same as Ctrl-C: tear down, keep the evidence, report what was done."""
+    raise KeyboardInterrupt
 
 
 def _explain(error: Exception) -> tuple[str, int]:

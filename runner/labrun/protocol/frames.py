@@ -13,13 +13,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from labrun.protocol.codec import ProtocolError, decode, dumps
-from labrun.protocol.events import Event
+from labrun.protocol.codec import ProtocolError, decode, dumps, parse
+from labrun.protocol.events import (
+    CaptureEnded,
+    CaptureResult,
+    CommandResult,
+    Event,
+    ProcessEnded,
+    SnapshotResult,
+    StepEnded,
+)
 
 MAX_LINE = 16 * 1024 * 1024  # a header longer than this is not ours
 CHUNK = 256 * 1024
 # Paths that the host will write below a run directory: plain relative names, nothing that could climb out.
-SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,3}")
+SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +75,52 @@ def read_frames(chunks: Iterable[bytes]) -> Iterator[Event | Piece]:
             del buffer[: end + 1]
             header = _header(line)
             if "event" in header:
-                yield decode(Event, header["event"], "event")
+                yield _event(header)
             else:
                 path, missing = _piece(header)
-                if not missing:
+                if not missing:  # an empty file is evidence too
+                    yield Piece(path, b"")
                     path = None
 
 
 def _header(line: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        header = parse(line)
+    except ProtocolError as error:
         raise ProtocolError(f"not a frame: {line[:80]!r}") from error
     if not isinstance(header, dict):
         raise ProtocolError(f"not a frame: {line[:80]!r}")
     return header
 
 
+def _event(header: dict[str, Any]) -> Event:
+    if len(header) != 1:
+        raise ProtocolError(f"not a frame: {', '.join(header)[:80]!r} in one header")
+    event: Event = decode(Event, header["event"], "event")
+    for path in _paths(event):
+        if not SAFE_PATH.fullmatch(path):
+            raise ProtocolError(f"not a path for evidence: {path[:200]!r}")
+    return event
+
+
+def _paths(event: Event) -> tuple[str, ...]:
+    """The evidence files that an event points at: the host will open them."""
+    if isinstance(event, CaptureEnded):
+        return (event.path,)
+    if isinstance(event, ProcessEnded):
+        return (event.stdout.path, event.stderr.path)
+    result = event.result if isinstance(event, StepEnded) else None
+    if isinstance(result, CommandResult):
+        return (result.stdout.path, result.stderr.path)
+    return (result.path,) if isinstance(result, SnapshotResult | CaptureResult) else ()
+
+
 def _piece(header: dict[str, Any]) -> tuple[str, int]:
-    path, size = header.get("file"), header.get("bytes")
+    if header.keys() != {"file", "bytes"}:
+        raise ProtocolError(f"not a frame: {', '.join(header)[:80]!r} in one header")
+    path, size = header["file"], header["bytes"]
     if not isinstance(path, str) or not SAFE_PATH.fullmatch(path):
-        raise ProtocolError(f"not a path for evidence: {path!r}")
+        raise ProtocolError(f"not a path for evidence: {str(path)[:200]!r}")
     if type(size) is not int or not 0 <= size <= 1 << 40:
         raise ProtocolError(f"not a size: {size!r}")
     return path, size

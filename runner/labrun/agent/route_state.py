@@ -1,0 +1,121 @@
+"""Routes of all tables and rules, as the kernel lists them over rtnetlink, typed and sorted.
+
+Cached routes (path MTU exceptions) are no routes of a table, and are left out, as `ip route` does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+
+from labrun.agent.link_state import flag_names
+from labrun.agent.messages import RouteMessage, RuleMessage
+from labrun.agent.names import FAMILIES, PROTOCOLS, ROUTE_TYPES, RULE_ACTIONS, SCOPES, TABLES
+from labrun.agent.routes import RTM_GETROUTE, RTM_GETRULE
+from labrun.agent.rtnetlink import Rtnetlink
+from labrun.protocol.state import NextHop, RouteState, RuleState
+
+RTM_F_CLONED = 0x200
+# include/uapi/linux/rtnetlink.h: RTNH_F_*
+ROUTE_FLAGS = ((1, "dead"), (2, "pervasive"), (4, "onlink"), (8, "offload"), (16, "linkdown"), (32, "unresolved"))
+FIB_RULE_INVERT = 2
+FULL_MASK = 0xFFFFFFFF
+
+
+def route_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[RouteState, ...]:
+    """By family, table, destination and metric."""
+    found = []
+    for family in FAMILIES:
+        request = RouteMessage()
+        request["family"] = family
+        for message in ipr.dump(RTM_GETROUTE, request):
+            if message["family"] == family and not message["flags"] & RTM_F_CLONED:
+                found.append((_route_key(message), _route(message, names)))
+    return tuple(route for _key, route in sorted(found, key=lambda pair: (pair[0], str(pair[1]))))
+
+
+def _table(message: Any, attribute: str) -> int:
+    number: int | None = message.get_attr(attribute)
+    return int(message["table"]) if number is None else number
+
+
+def _route_key(message: Any) -> tuple[int, int, int, int, int]:
+    destination = message.get_attr("RTA_DST")
+    return (
+        message["family"],
+        _table(message, "RTA_TABLE"),
+        int(ipaddress.ip_address(destination)) if destination else 0,
+        message["dst_len"],
+        message.get_attr("RTA_PRIORITY") or 0,
+    )
+
+
+def _prefix(address: str | None, length: int, family: int, everything: str) -> str:
+    """As ip writes it: a word for everything, an address for a host, else address/length."""
+    if length == 0:
+        return everything
+    return f"{address}" if length == (32 if family == socket.AF_INET else 128) else f"{address}/{length}"
+
+
+def _gateway(message: Any) -> str | None:
+    via = message.get_attr("RTA_VIA")
+    gateway: str | None = via["addr"] if via else message.get_attr("RTA_GATEWAY")
+    return gateway
+
+
+def _device(index: int | None, names: dict[int, str]) -> str | None:
+    return names.get(index, f"if{index}") if index else None
+
+
+def _route(message: Any, names: dict[int, str]) -> RouteState:
+    family = message["family"]
+    table = _table(message, "RTA_TABLE")
+    metrics = message.get_attr("RTA_METRICS")
+    hops = message.get_attr("RTA_MULTIPATH") or ()
+    return RouteState(
+        family="inet" if family == socket.AF_INET else "inet6",
+        table=TABLES.get(table, str(table)),
+        dst=_prefix(message.get_attr("RTA_DST"), message["dst_len"], family, "default"),
+        type=ROUTE_TYPES.get(message["type"], str(message["type"])),
+        protocol=PROTOCOLS.get(message["proto"], str(message["proto"])),
+        scope=SCOPES.get(message["scope"], str(message["scope"])),
+        gateway=_gateway(message),
+        dev=_device(message.get_attr("RTA_OIF"), names),
+        src=message.get_attr("RTA_PREFSRC"),
+        metric=message.get_attr("RTA_PRIORITY"),
+        mtu=metrics.get_attr("RTAX_MTU") if metrics else None,
+        flags=flag_names(message["flags"], ROUTE_FLAGS),
+        nexthops=tuple(
+            NextHop(gateway=_gateway(hop), dev=_device(hop["oif"], names), weight=hop["hops"] + 1) for hop in hops
+        ),
+    )
+
+
+def rule_states(ipr: Rtnetlink) -> tuple[RuleState, ...]:
+    """By family and priority; equal ones in the kernel's order, which is that of evaluation."""
+    found = []
+    for family in FAMILIES:
+        request = RuleMessage()
+        request["family"] = family
+        found += [m for m in ipr.dump(RTM_GETRULE, request) if m["family"] == family]
+    found.sort(key=lambda message: (message["family"], message.get_attr("FRA_PRIORITY") or 0))
+    return tuple(_rule(message) for message in found)
+
+
+def _rule(message: Any) -> RuleState:
+    family, table = message["family"], _table(message, "FRA_TABLE")
+    mask = message.get_attr("FRA_FWMASK")
+    return RuleState(
+        family="inet" if family == socket.AF_INET else "inet6",
+        priority=message.get_attr("FRA_PRIORITY") or 0,
+        source=_prefix(message.get_attr("FRA_SRC"), message["src_len"], family, "all"),
+        to=_prefix(message.get_attr("FRA_DST"), message["dst_len"], family, "all"),
+        action=RULE_ACTIONS.get(message["action"], str(message["action"])),
+        table=TABLES.get(table, str(table)) if table else None,
+        iif=message.get_attr("FRA_IIFNAME"),
+        oif=message.get_attr("FRA_OIFNAME"),
+        fwmark=message.get_attr("FRA_FWMARK"),
+        fwmask=mask if mask not in (None, FULL_MASK) else None,
+        inverted=bool(message["flags"] & FIB_RULE_INVERT),
+    )

@@ -1,0 +1,148 @@
+"""The sockets of the current network namespace, and whose they are.
+
+TCP by sock_diag, because /proc/net/tcp is slow (tcp_diag.py), and from /proc where the kernel has no tcp_diag. All
+others from /proc: this kernel has no raw_diag or packet_diag, and the tables of /proc are there whenever the protocol
+is. They are those of /proc/thread-self/net: /proc/net would be the namespace of the thread group's leader.
+
+Whose a socket is comes from /proc/PID/fd of the pid namespace that we are in; in another one it stays unknown.
+Local (AF_UNIX) and netlink sockets are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import replace
+from typing import Literal
+
+from labrun.agent.listening import read_table
+from labrun.agent.tcp_diag import tcp_sockets
+from labrun.protocol.state import SocketState
+
+# include/net/tcp_states.h
+STATES = {
+    1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
+    8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN_RECV",
+}  # fmt: skip
+InetProtocol = Literal["tcp", "udp", "udplite", "raw"]
+IN_PROC: tuple[InetProtocol, ...] = ("udp", "udplite", "raw")
+VERSIONS: tuple[Literal["inet", "inet6"], ...] = ("inet", "inet6")
+UNCONNECTED = 7
+Owner = tuple[int, str]
+
+
+def socket_states(names: dict[int, str], own_pid: int | None) -> tuple[SocketState, ...]:
+    """Sorted by protocol, port and address. Those of ``own_pid`` alone are left out: an observer is not the scene."""
+    rows: list[SocketState] = []
+    for family in VERSIONS:
+        rows += _tcp(family)
+        for protocol in IN_PROC:
+            rows += _from_proc(protocol, family)
+    rows += [_packet(line, names) for line in _table("packet")]
+    owners = _owners({row.inode for row in rows if row.inode})
+    found = []
+    for row in rows:
+        holders = owners.get(row.inode or 0, [])
+        if own_pid is not None and [pid for pid, _name in holders] == [own_pid]:
+            continue
+        pid, process = min(holders) if holders else (None, None)
+        found.append(replace(row, pid=pid, process=process))
+    return tuple(sorted(found, key=_order))
+
+
+def _table(name: str) -> list[list[str]]:
+    return [line.split() for line in read_table(name).decode().splitlines() if line.strip()]
+
+
+def _tcp(family: Literal["inet", "inet6"]) -> list[SocketState]:
+    found = tcp_sockets(socket.AF_INET if family == "inet" else socket.AF_INET6)
+    if found is None:
+        return _from_proc("tcp", family)
+    return [
+        _inet("tcp", family, one.state, (one.address, one.port), (one.remote_address, one.remote_port), one.inode)
+        for one in found
+    ]
+
+
+def _from_proc(protocol: InetProtocol, family: Literal["inet", "inet6"]) -> list[SocketState]:
+    rows = _table(protocol + ("6" if family == "inet6" else ""))
+    return [_inet(protocol, family, int(row[3], 16), _endpoint(row[1]), _endpoint(row[2]), int(row[9])) for row in rows]
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """``0100007F:1F90``: each 32-bit word in the machine's byte order, the port as a number."""
+    address, _, port = text.rpartition(":")
+    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words)), int(port, 16)
+
+
+def _inet(
+    protocol: InetProtocol,
+    family: Literal["inet", "inet6"],
+    state: int,
+    local: tuple[str, int],
+    remote: tuple[str, int],
+    inode: int,
+) -> SocketState:
+    connected = remote[1] != 0 or remote[0] not in ("0.0.0.0", "::")
+    return SocketState(
+        protocol=protocol,
+        family=family,
+        state="UNCONNECTED" if state == UNCONNECTED else STATES.get(state, str(state)),
+        address=local[0],
+        port=local[1],
+        remote_address=remote[0] if connected else None,
+        remote_port=remote[1] if connected else None,
+        inode=inode or None,  # 0: the process has closed it (TIME_WAIT, orphans)
+    )
+
+
+def _packet(fields: list[str], names: dict[int, str]) -> SocketState:
+    """``sk RefCnt Type Proto Iface R Rmem User Inode``; interface 0 is any."""
+    index = int(fields[4])
+    return SocketState(
+        protocol="packet",
+        family="packet",
+        state="UNCONNECTED",
+        dev=names.get(index, f"if{index}") if index else "any",
+        inode=int(fields[8]) or None,
+    )
+
+
+def _owners(inodes: set[int | None]) -> dict[int, list[Owner]]:
+    """inode -> (pid, name) of all processes that have it open. A process that ends meanwhile is passed over."""
+    found: dict[int, list[Owner]] = {}
+    if not inodes:
+        return found
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  (hundreds of entries, no Path each)
+        directory = f"/proc/{pid}/fd"
+        held: set[int] = set()
+        try:
+            for fd in os.listdir(directory):  # noqa: PTH208
+                try:
+                    target = os.readlink(f"{directory}/{fd}")  # noqa: PTH115
+                except OSError:
+                    continue
+                if target.startswith("socket:["):
+                    inode = int(target[8:-1])
+                    if inode in inodes:
+                        held.add(inode)
+            if not held:
+                continue
+            with open(f"/proc/{pid}/comm") as comm:  # noqa: PTH123
+                name = comm.read().rstrip("\n")
+        except OSError:
+            continue
+        for inode in held:
+            found.setdefault(inode, []).append((int(pid), name))
+    return found
+
+
+def _order(row: SocketState) -> tuple[str, int, str, str, int, str, str, str, str, int]:
+    """Volatile fields come last: they must not decide unless all else is equal."""
+    return (
+        row.protocol, row.port or 0, row.family, row.address or "", row.remote_port or 0, row.remote_address or "",
+        row.dev or "", row.state, row.process or "", row.inode or 0,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""The TCP sockets of the current network namespace, over sock_diag.
+
+/proc/net/tcp walks the kernel's whole table of connections, that of all namespaces, once a read: 4 ms on a machine
+with 262,144 buckets, twice for IPv4 and IPv6, which a poll every 10 ms cannot pay. sock_diag finds the listeners
+in 35 us and everything in 300 us. But kernels lack tcp_diag here and there (raw_diag and packet_diag more often,
+which is why only TCP is read this way), so that a caller needs the other way too: absence is None, never empty.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+NETLINK_SOCK_DIAG = 4
+SOCK_DIAG_BY_FAMILY = 20
+NLM_F_REQUEST_DUMP = 0x301
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+HEADER = struct.Struct("=IHHII")
+# include/uapi/linux/inet_diag.h: struct inet_diag_req_v2, its sockid from `2s` on; struct inet_diag_msg likewise
+REQUEST = struct.Struct("=BBBxI2s2s16s16sI8s")
+ANSWER = struct.Struct("=BBBB2s2s16s16sI8sIIIII")
+LISTEN = 10
+ALL_STATES = 0x1FFF
+ANSWER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """``state`` as in include/net/tcp_states.h; addresses as text."""
+
+    state: int
+    address: str
+    port: int
+    remote_address: str
+    remote_port: int
+    inode: int
+
+
+def tcp_sockets(family: int, states: int = ALL_STATES, port: int = 0) -> tuple[TcpSocket, ...] | None:
+    """The sockets of ``family`` whose state's bit is in ``states``, on local ``port`` if given. None: ask elsewhere."""
+    nothing = bytes(16)
+    request = REQUEST.pack(
+        family, socket.IPPROTO_TCP, 0, states, port.to_bytes(2, "big"), bytes(2), nothing, nothing, 0, b"\xff" * 8
+    )
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as diag:
+            diag.settimeout(ANSWER_TIMEOUT_S)
+            diag.send(HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST_DUMP, 1, 0) + request)
+            return _answers(diag, family)
+    except OSError:
+        return None
+
+
+def _answers(diag: socket.socket, family: int) -> tuple[TcpSocket, ...] | None:
+    size = 4 if family == socket.AF_INET else 16
+    found: list[TcpSocket] = []
+    while True:
+        data = diag.recv(256 * 1024)
+        at = 0
+        while at + HEADER.size <= len(data):
+            length, kind, _flags, _sequence, _port = HEADER.unpack_from(data, at)
+            body = at + HEADER.size
+            at += (length + 3) & ~3
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                # A kernel without tcp_diag ends the dump with ENOENT.
+                failed = length >= HEADER.size + 4 and struct.unpack_from("=i", data, body)[0] != 0
+                return None if failed else tuple(found)
+            answer = ANSWER.unpack_from(data, body)
+            _family, state, _timer, _retrans, port, remote_port, address, remote = answer[:8]
+            found.append(
+                TcpSocket(
+                    state=state,
+                    address=socket.inet_ntop(family, address[:size]),
+                    port=int.from_bytes(port, "big"),
+                    remote_address=socket.inet_ntop(family, remote[:size]),
+                    remote_port=int.from_bytes(remote_port, "big"),
+                    inode=answer[-1],
+                )
+            )
