@@ -32,7 +32,7 @@ class Strict(BaseModel):
             known = {field.alias or name for name, field in cls.model_fields.items()}
             for key in data:
                 if key not in known:
-                    text = f"unknown key '{key}'.{did_you_mean(str(key), known)}"
+                    text = f"unknown key '{str(key)[:60]}'.{did_you_mean(str(key), known)}"
                     raise PydanticCustomError("unknown_key", "{text}", {"text": text, "key": key})
         return data
 
@@ -96,7 +96,7 @@ def _interface(value: str) -> str:
     return value
 
 
-def _text(value: object) -> object:
+def as_text(value: object) -> object:
     """YAML gives numbers for `8900` and true for `true`; where text is wanted they are taken as they are written."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -110,8 +110,16 @@ def _listed(value: object) -> object:
 
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Text = Annotated[str, BeforeValidator(_text)]
-Duration = Annotated[float, BeforeValidator(_duration_s), Field(gt=0, le=3600)]
+Flag = Annotated[bool, Field(strict=True)]  # `off` is text in YAML 1.2, not false
+Int = Annotated[int, Field(strict=True)]
+Scalar = str | int | float | bool
+Text = Annotated[str, BeforeValidator(as_text, json_schema_input_type=Scalar)]
+_DurationText = Annotated[str, Field(pattern=rf"^\s*{_DURATION.pattern}\s*$")]
+Duration = Annotated[
+    float,
+    Field(gt=0, le=3600),
+    BeforeValidator(_duration_s, json_schema_input_type=Annotated[float, Field(gt=0, le=3600)] | _DurationText),
+]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 IP = Annotated[str, AfterValidator(_ip)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -120,5 +128,6 @@ Regex = Annotated[str, AfterValidator(_regex)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Mtu = Annotated[int, Field(ge=68, le=65535, strict=True)]
-Interfaces = Annotated[tuple[Interface, ...], BeforeValidator(_listed), Field(min_length=1)]
-Nodes = Annotated[tuple[Slug, ...], BeforeValidator(_listed), Field(min_length=1)]
+OneOrMore = BeforeValidator(_listed, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)])
+Interfaces = Annotated[tuple[Interface, ...], Field(min_length=1), OneOrMore]
+Nodes = Annotated[tuple[Slug, ...], Field(min_length=1), OneOrMore]

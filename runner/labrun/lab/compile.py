@@ -49,6 +49,7 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
     )
     problems += _duplicate_ids(lab)
     problems += check_references(lab, [(step.id, step.model, step.path) for step in base])
+    sound = not problems
     experiment = _plan(lab, base, EXPERIMENT, timeout_s)
     variants: dict[tuple[Step, ...], Plan] = {}
     controls: dict[str, tuple[str, ...]] = {}
@@ -61,8 +62,9 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
             steps = _changed(lab, base, control, path, problems)
             if steps is None:
                 continue
-            problems += check_references(lab, [(step.id, step.model, step.path) for step in steps],
-                                         only_predictions_of=h_index, at=path)  # fmt: skip
+            if sound:  # else each problem would be told again, as the control's
+                problems += check_references(lab, [(step.id, step.model, step.path) for step in steps],
+                                             only_predictions_of=h_index, at=path)  # fmt: skip
             name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
             plan = _plan(lab, steps, name, timeout_s)
             known = variants.setdefault(plan.steps, plan)
@@ -104,13 +106,31 @@ def _changed(
     if form == "without":
         return base[:index] + base[index + 1 :]
     if form == "replace" and control.with_ is not None:
+        if control.with_.id not in (None, target):
+            text = f"control: the replacement keeps the id '{target}'; leave its own out"
+            problems.append(lab.problem((*where, "with", "id"), text))
         return (*base[:index], Placed(target, control.with_, (*where, "with")), *base[index + 1 :])
     new = tuple(
         Placed(model.id or f"inserted-{number}", model, (*where, "insert", number - 1))
         for number, model in enumerate(control.insert, start=1)
     )
+    problems += _inserted_ids(lab, new, ids)
     at = index if form == "before" else index + 1
     return (*base[:at], *new, *base[at:])
+
+
+def _inserted_ids(lab: Lab, new: tuple[Placed, ...], ids: list[str]) -> list[Problem]:
+    """An id is one step's alone, also where a control adds steps."""
+    problems = []
+    taken = list(ids)
+    for step in new:
+        if step.id in taken:
+            text = f"control: the id '{step.id}' is there already"
+            problems.append(lab.problem((*step.path, "id"), text))
+        if step.id.startswith("topology-"):
+            problems.append(lab.problem((*step.path, "id"), "ids that begin with 'topology-' are labrun's own"))
+        taken.append(step.id)
+    return problems
 
 
 def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | None) -> Plan:

@@ -40,7 +40,7 @@ def load_lab(path: Path, slug: str | None = None, shown: str | None = None) -> L
 def parse_lab(text: str, path: Path, slug: str, shown: str) -> Lab:
     value, places = parse_yaml(text, shown)
     if not isinstance(value, dict):
-        kind = {list: "a list", str: "text", type(None): "nothing"}.get(type(value), type(value).__name__)
+        kind = {list: "a list", str: "text", type(None): "nothing", bool: "true or false"}.get(type(value), "a number")
         raise LabError([Problem(shown, 1, 1, f"a lab file is a mapping with title, question, steps and hypotheses; "
                                              f"this is {kind}")])  # fmt: skip
     try:
@@ -65,9 +65,9 @@ def _problems(error: ValidationError, value: Any, places: Places, shown: str) ->
             continue  # pydantic counts the valid items only; the invalid ones are reported themselves
         context = item.get("ctx") or {}
         at_key = item["type"] == "unknown_key"
-        if at_key:
-            path = (*path, str(context["key"]))
         where = _where(path, value)
+        if at_key:  # the message names the key itself
+            path = (*path, str(context["key"]))
         problem = Problem(shown, *places.of(path, at_key), where + _say(item))
         found[problem.line, problem.column, problem.message] = problem
     return sorted(found.values(), key=lambda problem: (problem.line, problem.column))
@@ -103,11 +103,16 @@ def _say(item: Any) -> str:
     if item["type"] == "missing":
         return f"'{item['loc'][-1]}' is missing"
     if item["type"] == "string_pattern_mismatch":
-        return f"{item['input']!r} is not a name here: small letters, digits and dashes, such as 'probe' or 'ns1'"
+        return f"{_short(item['input'])} is not a name here: small letters, digits and dashes, such as 'probe' or 'ns1'"
     if item["type"] == "too_short":
         return "this is empty; at least one is needed"
     if item["type"] in _WANTED:
-        return f"{_WANTED[item['type']]} is needed, not {_short(item['input'])}"
+        hint = " (in quotes it is text)" if item["type"] == "string_type" and _is_number(item["input"]) else ""
+        return f"{_WANTED[item['type']]} is needed, not {_short(item['input'])}{hint}"
+    if item["type"] in _BOUNDS:
+        return f"{_short(item['input'])} is not {_BOUNDS[item['type']]} {next(iter(item['ctx'].values()))}"
+    if item["type"] == "literal_error":
+        return f"{_short(item['input'])} is not one of {item['ctx']['expected']}"
     return str(item["msg"])
 
 
@@ -122,6 +127,18 @@ _WANTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
+
+
+_BOUNDS = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _short(value: object) -> str:

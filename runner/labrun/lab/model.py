@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from labrun.lab.base import Duration, Slug, Strict, fail
+from labrun.lab.base import Duration, Int, Slug, Strict, fail
 from labrun.lab.predictions import Prediction
 from labrun.lab.steps import StepModel
 from labrun.lab.topology import TopologyModel
@@ -20,7 +20,7 @@ class SourceModel(Strict):
 
     title: str
     author: str | None = None
-    year: int | None = None
+    year: Int | None = None
     url: str | None = None
 
 
@@ -28,6 +28,17 @@ class RequiresModel(Strict):
     """What the sandbox must have. Where it is missing, the lab is skipped with that reason, never judged."""
 
     tools: tuple[str, ...] = ()
+
+
+def _one_or_more(model: type[Strict]) -> Any:
+    """A single mapping stands for a list of one; nothing for an empty list."""
+
+    def listed(value: object) -> object:
+        if value is None:
+            return ()
+        return value if isinstance(value, list | tuple) else (value,)
+
+    return BeforeValidator(listed, json_schema_input_type=model | tuple[model, ...] | None)  # type: ignore[valid-type]
 
 
 class ControlModel(Strict):
@@ -42,7 +53,7 @@ class ControlModel(Strict):
     with_: StepModel | None = Field(default=None, alias="with")
     before: Slug | None = None
     after: Slug | None = None
-    insert: Annotated[tuple[StepModel, ...], BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v])] = ()
+    insert: Annotated[tuple[StepModel, ...], _one_or_more(StepModel)] = ()
     none: str | None = None
     note: str | None = None
 
@@ -59,12 +70,6 @@ class ControlModel(Strict):
         return self
 
 
-def _controls(value: Any) -> Any:
-    if value is None:
-        return []
-    return value if isinstance(value, list | tuple) else [value]
-
-
 class HypothesisModel(Strict):
     """A claim in a sentence, a prediction that can be checked, and what its author knows to be the truth."""
 
@@ -73,7 +78,7 @@ class HypothesisModel(Strict):
     predict: Prediction
     expect: Expected = "supported"
     because: str | None = None
-    control: Annotated[tuple[ControlModel, ...], BeforeValidator(_controls)] = ()
+    control: Annotated[tuple[ControlModel, ...], _one_or_more(ControlModel)] = ()
 
 
 class LabModel(Strict):

@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from labrun.lab.base import Regex, Slug, Strict, fail
+from labrun.lab.base import Regex, Scalar, Slug, Strict, fail
 from labrun.lab.problems import did_you_mean
-
-Scalar = str | int | float | bool
 
 
 def _number(value: object) -> object:
@@ -21,7 +19,7 @@ def _number(value: object) -> object:
     return value
 
 
-Number = Annotated[int | float, BeforeValidator(_number)]
+Number = Annotated[int | float, BeforeValidator(_number, json_schema_input_type=int | float)]
 
 
 class Check(Strict):
@@ -79,9 +77,9 @@ class NumberCheck(Check):
         return self
 
 
-TextTest = Annotated[TextCheck, BeforeValidator(_check)]
-NumberTest = Annotated[NumberCheck, BeforeValidator(_check)]
-AnyTest = Annotated[Check, BeforeValidator(_check)]
+TextTest = Annotated[TextCheck, BeforeValidator(_check, json_schema_input_type=str | TextCheck)]
+NumberTest = Annotated[NumberCheck, BeforeValidator(_check, json_schema_input_type=int | float | NumberCheck)]
+AnyTest = Annotated[Check, BeforeValidator(_check, json_schema_input_type=Scalar | Check)]
 
 
 class CommandIs(Strict):
@@ -125,7 +123,7 @@ class PacketSelector(Strict):
     """
 
     on: str
-    during: Annotated[Window, BeforeValidator(_window)] | None = None
+    during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     match: str | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
@@ -164,6 +162,8 @@ class StateIs(Strict):
 
     @model_validator(mode="after")
     def _asserts(self) -> StateIs:
+        if all(getattr(self, kind) is None for kind in STATE_KINDS):
+            raise fail("empty", "which snapshot? Give at: STEP")
         if self.count is None and self.each is None:
             raise fail("empty", f"{self.kind}: this asserts nothing. Give count, or each: {{field: check}}")
         return self

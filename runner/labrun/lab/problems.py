@@ -32,7 +32,7 @@ class LabError(Exception):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " Did you mean 'x'?" if one of the known words is close, else " Known: ..." if they are few, else nothing."""
     words = sorted(set(known))
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.6)
     if close:
         return f" Did you mean '{close[0]}'?"
     if 0 < len(words) <= 12:

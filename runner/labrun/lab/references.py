@@ -88,7 +88,9 @@ def _topology(lab: Lab) -> list[Problem]:
         seen[name] = name
     interfaces = topology.interfaces()
     for name, bridge in topology.bridges.items():
-        node = name.partition(".")[0]
+        node, dot, _ = name.partition(".")
+        if not dot or node not in topology.nodes:
+            continue  # said already
         for index, port in enumerate(bridge.ports):
             if port not in interfaces.get(node, set()):
                 hint = did_you_mean(port, interfaces.get(node, set()) - {"lo"})

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from labrun.lab.base import (
     IP,
     Duration,
+    Flag,
+    Int,
     Interface,
     Interfaces,
     Mac,
@@ -18,15 +20,32 @@ from labrun.lab.base import (
     Port,
     Prefix,
     Regex,
+    Scalar,
     Slug,
     Strict,
     Text,
+    as_text,
     fail,
 )  # fmt: skip
 from labrun.protocol import actions
 from labrun.protocol.actions import SNAPSHOT_PARTS, SnapshotPart
 
-Command = str | tuple[str, ...]
+
+def _command(value: object) -> object:
+    if isinstance(value, list | tuple):
+        value = tuple(as_text(word) for word in value)
+    words = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(word, str) for word in words):
+        raise fail("command", "a command is a shell line, or a list of words")
+    if any("\0" in word for word in words if isinstance(word, str)):
+        raise fail("command", "a command cannot have a NUL character in it")
+    return value
+
+
+Command = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(_command, json_schema_input_type=str | tuple[Scalar, ...]),
+]
 
 
 def argv(command: Command) -> tuple[str, ...]:
@@ -66,7 +85,7 @@ class CaptureModel(Strict):
 
     on: Interfaces
     filter: str | None = None
-    snaplen: Annotated[int, Field(ge=64, le=262144)] = 262144
+    snaplen: Annotated[Int, Field(ge=64, le=262144)] = 262144
 
 
 class NamespaceModel(Strict):
@@ -95,22 +114,22 @@ class LinkModel(Strict):
     type: Literal["veth", "bridge", "dummy", "vxlan", "macvlan", "ipvlan", "vlan", "vrf", "tun", "tap", "bond",
                   "wireguard"] | None = None  # fmt: skip
     peer: PeerModel | None = None
-    up: bool | None = None
+    up: Flag | None = None
     mtu: Mtu | None = None
     mac: Mac | None = None
     master: Interface | Literal[""] | None = None
     link: Interface | None = None
     rename: Interface | None = None
     move_to: Slug | None = None
-    arp: bool | None = None
-    promisc: bool | None = None
-    vni: Annotated[int, Field(ge=0, lt=1 << 24)] | None = None
+    arp: Flag | None = None
+    promisc: Flag | None = None
+    vni: Annotated[Int, Field(ge=0, lt=1 << 24)] | None = None
     remote: IP | None = None
     local: IP | None = None
     port: Port | None = None
-    vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
+    vlan: Annotated[Int, Field(ge=1, le=4094)] | None = None
     mode: str | None = None
-    txqueuelen: Annotated[int, Field(ge=0)] | None = None
+    txqueuelen: Annotated[Int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> LinkModel:
@@ -155,9 +174,9 @@ class RouteModel(Strict):
     type: Literal["unicast", "local", "broadcast", "blackhole", "unreachable", "prohibit", "throw"] | None = None
     src: IP | None = None
     scope: Text | None = None
-    metric: int | None = None
+    metric: Int | None = None
     mtu: Mtu | None = None
-    onlink: bool | None = None
+    onlink: Flag | None = None
 
     @model_validator(mode="after")
     def _one(self) -> RouteModel:
@@ -166,12 +185,12 @@ class RouteModel(Strict):
 
 
 class RuleFields(Strict):
-    priority: int | None = None
+    priority: Int | None = None
     source: Network | None = Field(default=None, alias="from")
     to: Network | None = None
     iif: Interface | None = None
     oif: Interface | None = None
-    fwmark: int | None = None
+    fwmark: Int | None = None
     table: Text | None = None
     action: Literal["blackhole", "unreachable", "prohibit"] | None = None
     family: Literal["inet", "inet6"] | None = None
@@ -214,7 +233,7 @@ class SendModel(Strict):
 
     packet: str
     dev: Interface | None = None
-    count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    count: Annotated[Int, Field(ge=1, le=1_000_000)] = 1
 
 
 class SnapshotModel(Strict):
@@ -231,7 +250,7 @@ class WaitModel(Strict):
     link_up: Interface | None = None
     packets: Slug | None = None
     output: Slug | None = None
-    count: Annotated[int, Field(ge=1)] = 1
+    count: Annotated[Int, Field(ge=1)] = 1
     matches: Regex | None = None
     every: Duration = 0.02
 
@@ -243,13 +262,13 @@ class WaitModel(Strict):
         return self
 
 
-def _as_mapping(key: str) -> Any:
+def _as_mapping(key: str, model: type[Strict]) -> Any:
     """A plain string stands for {key: string}: `stop: server`, `namespace: ns1`, `send: IP()/ICMP()`."""
 
     def shorten(value: object) -> object:
         return {key: value} if isinstance(value, str) else value
 
-    return BeforeValidator(shorten)
+    return BeforeValidator(shorten, json_schema_input_type=str | model)
 
 
 def _snapshot(value: object) -> object:
@@ -257,6 +276,8 @@ def _snapshot(value: object) -> object:
         return {}
     return {"nodes": value} if isinstance(value, str | list) else value
 
+
+_SNAPSHOT: Any = BeforeValidator(_snapshot, json_schema_input_type=str | tuple[Slug, ...] | SnapshotModel)
 
 VERBS = (
     "run", "start", "stop", "capture", "namespace", "link", "address", "route", "rule", "neighbour", "sysctl",
@@ -273,15 +294,15 @@ class StepModel(Strict):
     node: Slug | None = Field(default=None, alias="in")
     note: str | None = None
     timeout: Duration = 10.0
-    may_fail: bool = False
+    may_fail: Flag = False
     stdin: str | None = None
     ready: ReadyModel | None = None
 
     run: Command | None = None
     start: Command | None = None
-    stop: Annotated[StopModel, _as_mapping("step")] | None = None
+    stop: Annotated[StopModel, _as_mapping("step", StopModel)] | None = None
     capture: CaptureModel | None = None
-    namespace: Annotated[NamespaceModel, _as_mapping("add")] | None = None
+    namespace: Annotated[NamespaceModel, _as_mapping("add", NamespaceModel)] | None = None
     link: LinkModel | None = None
     address: AddressModel | None = None
     route: RouteModel | None = None
@@ -289,8 +310,8 @@ class StepModel(Strict):
     neighbour: NeighbourModel | None = None
     sysctl: dict[str, Text] | None = None
     nft: str | None = None
-    send: Annotated[SendModel, _as_mapping("packet")] | None = None
-    snapshot: Annotated[SnapshotModel, BeforeValidator(_snapshot)] | None = None
+    send: Annotated[SendModel, _as_mapping("packet", SendModel)] | None = None
+    snapshot: Annotated[SnapshotModel, _SNAPSHOT] | None = None
     wait: WaitModel | None = None
 
     @model_validator(mode="before")

@@ -1,13 +1,31 @@
-"""YAML 1.2 to plain values, with the line and column of every key and value. Hostile files get an error, not a hang."""
+"""YAML 1.2 to plain values, with the line and column of every key and value. Hostile files get an error, not a hang.
+
+Built on ruamel's events rather than its objects: what a plain scalar means is decided here (the core schema of YAML
+1.2.2, chapter 10.3, so a MAC stays text and `off` is not false), nesting and aliases are bounded before they cost
+anything, and there is no tag, no merge key and no object behind a key.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.reader import ReaderError
 
 from labrun.lab.problems import LabError, Problem
 
@@ -32,12 +50,17 @@ class Places:
             self._keys[path] = key
 
     def of(self, path: Keys, key: bool = False) -> Place:
-        """The place of a path, or of its nearest ancestor that is in the file."""
-        if key and path in self._keys:
-            return self._keys[path]
-        while path and path not in self._values:
-            path = path[:-1]
-        return self._values[path]
+        """The place of a path, or of its nearest ancestor that is in the file.
+
+        One thing may stand for a list of one: then the file has no 0 in the path, and it is passed over.
+        """
+        found: Keys = ()
+        for part in path:
+            if (*found, part) in self._values:
+                found = (*found, part)
+            elif part != 0:
+                return self._values[found]
+        return self._keys.get(found, self._values[found]) if key else self._values[found]
 
     def has(self, path: Keys) -> bool:
         return path in self._values
@@ -46,11 +69,13 @@ class Places:
 def read_text(path: Path, shown: str) -> str:
     """The file as text; a clear LabError where it cannot be read or is not text."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LabError([Problem(shown, 0, 0, f"cannot be read: {error.strerror or error}")]) from error
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        text = getattr(error, "strerror", None) or str(error)
+        raise LabError([Problem(shown, 0, 0, f"cannot be read: {text}")]) from error
     if len(data) > MAX_BYTES:
-        raise LabError([Problem(shown, 0, 0, f"too large for a lab file: {len(data)} bytes, the limit is {MAX_BYTES}")])
+        raise LabError([Problem(shown, 0, 0, f"too large for a lab file: the limit is {MAX_BYTES} bytes")])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,58 +85,160 @@ def read_text(path: Path, shown: str) -> str:
 
 def parse_yaml(text: str, shown: str) -> tuple[Any, Places]:
     """Plain dicts, lists and scalars, and the places of all of them."""
-    yaml = YAML(typ="rt", pure=True)
-    yaml.allow_duplicate_keys = False
     try:
-        root = yaml.load(text)
+        root = _compose(YAML(typ="safe", pure=True).parse(text))
+        places = Places()
+        return (None if root is None else _Plain(places).value(root, (), 0)), places
+    except _Wrong as error:
+        raise LabError([Problem(shown, *error.place, error.message)]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = " ".join(str(error.problem or error).split())
-        raise LabError([Problem(shown, line, column, f"not YAML: {message}")]) from error
-    except (YAMLError, ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        line = getattr(error, "line", None)
-        raise LabError([Problem(shown, 0, 0, f"not YAML: {message[:300]}")]) from error
-    places = Places()
-    return _Plain(shown, places).value(root, (), (1, 1), 0), places
+        place: Place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise LabError([Problem(shown, *place, f"not YAML: {_one_line(error.problem or error)}")]) from error
+    except ReaderError as error:
+        before = text[: error.position]
+        place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+        character = error.character if isinstance(error.character, int) else ord(error.character)
+        message = f"not YAML: the character U+{character:04X} is not allowed in it"
+        raise LabError([Problem(shown, *place, message)]) from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise LabError([Problem(shown, 0, 0, f"not YAML: {_one_line(error)[:300]}")]) from error
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _Wrong(Exception):
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value of the file. ``items``: of a list, or the keys and values of a mapping in turn."""
+
+    kind: type
+    place: Place
+    scalar: Any = None
+    text: str = ""
+    items: list[_Node] = field(default_factory=list)
+    closed: bool = False
+
+
+def _compose(events: Iterable[Event]) -> _Node | None:
+    """The one document's root, or None. Aliases are shared nodes."""
+    root: _Node | None = None
+    stack: list[_Node] = []
+    anchors: dict[str, _Node] = {}
+    documents = 0
+    for event in events:
+        place = (event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(event, DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise _Wrong(place, "not YAML as labs use it: a second document begins here")
+            if event.version not in (None, (1, 2)):
+                raise _Wrong(place, "a lab file is YAML 1.2; leave the %YAML line out")
+        elif isinstance(event, CollectionEndEvent):
+            stack.pop().closed = True
+        elif isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
+            node = _alias(event, place, anchors) if isinstance(event, AliasEvent) else _node(event, place)
+            if not isinstance(event, AliasEvent) and event.anchor:
+                anchors[event.anchor] = node
+            if stack:
+                stack[-1].items.append(node)
+            else:
+                root = node
+            if isinstance(event, SequenceStartEvent | MappingStartEvent):
+                stack.append(node)
+                if len(stack) > MAX_DEPTH:
+                    raise _Wrong(place, f"nested too deeply: more than {MAX_DEPTH} levels")
+    return root
+
+
+def _alias(event: AliasEvent, place: Place, anchors: dict[str, _Node]) -> _Node:
+    node = anchors.get(event.anchor)
+    if node is None:
+        raise _Wrong(place, f"not YAML: nothing before is named &{event.anchor[:60]}")
+    if not node.closed:
+        raise _Wrong(place, f"the alias *{event.anchor[:60]} is inside of what it stands for")
+    return node
+
+
+def _node(event: ScalarEvent | SequenceStartEvent | MappingStartEvent, place: Place) -> _Node:
+    if event.tag is not None:
+        raise _Wrong(place, f"tags such as {str(event.tag)[:60]} are not used in lab files")
+    if isinstance(event, SequenceStartEvent):
+        return _Node(list, place)
+    if isinstance(event, MappingStartEvent):
+        return _Node(dict, place)
+    text = event.value
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _Wrong(place, "half of a surrogate pair is not a character")
+    plain = event.style is None or event.style == ""
+    return _Node(str, place, _scalar(text, place) if plain else text, text, closed=True)
+
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None,
+          "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # fmt: skip
+
+
+def _scalar(text: str, place: Place) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) <= 24 else 1 << 64
+        if not -(1 << 63) <= number < 1 << 63:
+            raise _Wrong(place, "this number is too large; in quotes it would be text")
+        return number
+    if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
+        value = math.inf if _NOT_FINITE.fullmatch(text) else float(text)
+        if not math.isfinite(value):
+            raise _Wrong(place, "a number must be finite; in quotes it would be text")
+        return value
+    return text
 
 
 class _Plain:
-    def __init__(self, shown: str, places: Places) -> None:
-        self._shown = shown
+    """Nodes to values. Counts, because aliases multiply."""
+
+    def __init__(self, places: Places) -> None:
         self._places = places
         self._count = 0
 
-    def value(self, node: Any, path: Keys, place: Place, depth: int) -> Any:
+    def value(self, node: _Node, path: Keys, depth: int) -> Any:
         self._count += 1
-        if self._count > MAX_VALUES or depth > MAX_DEPTH:
-            text = "too many or too deeply nested values (does an alias contain itself?)"
-            raise LabError([Problem(self._shown, *place, text)])
-        self._places.put(path, place)
-        if isinstance(node, CommentedMap):
+        if self._count > MAX_VALUES:
+            raise _Wrong(node.place, f"more than {MAX_VALUES} values (do aliases multiply?)")
+        if depth > MAX_DEPTH:
+            raise _Wrong(node.place, f"nested too deeply: more than {MAX_DEPTH} levels")
+        self._places.put(path, node.place)
+        if node.kind is list:
+            return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.items)]
+        if node.kind is dict:
             return self._mapping(node, path, depth)
-        if isinstance(node, CommentedSeq):
-            items = []
-            for index, item in enumerate(node):
-                line, column = node.lc.item(index)
-                items.append(self.value(item, (*path, index), (line + 1, column + 1), depth + 1))
-            return items
-        if node is None or isinstance(node, bool):
-            return node
-        for scalar in (int, float, str):  # ruamel's scalars are subclasses that carry formatting
-            if isinstance(node, scalar):
-                return scalar(node)
-        if type(node).__name__ == "ScalarBoolean":
-            return bool(node)
-        return str(node)
+        return node.scalar
 
-    def _mapping(self, node: CommentedMap, path: Keys, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: _Node, path: Keys, depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for key, item in node.items():
-            name = str(key)
-            at_key, at_value = node.lc.data.get(key, (0, 0, 0, 0))[:2], node.lc.data.get(key, (0, 0, 0, 0))[2:]
-            place = (at_value[0] + 1, at_value[1] + 1)
-            out[name] = self.value(item, (*path, name), place, depth + 1)
-            self._places.put((*path, name), place, (at_key[0] + 1, at_key[1] + 1))
+        lines: dict[str, int] = {}
+        for key, item in zip(node.items[::2], node.items[1::2], strict=True):
+            if key.kind is not str:
+                raise _Wrong(key.place, "a key must be a word, not a list or a mapping")
+            name = key.text
+            if name == "<<":
+                raise _Wrong(key.place, "merge keys (<<) are not YAML 1.2; write the keys out")
+            if name in lines:
+                raise _Wrong(key.place, f"the key '{name[:60]}' is there already, in line {lines[name]}")
+            lines[name] = key.place[0]
+            out[name] = self.value(item, (*path, name), depth + 1)
+            # What is not written has no place of its own: its key's place is where a reader looks.
+            empty = item.kind is str and not item.text and item.scalar is None
+            self._places.put((*path, name), key.place if empty else item.place, key.place)
         return out

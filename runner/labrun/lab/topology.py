@@ -6,9 +6,11 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from labrun.lab.base import IP, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
+from labrun.lab.base import IP, Flag, Int, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
 
@@ -19,14 +21,14 @@ def _addresses(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Addresses = Annotated[tuple[Prefix, ...], BeforeValidator(_addresses)]
+Addresses = Annotated[tuple[Prefix, ...], BeforeValidator(_addresses, json_schema_input_type=str | tuple[str, ...])]
 
 
 class NodeModel(Strict):
     """A node: a network namespace with lo up. ``ipv6: false`` (the default) keeps its chatter out of captures."""
 
-    ipv6: bool = False
-    lo: bool = True
+    ipv6: Flag = False
+    lo: Flag = True
 
 
 class EndModel(Strict):
@@ -34,7 +36,7 @@ class EndModel(Strict):
 
     address: Addresses = ()
     mac: Mac | None = None
-    up: bool = True
+    up: Flag = True
 
 
 class BridgeModel(Strict):
@@ -44,7 +46,7 @@ class BridgeModel(Strict):
     ports: tuple[Interface, ...] = ()
     mac: Mac | None = None
     mtu: Mtu | None = None
-    up: bool = True
+    up: Flag = True
 
 
 class LinkModel(Strict):
@@ -52,6 +54,16 @@ class LinkModel(Strict):
 
     ends: dict[str, EndModel]
     mtu: Mtu | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """As it is written: two keys with a dot in them, and what the ends share."""
+        schema = handler.resolve_ref_schema(handler(core))
+        end = schema["properties"].pop("ends")["additionalProperties"]
+        listed = {"type": "array", "items": {"type": "string"}}
+        schema["patternProperties"] = {r"\.": {"anyOf": [{"type": "string"}, listed, {"type": "null"}, end]}}
+        schema.pop("required", None)
+        return schema
 
     @model_validator(mode="before")
     @classmethod
@@ -75,23 +87,32 @@ class LinkModel(Strict):
 class RouteTo(Strict):
     via: IP | None = None
     dev: Interface | None = None
-    metric: int | None = None
+    metric: Int | None = None
     src: IP | None = None
     table: Text | None = None
     mtu: Mtu | None = None
+
+
+def _or_empty(value: object) -> object:
+    return {} if value is None else value
 
 
 def _via(value: object) -> object:
     return {"via": value} if isinstance(value, str) else value
 
 
+_Route = Annotated[RouteTo, BeforeValidator(_via, json_schema_input_type=str | RouteTo)]
+_Node = Annotated[NodeModel, BeforeValidator(_or_empty, json_schema_input_type=NodeModel | None)]
+_Bridge = Annotated[BridgeModel, BeforeValidator(_or_empty, json_schema_input_type=BridgeModel | None)]
+
+
 class TopologyModel(Strict):
     """Nodes, bridges, links, routes and kernel settings that are there before the first step."""
 
-    nodes: dict[Slug, Annotated[NodeModel, BeforeValidator(lambda value: value or {})]] = {}
-    bridges: dict[str, Annotated[BridgeModel, BeforeValidator(lambda value: value or {})]] = {}
+    nodes: dict[Slug, _Node] = {}
+    bridges: dict[str, _Bridge] = {}
     links: tuple[LinkModel, ...] = ()
-    routes: dict[Slug, dict[Network, Annotated[RouteTo, BeforeValidator(_via)]]] = {}
+    routes: dict[Slug, dict[Network, _Route]] = {}
     sysctls: dict[Slug, dict[str, Text]] = {}
 
     def interfaces(self) -> dict[str, set[str]]:

@@ -141,7 +141,9 @@ def _decode_union(members: tuple[Any, ...], value: Any, where: str) -> Any:
             return None
         raise ProtocolError(f"{where}: null is not allowed")
     rest = [member for member in members if member is not types.NoneType]
-    if isinstance(value, dict) and "kind" in value and any(hasattr(member, "KIND") for member in rest):
+    if isinstance(value, dict) and any(hasattr(member, "KIND") for member in rest):
+        if "kind" not in value:
+            raise ProtocolError(f"{where}: the kind is missing")
         for member in rest:
             if getattr(member, "KIND", None) == value["kind"]:
                 return decode(member, value, where)

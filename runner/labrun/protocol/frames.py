@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -122,5 +123,5 @@ def _piece(header: dict[str, Any]) -> tuple[str, int]:
     if not isinstance(path, str) or not SAFE_PATH.fullmatch(path):
         raise ProtocolError(f"not a path for evidence: {str(path)[:200]!r}")
     if type(size) is not int or not 0 <= size <= 1 << 40:
-        raise ProtocolError(f"not a size: {size!r}")
+        raise ProtocolError(f"not a size: {reprlib.repr(size)}")
     return path, size
