@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from labrun.evidence.record import VariantRecord
 from labrun.judge.predict import evaluate
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
+from labrun.judge.why import first_cause
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
 from labrun.lab.model import ControlModel, HypothesisModel
@@ -58,7 +59,12 @@ def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, nam
         return Trace("", "the evidence", None, reason="not-run", message=text)
     prefix = f"labs/{slug}/{name}/"
     try:
-        return evaluate(prediction, variant, prefix)
+        trace = evaluate(prediction, variant, prefix)
+        cause = None if variant.complete else first_cause(variant)
+        if cause is None:
+            return trace
+        # What arrived before a sandbox died is shown, but it is not known to be all that there was.
+        return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
         return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
 
@@ -108,7 +114,7 @@ def _because(trace: Trace, truth: bool | None) -> str:
 
 def deciding(trace: Trace, truth: bool | None) -> tuple[Trace, ...]:
     """The leaves because of which this node has the truth that it has."""
-    if not trace.children:
+    if not trace.children or trace.operator is None:
         return (trace,)
     if trace.operator == "not":
         inner = None if truth is None else not truth
