@@ -1,0 +1,263 @@
+"""A run directory and its results to one view. Reads evidence through `labrun.evidence`, never judges.
+
+What cannot be read is said in the report, at its place: a report of a broken run is when one needs a report most.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from labrun.evidence import layout
+from labrun.evidence.record import VariantRecord, read_variant
+from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
+from labrun.judge.results import LabResult, RunResult
+from labrun.lab.compile import EXPERIMENT
+from labrun.lab.load import parse_lab
+from labrun.lab.model import LabModel, SourceModel
+from labrun.lab.problems import LabError
+from labrun.lab.text import read_text
+from labrun.lab.topology import topology_steps
+from labrun.report import anchors
+from labrun.report.environment import environments
+from labrun.report.hypotheses import hypothesis_view
+from labrun.report.packets import capture_view
+from labrun.report.references import Places, cited_packets
+from labrun.report.topology import TopologyView, topology_of
+from labrun.report.transcript import step_view
+from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
+from labrun.report.visible import one_line, shorten, visible
+
+_WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
+
+
+def build_view(run: Path, result: RunResult) -> RunView:
+    """Raises EvidenceError where ``run`` is not a run directory."""
+    record = read_run(run)
+    entries = {entry.slug: entry for entry in record.labs}
+    labs: list[LabView] = []
+    read: list[tuple[str, list[VariantRecord]]] = []
+    for lab in result.labs:
+        variants, notes = _variants(run, entries.get(lab.id), lab.id)
+        read.append((lab.id, variants))
+        labs.append(_lab_view(run, lab, variants, notes))
+    counts = result.counts()
+    rows = [MatrixRow(lab.slug, lab.anchor, h) for lab in labs for h in lab.hypotheses]
+    rows.sort(key=lambda row: _WORST.index(row.hypothesis.standing))  # stable: in the run's order otherwise
+    return RunView(
+        id=record.id,
+        title=_title(labs, counts["hypotheses"]),
+        headline=_headline(counts),
+        standing="surprise" if counts["surprises"] else "inconclusive" if counts["inconclusive"] or counts["errors"]
+        else "as-expected",
+        started=_when(record.started),
+        where=_where(record),
+        isolation_note=shorten(one_line(record.isolation_note), 120) if record.isolation_note else None,
+        facts=_facts(record),
+        command=one_line(shlex.join(record.command)),
+        counts=tuple(counts.items()),
+        matrix=tuple(rows),
+        labs=tuple(labs),
+        environments=environments(read),
+        files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
+    )  # fmt: skip
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _title(labs: Sequence[LabView], hypotheses: int) -> str:
+    if len(labs) == 1:
+        return labs[0].title
+    return f"{_plural(hypotheses, 'hypothesis', 'hypotheses')} in {_plural(len(labs), 'lab', 'labs')}"
+
+
+def _headline(counts: dict[str, int]) -> str:
+    surprises, unsure, every = counts["surprises"], counts["inconclusive"], counts["hypotheses"]
+    parts = [_plural(surprises, "surprise", "surprises")] if surprises else []
+    parts += [f"{unsure} inconclusive"] if unsure else []
+    fine = every - surprises - unsure
+    if parts:
+        parts += [f"{fine} as expected"] if fine else []
+    elif every:
+        parts = ["Every verdict is as expected" if every > 1 else "The verdict is as expected"]
+    else:
+        parts = ["Nothing was judged"]
+    parts += [_plural(counts["errors"], "lab broke", "labs broke")] if counts["errors"] else []
+    parts += [_plural(counts["skipped"], "lab skipped", "labs skipped")] if counts["skipped"] else []
+    return ", ".join(parts) + "."
+
+
+def _when(started: str) -> str:
+    """2026-11-24T02:14:38+00:00 as people write it."""
+    return one_line(started).replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+
+
+def _where(record: RunRecord) -> str:
+    words = [f"{record.engine} engine ({record.isolation})"]
+    words += [f"Linux {record.kernel}"] if record.kernel else []
+    words += [record.image] if record.image else []
+    return one_line(", ".join((*words, f"labrun {record.labrun}")))
+
+
+def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    image = " ".join(word for word in (record.image, f"({record.image_id})" if record.image_id else None) if word)
+    facts = (
+        ("Run", record.id), ("Started", _when(record.started)), ("labrun", record.labrun),
+        ("Engine", f"{record.engine} {record.engine_version}".strip()),
+        ("Isolation", record.isolation + (f": {record.isolation_note}" if record.isolation_note else "")),
+        ("Kernel", record.kernel or ""), ("Image", image), ("Python on the host", record.python),
+    )  # fmt: skip
+    return tuple((name, one_line(value)) for name, value in facts if value)
+
+
+def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[VariantRecord], list[str]]:
+    found: list[VariantRecord] = []
+    notes: list[str] = []
+    for name in entry.variants if entry is not None else (EXPERIMENT,):
+        folder = layout.variant_folder(run, slug, name)
+        try:
+            found.append(read_variant(folder))
+        except EvidenceError as error:
+            notes.append(f"{name}: {one_line(str(error)).replace(str(run), '.')}")
+    return found, notes
+
+
+def _model(run: Path, slug: str, notes: list[str]) -> LabModel | None:
+    path = layout.lab_folder(run, slug) / layout.LAB
+    try:
+        return parse_lab(read_text(path, layout.LAB), path, slug, layout.LAB).model
+    except LabError as error:
+        notes.append(f"The lab's file cannot be read: {one_line(str(error.problems[0]))}")
+        return None
+
+
+def _lab_view(run: Path, lab: LabResult, variants: list[VariantRecord], notes: list[str]) -> LabView:
+    notes = [] if lab.status == "skipped" else notes  # nothing ran, so nothing is missing
+    model = _model(run, lab.id, notes)
+    places = Places(lab.id, variants, run)
+    cited = cited_packets(lab.id, lab.hypotheses)
+    changes = {control.variant: control.change for each in lab.hypotheses for control in each.controls}
+    views = {v.plan.variant: _variant_view(run, lab.id, v, cited, changes.get(v.plan.variant)) for v in variants}
+    for view in views.values():
+        places.show(view.captures)
+    views = _beside(views)
+    hypotheses = tuple(hypothesis_view(lab.id, each, places, lab.file) for each in lab.hypotheses)
+    experiment = next((variant for variant in variants if variant.plan.variant == EXPERIMENT), None)
+    standings = [each.standing for each in hypotheses] + (["inconclusive"] if lab.status == "error" else [])
+    source, url = _source(model.source if model else None)
+    files = [Link("lab.yaml", f"labs/{lab.id}/{layout.LAB}")]
+    files += [Link(f"events of {name}", f"labs/{lab.id}/{name}/{layout.EVENTS}") for name in views]
+    return LabView(
+        slug=one_line(lab.id),
+        anchor=anchors.lab(lab.id),
+        title=shorten(one_line(model.title if model else lab.title), 300),
+        question=shorten(one_line(model.question), 1000) if model else None,
+        source=source,
+        source_url=url,
+        background=_prose(model.background if model else None),
+        conclusion=_prose(model.conclusion if model else None),
+        tags=model.tags if model else (),
+        status=lab.status,
+        problem=_problem(lab),
+        notes=tuple(notes),
+        topology=_topology(model, experiment),
+        experiment=views.get(EXPERIMENT),
+        controls=tuple(view for name, view in views.items() if name != EXPERIMENT),
+        hypotheses=hypotheses,
+        unjudged=tuple(one_line(name) for name in lab.unjudged),
+        files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
+        standing=min(standings, key=_WORST.index, default="as-expected"),
+    )
+
+
+def _prose(text: str | None) -> str | None:
+    return visible(text, "\n\t") if text else None
+
+
+def _problem(lab: LabResult) -> str | None:
+    if lab.status == "done":
+        return None
+    word = "Skipped" if lab.status == "skipped" else "Broke"
+    text = one_line(lab.message or lab.reason or "no reason was given")
+    return f"{word}: {text}" + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _source(source: SourceModel | None) -> tuple[str | None, str | None]:
+    """The words, and the address if it is on the web."""
+    if source is None:
+        return None, None
+    words = ", ".join([source.title, *([source.author] if source.author else ()), *([str(source.year)] if source.year
+                      else ())])  # fmt: skip
+    url = source.url if source.url and source.url.startswith(("http://", "https://")) else None
+    return shorten(one_line(words), 300), one_line(url).replace(" ", "%20") if url else None
+
+
+def _topology(model: LabModel | None, experiment: VariantRecord | None) -> TopologyView | None:
+    if experiment is not None:
+        return topology_of(experiment.plan.steps)
+    return topology_of(topology_steps(model.topology)) if model else None
+
+
+def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
+    """Each control as it differs from the experiment: what is the same is not told twice, what is not is marked."""
+    experiment = views.get(EXPERIMENT)
+    if experiment is None:
+        return views
+    same = [step.command for step in experiment.topology_steps]
+    known = {step.id: step for step in experiment.steps}
+
+    def differs(view: VariantView) -> bool:
+        made = [step.command for step in view.topology_steps]
+        return made != same or any(step.trouble for step in view.topology_steps)
+
+    def beside(step: StepView) -> StepView:
+        before = known.get(step.id)
+        if before is None:
+            return replace(step, changed=True)
+        return replace(
+            step, changed=step.command != before.command, note=step.note if step.note != before.note else None
+        )
+
+    return {
+        name: view
+        if view is experiment
+        else replace(view, topology_differs=differs(view), steps=tuple(beside(step) for step in view.steps))
+        for name, view in views.items()
+    }
+
+
+def _variant_view(
+    run: Path,
+    slug: str,
+    variant: VariantRecord,
+    cited: dict[str, dict[int, tuple[Link, ...]]],
+    change: str | None,
+) -> VariantView:
+    folder = variant.folder.relative_to(run).as_posix()
+    steps = [(record.step.phase, step_view(slug, variant, record, run)) for record in variant.steps]
+    captures = []
+    for record in variant.steps:
+        path = f"{folder}/{record.capture.path}" if record.capture else f"{folder}/captures/{record.step.id}.pcapng"
+        view = capture_view(slug, variant, record, run, cited.get(path, {}))
+        captures += [view] if view is not None else []
+    faults = tuple(
+        f"{one_line(fault.code)}: {one_line(fault.message)}" + (f" (step {one_line(fault.step)})" if fault.step else "")
+        for fault in variant.faults
+    )
+    return VariantView(
+        id=variant.plan.variant,
+        anchor=anchors.variant(slug, variant.plan.variant),
+        change=shorten(one_line(change), 300) if change else None,
+        topology_steps=tuple(view for phase, view in steps if phase == "topology"),
+        topology_differs=True,
+        steps=tuple(view for phase, view in steps if phase == "lab"),
+        captures=tuple(captures),
+        faults=faults,
+        partial=None
+        if variant.complete
+        else "The sandbox ended before everything was handed over: this is what arrived until then.",
+    )

@@ -1,0 +1,29 @@
+"""What the sandboxes were made of, once for all labs whose sandboxes were alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from labrun.evidence.record import VariantRecord
+from labrun.report.view import Environment
+from labrun.report.visible import one_line
+
+_Made = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[str, ...]]
+
+
+def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[Environment, ...]:
+    """One where all were alike, as they should be; in the order in which the labs ran."""
+    found: dict[_Made, dict[str, None]] = {}
+    for slug, variants in labs:
+        for variant in variants:
+            hello = variant.hello
+            if hello is None:
+                continue
+            facts = (
+                ("Kernel", one_line(hello.kernel)), ("Machine", one_line(hello.machine)),
+                ("Python in the sandbox", one_line(hello.python)), ("Agent", one_line(hello.agent)),
+            )  # fmt: skip
+            packages = tuple(sorted((one_line(name), one_line(text)) for name, text in hello.packages.items()))
+            capabilities = tuple(sorted(one_line(name) for name in hello.capabilities))
+            found.setdefault((facts, packages, capabilities), {})[one_line(slug)] = None
+    return tuple(Environment(tuple(labs), *made) for made, labs in found.items())

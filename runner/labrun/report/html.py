@@ -1,0 +1,82 @@
+"""The view as one self-contained HTML page: no script, no request, nothing outside the file.
+
+The page forbids itself whatever it does not need: its Content-Security-Policy allows the one style sheet, by its
+digest, and nothing else. Should a hostile byte ever get past the escaping, it finds nothing that it may do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from labrun.report.ansi import Line, Style
+from labrun.report.drawing import draw
+from labrun.report.palette import palette_css
+from labrun.report.prose import label, prose
+from labrun.report.view import RunView, StepView, VariantView
+
+_TEMPLATES = Path(__file__).parent / "templates"
+FOLD_LINES = 40  # an output longer than this shows its beginning, and the rest when asked
+OPEN_LINES = 24
+TRUTHS: dict[bool | None, str] = {True: "holds", False: "does not hold", None: "unknown"}
+
+
+def render_html(view: RunView) -> str:
+    """The same view gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(prose=prose, label=label, terminal=_terminal)
+    environment.globals.update(draw=draw, truths=TRUTHS, fold_lines=FOLD_LINES, open_lines=OPEN_LINES)
+    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8") + palette_css(_styles(view))
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return environment.get_template("index.html.j2").render(run=view, css=Markup(css), policy=policy)
+
+
+def _terminal(lines: tuple[Line, ...]) -> Markup:
+    """Lines of a terminal as HTML, one span for each change of looks."""
+    return Markup("\n").join(Markup("").join(_span(*part) for part in _merged(line)) for line in lines)
+
+
+def _merged(line: Line) -> Iterator[tuple[str, str]]:
+    """Neighbours that look alike are one: a line of raw bytes is one span, not thousands."""
+    text, classes = "", ""
+    for span in line:
+        here = " ".join((*span.style.classes(), *(("control",) if span.control else ())))
+        if here != classes and text:
+            yield text, classes
+            text = ""
+        text, classes = text + span.text, here
+    if text:
+        yield text, classes
+
+
+def _span(text: str, classes: str) -> Markup:
+    return Markup('<span class="{}">{}</span>').format(classes, text) if classes else escape(text)
+
+
+def _styles(view: RunView) -> Iterator[Style]:
+    for step in _steps(view):
+        for stream in step.outputs:
+            for line in stream.lines:
+                for span in line:
+                    yield span.style
+
+
+def _steps(view: RunView) -> Iterator[StepView]:
+    for lab in view.labs:
+        variants: list[VariantView] = [*([lab.experiment] if lab.experiment else []), *lab.controls]
+        for variant in variants:
+            yield from variant.topology_steps
+            yield from variant.steps

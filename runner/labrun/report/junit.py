@@ -1,0 +1,73 @@
+"""JUnit XML, for those who read results in their CI: a suite a lab, a case a hypothesis.
+
+A surprise is a failure, with both sides. Inconclusive is an error, for nobody knows. A skipped lab's hypotheses are
+skipped, with the reason.
+"""
+
+from __future__ import annotations
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from labrun.report.view import HypothesisView, LabView, RunView
+from labrun.report.visible import shorten
+
+_MAX = 4000
+
+
+def render_junit(view: RunView) -> str:
+    """All text of the view is free of control characters already, which XML could not carry."""
+    xml = JUnitXml("labrun")
+    for lab in view.labs:
+        xml.add_testsuite(_suite(view, lab))
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    text = xml.tostring()  # type: ignore[no-untyped-call]
+    return (text.decode("utf-8") if isinstance(text, bytes) else str(text)).rstrip("\n") + "\n"
+
+
+def _suite(view: RunView, lab: LabView) -> TestSuite:
+    suite = TestSuite(lab.slug)
+    suite.timestamp = view.started.removesuffix(" UTC").replace(" ", "T")
+    for name, value in (("title", lab.title), ("run", view.id), ("where", view.where)):
+        suite.add_property(name, value)
+    for hypothesis in lab.hypotheses:
+        suite.add_testcase(_case(lab, hypothesis))
+    for name in lab.unjudged:
+        case = TestCase(name, f"labrun.{lab.slug}", 0.0)
+        case.result = [Skipped(lab.problem or "skipped")]
+        suite.add_testcase(case)
+    if lab.status == "error" and not lab.hypotheses:
+        case = TestCase("lab", f"labrun.{lab.slug}", 0.0)
+        case.result = [Error(lab.problem or "it broke", "error")]
+        suite.add_testcase(case)
+    return suite
+
+
+def _case(lab: LabView, hypothesis: HypothesisView) -> TestCase:
+    case = TestCase(hypothesis.id, f"labrun.{lab.slug}", 0.0)
+    if hypothesis.standing == "surprise":
+        summary = f"expected {hypothesis.expect}, got {hypothesis.verdict}: {hypothesis.message}"
+        failure = Failure(shorten(summary, _MAX), hypothesis.reason)
+        failure.text = _both_sides(hypothesis)
+        case.result = [failure]
+    elif hypothesis.standing == "inconclusive":
+        error = Error(shorten(hypothesis.message, _MAX), hypothesis.reason)
+        error.text = _both_sides(hypothesis)
+        case.result = [error]
+    return case
+
+
+def _both_sides(hypothesis: HypothesisView) -> str:
+    """The claim, and every check: what was predicted and what was found, in each variant."""
+    lines = [f"claim: {hypothesis.claim}", f"expected verdict: {hypothesis.expect}", f"verdict: {hypothesis.verdict}"]
+    if hypothesis.place is not None:
+        lines.append(f"lab file: {hypothesis.place.text}")
+    for row in hypothesis.rows:
+        if row.branch:
+            continue
+        for column, cell in zip(hypothesis.columns, row.cells, strict=True):
+            if cell is None:
+                continue
+            found = cell.actual if cell.actual is not None else cell.message or "not observed"
+            evidence = f" ({', '.join(link.text for link in cell.links)})" if cell.links else ""
+            lines.append(f"{column.title.lower()}: {row.subject} {row.predicted}, actual {found}{evidence}")
+    return shorten("\n".join(lines), _MAX)

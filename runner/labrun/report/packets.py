@@ -1,0 +1,148 @@
+"""Captures as tables: the packets of each step with their times from its start. A big capture shows its beginning,
+and whatever packet a verdict refers to; the rest is in the file, and the table says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from labrun.evidence.pcapng import Packet, PcapngError, read_packets
+from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.protocol.actions import Capture
+from labrun.protocol.events import CaptureResult
+from labrun.report import anchors
+from labrun.report.dissect import dissect
+from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
+from labrun.report.visible import one_line, shorten
+
+MAX_ROWS = 200  # of a capture
+MAX_CITED = 100  # more rows, for packets that a verdict refers to
+MAX_READ = 2_000_000  # packets looked at to find those
+
+Cited = Mapping[int, tuple[Link, ...]]
+"""Packet number -> the hypotheses that refer to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A step's time. ``end_ns`` is None where it never ended."""
+
+    step: str
+    start_ns: int
+    end_ns: int | None
+
+
+def capture_path(record: StepRecord) -> str | None:
+    """The capture's file, relative to its variant's folder; None where it never started."""
+    if record.capture is not None:
+        return record.capture.path
+    result = record.ended.result if record.ended else None
+    return result.path if isinstance(result, CaptureResult) else None
+
+
+def capture_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, cited: Cited) -> CaptureView | None:
+    """None where the step captured nothing that could be shown: it is no capture, or never started."""
+    action, path = record.step.action, capture_path(record)
+    if not isinstance(action, Capture) or path is None:
+        return None
+    name = variant.plan.variant
+    file = f"{variant.folder.relative_to(run).as_posix()}/{path}"
+    windows = _windows(variant)
+    rows: list[tuple[str, PacketRow]] = []
+    note: str | None = None
+    try:
+        for packet in _chosen(read_packets(variant.folder / path), cited):
+            title, since_ns = _moment(windows, packet.time_ns)
+            anchor = anchors.packet(slug, name, record.step.id, packet.number)
+            rows.append((title, _row(packet, anchor, since_ns, cited.get(packet.number, ()))))
+    except FileNotFoundError:
+        note = "The file is not there: it never left the sandbox."
+    except (PcapngError, OSError) as error:
+        note = f"The file could not be read to its end: {one_line(str(error)).replace(str(run), '.')}"
+    kept = record.capture.packets if record.capture else None
+    if note is None and kept is not None and kept > len(rows):
+        note = f"{len(rows)} of {kept} packets are shown; the file has them all."
+    groups = tuple(
+        PacketGroup(title, tuple(row for _, row in part)) for title, part in groupby(rows, key=lambda item: item[0])
+    )
+    health, healthy = _health(record)
+    return CaptureView(
+        step=record.step.id,
+        anchor=anchors.capture(slug, name, record.step.id),
+        node=one_line(record.step.node or ""),
+        interfaces=tuple(one_line(i) for i in (record.capture.interfaces if record.capture else action.interfaces)),
+        filter=one_line(action.filter) if action.filter else None,
+        file=Link(path.rpartition("/")[2], anchors.file_href(file)),
+        packets=kept,
+        health=health,
+        healthy=healthy,
+        groups=groups,
+        cut=note,
+    )
+
+
+def _chosen(packets: Iterator[Packet], cited: Cited) -> Iterator[Packet]:
+    """The first packets, and the cited ones. Stops reading when there is nothing left to look for."""
+    last = min(max(cited, default=0), MAX_READ)
+    extra = 0
+    for packet in packets:
+        if packet.number <= MAX_ROWS:
+            yield packet
+        elif packet.number > last or extra == MAX_CITED:
+            return
+        elif packet.number in cited:
+            extra += 1
+            yield packet
+
+
+def _windows(variant: VariantRecord) -> list[_Window]:
+    return [
+        _Window(record.step.id, record.started.wall_ns, record.ended.wall_ns if record.ended else None)
+        for record in variant.steps
+        if record.started is not None and record.step.phase == "lab"
+    ]
+
+
+def _moment(windows: list[_Window], time_ns: int) -> tuple[str, int | None]:
+    """In which step's time the packet was seen, and how long after that step's start (ns)."""
+    last = next((window for window in reversed(windows) if window.start_ns <= time_ns), None)
+    if last is None:
+        return "before the first step", None
+    inside = last.end_ns is None or time_ns <= last.end_ns
+    return f"{'during' if inside else 'after'} {last.step}", time_ns - last.start_ns
+
+
+def _row(packet: Packet, anchor: str, since_ns: int | None, cited: tuple[Link, ...]) -> PacketRow:
+    words = dissect(packet.data, packet.linktype)
+    return PacketRow(
+        number=packet.number,
+        anchor=anchor,
+        time="" if since_ns is None else milliseconds(since_ns),
+        interface=shorten(one_line(packet.interface), 40),
+        direction=packet.direction,
+        length=packet.length,
+        protocol=words.protocol,
+        source=words.source,
+        destination=words.destination,
+        info=words.info,
+        cited=cited,
+    )
+
+
+def milliseconds(duration_ns: int) -> str:
+    """Integer arithmetic, so that no rounding differs between machines."""
+    return f"{duration_ns // 1_000_000}.{duration_ns // 1000 % 1000:03} ms"
+
+
+def _health(record: StepRecord) -> tuple[str, bool]:
+    ended = record.capture
+    if ended is None:
+        return "The capture was never finished: what is missing says nothing.", False
+    trouble = [f"{ended.drops} dropped by the kernel"] if ended.drops else []
+    trouble += [f"{ended.not_kept} past the size limit"] if ended.not_kept else []
+    trouble += [one_line(ended.trouble)] if ended.trouble else []
+    if trouble:
+        return "Not everything was kept: " + "; ".join(trouble) + ".", False
+    return "Nothing was dropped.", True

@@ -1,0 +1,233 @@
+"""What a report shows: plain frozen data, built once from a run directory and its results, used by every format.
+
+All text in here has been through `visible`: no control character is left in it. It is not escaped for any format;
+that is each renderer's own duty. ``Prose`` is an author's Markdown, everything else is text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from labrun.judge.results import Truth, Verdict
+from labrun.report.ansi import Line
+from labrun.report.topology import TopologyView
+
+Prose = str
+Standing = Literal["surprise", "inconclusive", "as-expected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """``href``: ``#anchor`` of this page, or a percent-encoded path relative to the run directory."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """One output of a command, its beginning at least. ``cut``: what is missing here and where the whole is."""
+
+    name: Literal["stdout", "stderr"]
+    lines: tuple[Line, ...]
+    file: Link
+    cut: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node in a snapshot: what was counted, and each object as one line."""
+
+    node: str
+    summary: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step as a terminal shows it. ``ended``: what the prompt would not show (exit 7, killed by SIGKILL, ...)."""
+
+    id: str
+    anchor: str
+    prompt: str
+    command: tuple[str, ...]
+    note: Prose | None
+    stdin: str | None
+    outputs: tuple[StreamView, ...]
+    facts: tuple[NodeFacts, ...]
+    ended: str | None
+    trouble: str | None
+    remark: str | None
+    took: str | None
+    changed: bool
+    """In a control: the experiment has no such step, or another in its place."""
+    typed: bool
+    """A change that labrun made over netlink; the command is what would do the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacketRow:
+    number: int
+    anchor: str
+    time: str
+    interface: str
+    direction: Literal["in", "out"] | None
+    length: int
+    protocol: str
+    source: str
+    destination: str
+    info: str
+    cited: tuple[Link, ...]
+    """The hypotheses whose judging refers to this packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacketGroup:
+    """Packets of one step's time. Their times count from its start."""
+
+    title: str
+    rows: tuple[PacketRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureView:
+    step: str
+    anchor: str
+    node: str
+    interfaces: tuple[str, ...]
+    filter: str | None
+    file: Link
+    packets: int | None
+    health: str
+    healthy: bool
+    groups: tuple[PacketGroup, ...]
+    cut: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantView:
+    """One run of the steps: the experiment, or a control."""
+
+    id: str
+    anchor: str
+    change: str | None
+    """What is different in this control, in words."""
+    topology_steps: tuple[StepView, ...]
+    topology_differs: bool
+    """False in a control that was set up just as the experiment was."""
+    steps: tuple[StepView, ...]
+    captures: tuple[CaptureView, ...]
+    faults: tuple[str, ...]
+    partial: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one variant says to one node of a prediction."""
+
+    truth: Truth
+    actual: str | None
+    message: str | None
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A variant beside the others. ``wanted``: the truth that speaks for the claim here."""
+
+    title: str
+    change: str | None
+    note: Prose | None
+    truth: Truth
+    wanted: bool
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """A node of the prediction: what was looked at, what had to hold, and what each column has to say (or None)."""
+
+    depth: int
+    subject: str
+    predicted: str
+    cells: tuple[Cell | None, ...]
+    branch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisView:
+    id: str
+    anchor: str
+    claim: str
+    expect: str
+    verdict: Verdict
+    standing: Standing
+    reason: str
+    message: str
+    observed: str
+    columns: tuple[Column, ...]
+    rows: tuple[TraceRow, ...]
+    because: Prose | None
+    no_control: str | None
+    place: Link | None
+    """Where it stands in the lab file: text file:line."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabView:
+    slug: str
+    anchor: str
+    title: str
+    question: str | None
+    source: str | None
+    source_url: str | None
+    background: Prose | None
+    conclusion: Prose | None
+    tags: tuple[str, ...]
+    status: Literal["done", "skipped", "error"]
+    problem: str | None
+    notes: tuple[str, ...]
+    topology: TopologyView | None
+    experiment: VariantView | None
+    controls: tuple[VariantView, ...]
+    hypotheses: tuple[HypothesisView, ...]
+    unjudged: tuple[str, ...]
+    files: tuple[Link, ...]
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    lab: str
+    lab_anchor: str
+    hypothesis: HypothesisView
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What sandboxes were made of; one for all labs whose sandboxes were alike."""
+
+    labs: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    packages: tuple[tuple[str, str], ...]
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    id: str
+    title: str
+    headline: str
+    standing: Standing
+    started: str
+    where: str
+    """The environment in one line."""
+    isolation_note: str | None
+    facts: tuple[tuple[str, str], ...]
+    command: str
+    counts: tuple[tuple[str, int], ...]
+    matrix: tuple[MatrixRow, ...]
+    labs: tuple[LabView, ...]
+    environments: tuple[Environment, ...]
+    files: tuple[Link, ...]

@@ -1,0 +1,161 @@
+"""The HTML page: self-contained, its links lead somewhere, hostile text is text. A real parser reads it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from labrun.report.build import build_view
+from labrun.report.html import render_html
+from labrun.report.prose import label, prose
+from support.recorded import ATTACKS, hostile_run, recorded_run
+
+VOID = {"meta", "link", "br", "hr", "img", "input", "path", "circle", "rect"}
+FETCHING = {"src", "srcset", "poster", "data", "action", "formaction", "background", "xlink:href", "style"}
+
+
+class Page(HTMLParser):
+    """Tags, ids and links of a page, and whether its tags match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.hrefs: list[tuple[str, str]] = []
+        self.headings: list[int] = []
+        self.text = ""
+        self.style = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), (tag, attrs)
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        if tag not in VOID:
+            self._open.append(tag)
+        if attributes.get("id"):
+            self.ids.append(str(attributes["id"]))
+        if attributes.get("href"):
+            self.hrefs.append((tag, str(attributes["href"])))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open and self._open[-1] == tag, (tag, self._open[-5:])
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "style":
+            self.style += data
+        else:
+            self.text += data
+
+
+@pytest.fixture(params=[recorded_run, hostile_run], ids=["recorded", "hostile"])
+def page(request: pytest.FixtureRequest, tmp_path: Path) -> Page:
+    run, result = request.param(tmp_path)
+    return Page(render_html(build_view(run, result)))
+
+
+def test_nothing_runs_and_nothing_is_fetched(page: Page) -> None:
+    assert {"script", "iframe", "object", "embed", "img", "link", "base", "form"} & {
+        tag for tag, _ in page.tags
+    } == set()
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name in FETCHING], (tag, attributes)
+    assert "url(" not in page.style and "@import" not in page.style
+    assert "</" not in page.style
+
+
+def test_links_go_to_the_page_the_evidence_or_the_web(page: Page) -> None:
+    for tag, href in page.hrefs:
+        assert tag == "a"
+        assert href.startswith(("#", "./", "https://", "http://")), href
+        assert not re.match(r"\./+\.\.|\./.*/\.\./", unquote(href)), href
+        if href.startswith("http"):
+            assert not href.startswith("https://evil.example/x.png"), "an image became a link"
+
+
+def test_every_anchor_resolves_and_is_there_once(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {href[1:] for _, href in page.hrefs if href.startswith("#") and href != "#"} - set(page.ids) == set()
+    labels = [str(a["aria-labelledby"]) for _, a in page.tags if a.get("aria-labelledby")]
+    assert set(labels) <= set(page.ids)
+
+
+def test_headings_are_in_order(page: Page) -> None:
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in zip(page.headings, page.headings[1:], strict=False))
+
+
+def test_the_policy_allows_this_style_sheet_alone(page: Page) -> None:
+    policy = next(str(a["content"]) for tag, a in page.tags if tag == "meta" and "http-equiv" in a)
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+def test_relative_links_are_files_of_the_run(tmp_path: Path) -> None:
+    run, result = recorded_run(tmp_path)
+    found = Page(render_html(build_view(run, result)))
+    files = {unquote(href) for _, href in found.hrefs if href.startswith("./")} - {"./results.json"}
+    assert files and all((run / file).is_file() for file in files)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    texts = []
+    for name in ("a", "b"):
+        run, result = recorded_run(tmp_path / name)
+        texts.append(render_html(build_view(run, result)))
+    assert texts[0] == texts[1]
+
+
+def test_a_reader_finds_what_matters(tmp_path: Path) -> None:
+    run, result = recorded_run(tmp_path)
+    found = Page(render_html(build_view(run, result)))
+    for text in (
+        "1 surprise, 1 inconclusive, 2 as expected, 2 labs broke, 1 lab skipped.",
+        "labrun run labs/own-address/lab.yaml",
+        "Skipped: wg is not in the image.",
+        "The kernel refused: File exists (EEXIST)",
+        "Deadline passed: not done after 10 s",
+        "This step did not run.",
+        "exit 2",
+        "stopped by labrun",
+        "echo request id 7 seq 1",
+        "during probe",
+        "before step 'probe': ip route delete local 172.17.0.1",
+        "nft: not available: nft is not installed",
+        "iproute2",
+        "976 more lines",
+        "labrun kept the first 8.7 KiB of 87 KiB.",
+    ):
+        assert text in found.text, text
+    order = [found.text.index(claim) for claim in ("There are three colours.", "It ends.", "address goes through lo.")]
+    assert order == sorted(order)
+
+
+def test_prose_keeps_no_html_of_its_author() -> None:
+    shown = prose("\n\n".join(ATTACKS))
+    found = Page(str(shown))
+    assert {tag for tag, _ in found.tags} <= {"p", "em", "strong", "code", "pre", "a", "ul", "li", "blockquote"}
+    assert all(href.startswith(("http://", "https://")) for _, href in found.hrefs)
+    assert str(label("a `b<i>` <c>")) == "a <code>b&lt;i&gt;</code> &lt;c&gt;"
+    assert 'rel="noopener noreferrer"' in str(prose("[a](https://example.org)"))
+
+
+def test_absurd_prose_is_shown_as_it_is() -> None:
+    assert str(prose(">" * 5000)).startswith("<")
+    assert str(prose("a" * 30_000)).startswith("<pre>")

@@ -1,0 +1,33 @@
+"""JUnit XML: a surprise fails, an inconclusive errs, a skipped lab is skipped; any text gets through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from labrun.report.build import build_view
+from labrun.report.junit import render_junit
+from support.recorded import hostile_run, recorded_run
+
+
+def test_verdicts_as_cases(tmp_path: Path) -> None:
+    root = ElementTree.fromstring(render_junit(build_view(*recorded_run(tmp_path))))
+    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("7", "1", "2", "2")
+    failure = root.find(".//testcase[@name='wrong']/failure")
+    assert failure is not None and failure.get("type") == "contradicted"
+    assert "expected supported, got refuted" in str(failure.get("message"))
+    assert "experiment: exit of colours = 0, actual 2 (stderr of colours, line 1)" in str(failure.text)
+    error = root.find(".//testcase[@name='unsure']/error")
+    assert error is not None and error.get("type") == "timeout"
+    skipped = root.find(".//testcase[@name='one']/skipped")
+    assert skipped is not None and skipped.get("message") == "Skipped: wg is not in the image."
+    assert root.find(".//testsuite[@name='broken']/testcase/error") is not None
+
+
+def test_hostile_text_is_still_xml(tmp_path: Path) -> None:
+    text = render_junit(build_view(*hostile_run(tmp_path)))
+    root = ElementTree.fromstring(text)
+    assert "␛]0;title␇" in ElementTree.tostring(root, encoding="unicode")
+    assert {element.tag for element in root.iter()} <= {
+        "testsuites", "testsuite", "testcase", "properties", "property", "failure", "error", "skipped",
+    }  # fmt: skip
