@@ -18,7 +18,7 @@ from labrun.evidence import layout
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
 from labrun.evidence.writer import EvidenceFull, EvidenceWriter
 from labrun.judge.results import LabResult, RunResult, results_json
-from labrun.judge.run import judge_lab, judge_run
+from labrun.judge.run import judge_entry, judge_run
 from labrun.lab.compile import CompiledLab
 from labrun.protocol.events import Fault, StepStarted
 from labrun.protocol.frames import Piece
@@ -133,7 +133,7 @@ def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[Compile
             future.result()
             left[slug] -= 1
             if left[slug] == 0:
-                result = judge_lab(conductor.run, entry_of(compiled))
+                result = judge_entry(conductor.run, entry_of(compiled))
                 with conductor.lock:
                     conductor.progress.judged(result, conductor.clock() - begun[slug])
 

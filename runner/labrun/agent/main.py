@@ -19,7 +19,9 @@ from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import ENVIRONMENT
+from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
+from labrun.protocol.actions import Link
 from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Plan, Step
@@ -90,18 +92,20 @@ def _begin(stage: Stage) -> bool:
 def _steps(stage: Stage) -> None:
     emitter = stage.emitter
     end = time.monotonic() + stage.plan.limits.lab_timeout_s
+    topology = [step for step in stage.plan.steps if step.phase == "topology"]
     for step in stage.plan.steps:
         if time.monotonic() >= end:
             text = f"the lab took longer than {stage.plan.limits.lab_timeout_s:g} s"
             emitter.event(Fault(emitter.t_ns(), "lab-timeout", text, step.id))
             return
-        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s)):
+        last = topology[-1] if topology else None
+        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s), last):
             return
         if step.phase == "lab":
             stage.ship_running()
 
 
-def _step(stage: Stage, step: Step, deadline: float) -> bool:
+def _step(stage: Stage, step: Step, deadline: float, last_of_topology: Step | None) -> bool:
     """One step with its two events; False when the plan cannot go on."""
     emitter = stage.emitter
     emitter.event(StepStarted(step.id, *emitter.now()))
@@ -110,6 +114,8 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
     message = None
     try:
         result = carry_out(stage, step, deadline)
+        if step is last_of_topology or (isinstance(step.action, Link) and step.action.up and step.phase == "lab"):
+            settle(stage, stage.nodes.fds())
     except StepTimeout as error:
         status, message = "timeout", str(error)
         result = error.result if isinstance(error, TimedOut) else None

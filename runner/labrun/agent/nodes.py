@@ -6,8 +6,10 @@ and UTS namespace made when the first command runs there. Everything dies with t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 from labrun.agent import namespaces as ns
 
 RUN_NETNS = Path("/run/netns")
+TUN = Path("/dev/net/tun")
 
 
 class Nodes:
@@ -29,6 +32,7 @@ class Nodes:
         RUN_NETNS.mkdir(parents=True, exist_ok=True)
         ns.mount(str(RUN_NETNS), str(RUN_NETNS), None, ns.MS_BIND | ns.MS_REC)
         ns.mount("", str(RUN_NETNS), None, ns.MS_SHARED | ns.MS_REC)
+        _make_tun_device()
 
     def add(self, name: str) -> None:
         """A namespace bare as the kernel makes it. Raises FileExistsError if the name is taken."""
@@ -85,3 +89,11 @@ class Nodes:
                 socket.sethostname(name)
                 self._views[name] = (ns.own("mnt"), ns.own("uts"))
             yield
+
+
+def _make_tun_device() -> None:
+    """/dev/net/tun where the engine allows the device but did not make it. Without it, links of type tun fail."""
+    if not TUN.exists():
+        with contextlib.suppress(OSError):
+            TUN.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(TUN, 0o666 | stat.S_IFCHR, os.makedev(10, 200))  # Documentation/admin-guide/devices.txt

@@ -124,7 +124,12 @@ def _kernel_probes() -> tuple[tuple[str, Action], ...]:
         ("bond", Link("add", "p-bond", type="bond")),
         ("wireguard", Link("add", "p-wg", type="wireguard")),
         ("tun", Run(("bash", "-c", "ip tuntap add p-tun mode tun"))),
-        ("nftables", Nft("table inet probe { chain c { type filter hook input priority 0; counter } }")),
+        (
+            "nftables",
+            Nft(
+                "add table inet p; add chain inet p c { type filter hook input priority 0; }; add rule inet p c counter"
+            ),
+        ),
         ("netem", Run(("bash", "-c", "tc qdisc add dev p-veth root netem delay 1ms"))),
         ("tbf", Run(("bash", "-c", "tc qdisc add dev p-peer root tbf rate 1mbit burst 10k latency 50ms"))),
     )

@@ -37,11 +37,12 @@ def all_labs(
     from labrun.lab.catalogue import labs_folder
     from labrun.lab.problems import LabError, Problem
 
+    timeout_s = options.duration_s(timeout)
     folder = labs_folder(Path.cwd())
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    _run(paths, engine, isolation, jobs, out, tag, timeout, strict, as_json)
+    _run(paths, engine, isolation, jobs, out, tag, timeout_s, strict, as_json)
 
 
 def some_labs(
@@ -58,7 +59,8 @@ def some_labs(
     """Run the given labs."""
     from labrun.lab.catalogue import find_labs
 
-    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout, strict, as_json)
+    timeout_s = options.duration_s(timeout)
+    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout_s, strict, as_json)
 
 
 def _run(
@@ -68,11 +70,11 @@ def _run(
     jobs: int | None,
     out: Path,
     tags: list[str] | None,
-    timeout: str | None,
+    timeout_s: float | None,
     strict: bool,
     as_json: bool,
 ) -> None:
-    compiled, invalid = _compile(paths, tags, options.duration_s(timeout))
+    compiled, invalid = _compile(paths, tags, timeout_s)
     if not compiled:
         from labrun.lab.problems import LabError, Problem
 

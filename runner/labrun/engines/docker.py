@@ -201,7 +201,7 @@ class _Container:
             raise EngineError("image-missing", f"the lab image is gone: {_one_line(error)}") from error
         except APIError as error:
             _discard(client, container_id)
-            raise EngineError("sandbox-refused", _one_line(error.explanation or error)) from error
+            raise EngineError("sandbox-refused", _refusal(error.explanation or error)) from error
         except (DockerException, OSError) as error:
             _discard(client, container_id)
             raise EngineError("engine-unreachable", f"the Docker engine went away: {_one_line(error)}") from error
@@ -328,6 +328,12 @@ def left_over(client: Any, run_id: str | None = None) -> tuple[Any, ...]:
     """Every labrun container on this daemon, running or not; of one run, or of all."""
     label = LABEL if run_id is None else f"{LABEL}={run_id}"
     return tuple(client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
+
+
+def _refusal(error: object) -> str:
+    """The part of the daemon's chain of messages that says why, such as "unable to apply caps: ..."."""
+    text = _one_line(error).removesuffix(": unknown")
+    return text.rpartition("unable to start container process: ")[2]
 
 
 def _one_line(error: object) -> str:

@@ -20,6 +20,7 @@ from labrun.protocol.events import (
     StepEnded,
     StepStarted,
 )
+from labrun.protocol.frames import checked
 from labrun.protocol.plan import Plan, Step
 from labrun.protocol.state import KernelState
 
@@ -86,7 +87,7 @@ def read_variant(folder: Path) -> VariantRecord:
     events: list[Event] = []
     for number, line in enumerate(lines, start=1):
         try:
-            events.append(loads(Event, line))  # type: ignore[arg-type]
+            events.append(checked(loads(Event, line)))  # type: ignore[arg-type]
         except ProtocolError as error:
             raise EvidenceError(f"{folder / layout.EVENTS}:{number}: {error}") from error
     return _assemble(folder, plan, events)

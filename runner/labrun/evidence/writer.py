@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -28,19 +27,18 @@ class EvidenceWriter:
         self._folder = folder
         self._plan = plan
         self._left = max_bytes
-        self._files: dict[str, BinaryIO] = {}
-        self._stack = ExitStack()
+        self._events: BinaryIO
 
     def __enter__(self) -> EvidenceWriter:
         self._folder.mkdir(parents=True)
         (self._folder / layout.PLAN).write_text(dumps(self._plan) + "\n", encoding="utf-8")
-        self._open(layout.EVENTS)
+        self._events = (self._folder / layout.EVENTS).open("ab")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._events.close()
 
     def put(self, frame: Event | Piece) -> None:
         """Append an event or a piece. Raises EvidenceFull past the limit."""
@@ -50,17 +48,17 @@ class EvidenceWriter:
             self._append(frame.path, frame.data)
         else:
             self._append(layout.EVENTS, dumps(frame).encode() + b"\n")
-            self._files[layout.EVENTS].flush()
 
     def _append(self, path: str, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
             raise EvidenceFull(f"more evidence than one lab may keep; stopped in {path}")
-        self._open(path).write(data)
-
-    def _open(self, path: str) -> BinaryIO:
-        if path not in self._files:
-            target = self._folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._files[path] = self._stack.enter_context(target.open("ab"))
-        return self._files[path]
+        if path == layout.EVENTS:
+            self._events.write(data)
+            self._events.flush()
+            return
+        # Opened for each piece: a hostile sandbox may name more files than a process may have open.
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("ab") as file:
+            file.write(data)

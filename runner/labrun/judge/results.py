@@ -54,6 +54,14 @@ class Trace:
             return (self,)
         return tuple(leaf for child in self.children for leaf in child.leaves())
 
+    def deciding(self, truth: Truth) -> tuple[Trace, ...]:
+        """The leaves because of which this node is ``truth``."""
+        if not self.children or self.operator is None:
+            return (self,)
+        if self.operator == "not":
+            return self.children[0].deciding(None if truth is None else not truth)
+        return tuple(leaf for child in self.children if child.truth is truth for leaf in child.deciding(truth))
+
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:

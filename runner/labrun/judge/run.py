@@ -7,12 +7,13 @@ from typing import Literal
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
-from labrun.evidence.run import LabEntry, read_run
+from labrun.evidence.run import EvidenceError, LabEntry, read_run
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
 from labrun.judge.verdict import judge_hypothesis
 from labrun.judge.why import Unknown, first_cause
 from labrun.lab.compile import EXPERIMENT, CompiledLab, compile_lab
 from labrun.lab.load import parse_lab
+from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
 from labrun.protocol.actions import Capture
 from labrun.protocol.codec import encode
@@ -22,9 +23,9 @@ SKIPPING = ("missing-tool",)  # faults that say: this sandbox cannot run the lab
 
 
 def judge_run(run: Path) -> RunResult:
-    """Raises EvidenceError where the folder is no run, LabError where a kept lab file no longer loads."""
+    """Raises EvidenceError where the folder is no run."""
     record = read_run(run)
-    labs = [judge_lab(run, entry) for entry in record.labs]
+    labs = [judge_entry(run, entry) for entry in record.labs]
     labs += [
         LabResult(lab.slug, lab.slug, lab.shown, "error", (), (), "invalid-lab", "\n".join(lab.problems))
         for lab in record.invalid
@@ -32,8 +33,21 @@ def judge_run(run: Path) -> RunResult:
     return RunResult(encode(record), tuple(labs))
 
 
+def judge_entry(run: Path, entry: LabEntry) -> LabResult:
+    """What cannot be read back of one lab is that lab's error; the others are still judged."""
+    try:
+        return judge_lab(run, entry)
+    except LabError as error:
+        return LabResult(entry.slug, entry.slug, entry.shown, "error", (), (), "invalid-lab", str(error))
+    except EvidenceError as error:
+        return LabResult(entry.slug, entry.slug, entry.shown, "error", (), (), "evidence-unreadable", str(error))
+
+
 def judge_lab(run: Path, entry: LabEntry) -> LabResult:
-    """One lab of the run. Variants that are not there are unknown, not wrong."""
+    """One lab of the run. Variants that are not there are unknown, not wrong.
+
+    Raises LabError where the kept lab file no longer loads, EvidenceError where its evidence is damaged.
+    """
     file = layout.lab_folder(run, entry.slug) / layout.LAB
     lab = parse_lab(read_text(file, entry.shown), file, entry.slug, entry.shown)
     compiled = compile_lab(lab)

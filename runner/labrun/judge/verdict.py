@@ -105,18 +105,8 @@ def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict,
 
 def _because(trace: Trace, truth: bool | None) -> str:
     """The messages of the leaves that made it so."""
-    leaves = [leaf.message for leaf in deciding(trace, truth) if leaf.message]
+    leaves = [leaf.message for leaf in trace.deciding(truth) if leaf.message]
     if not leaves:
         return trace.message or trace.subject
     rest = f" (and {len(leaves) - 1} more)" if len(leaves) > 1 else ""
     return leaves[0] + rest
-
-
-def deciding(trace: Trace, truth: bool | None) -> tuple[Trace, ...]:
-    """The leaves because of which this node has the truth that it has."""
-    if not trace.children or trace.operator is None:
-        return (trace,)
-    if trace.operator == "not":
-        inner = None if truth is None else not truth
-        return deciding(trace.children[0], inner)
-    return tuple(leaf for child in trace.children if child.truth is truth for leaf in deciding(child, truth))

@@ -97,7 +97,11 @@ def _header(line: bytes) -> dict[str, Any]:
 def _event(header: dict[str, Any]) -> Event:
     if len(header) != 1:
         raise ProtocolError(f"not a frame: {', '.join(header)[:80]!r} in one header")
-    event: Event = decode(Event, header["event"], "event")
+    return checked(decode(Event, header["event"], "event"))
+
+
+def checked(event: Event) -> Event:
+    """The event, if the files that it names stay inside a run directory; else ProtocolError."""
     for path in _paths(event):
         if not SAFE_PATH.fullmatch(path):
             raise ProtocolError(f"not a path for evidence: {path[:200]!r}")

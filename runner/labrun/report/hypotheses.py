@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from labrun.judge.results import HypothesisResult, Trace, is_surprise
-from labrun.judge.verdict import deciding
 from labrun.report import anchors
 from labrun.report.references import Places
 from labrun.report.view import Cell, Column, HypothesisView, Link, Standing, TraceRow
@@ -67,7 +66,7 @@ def standing_of(result: HypothesisResult) -> Standing:
 
 def observed(result: HypothesisResult) -> str:
     """What decided, in one short sentence: the first two of the leaves because of which the verdict is what it is."""
-    leaves = deciding(result.trace, result.trace.truth)
+    leaves = result.trace.deciding(result.trace.truth)
     brief = [_brief(leaf.subject) for leaf in leaves]
     told: dict[str, None] = {}
     for leaf, subject in zip(leaves, brief, strict=True):

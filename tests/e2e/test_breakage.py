@@ -1,0 +1,259 @@
+"""What happens when things break, for real: each lab gets one clear message, the others go on, nothing is left."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.conftest import LABRUN, Labrun, Ran
+
+OK = "{command: a, exit: 0}"
+WriteLab = Callable[..., Path]
+
+
+def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+    """What the condition gives once it gives something true; fails the test otherwise."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def start(tmp_path: Path, *args: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*LABRUN, *args],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def at_step(tmp_path: Path, slug: str, step: str, variant: str = "experiment") -> bool:
+    """The evidence says that the lab is in this step."""
+    files = list((tmp_path / "reports").glob(f"2*/labs/{slug}/{variant}/events.jsonl"))
+    return bool(files) and f'"kind":"step-started","step":"{step}"' in files[0].read_text()
+
+
+def containers(client: Any, tmp_path: Path) -> list[Any]:
+    (run,) = (tmp_path / "reports").glob("2*")
+    found: list[Any] = client.containers.list(
+        all=True, filters={"label": f"labrun.run={run.name}"}, ignore_removed=True
+    )
+    return found
+
+
+SLOW = "  - {id: a, run: 'echo before'}\n  - {id: b, run: 'sleep 60', timeout: 90s}"
+
+
+def test_a_killed_container_makes_its_lab_inconclusive_and_the_others_finish(
+    write_lab: WriteLab, tmp_path: Path, docker_client: Any, lab_image: str
+) -> None:
+    write_lab("slow", SLOW, OK, "{command: a, exit: 1}", "{command: b, exit: 0}")
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    with start(tmp_path, "run", "slow", "quick") as process:
+        eventually(lambda: at_step(tmp_path, "slow", "b"))
+        (victim,) = [c for c in containers(docker_client, tmp_path) if "slow" in c.name]
+        victim.kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    ran = Ran(process.returncode, "", err, tmp_path)
+    assert set(ran.verdicts("slow").values()) == {("inconclusive", "sandbox-died")}, "never refuted, never supported"
+    assert ran.lab("slow")["status"] == "error"
+    assert "killed" in ran.lab("slow")["message"]
+    assert ran.verdicts("quick") == {"h1": ("supported", "as-predicted")}
+    assert (ran.run / "labs/slow/experiment/outputs/a.stdout").read_text() == "before\n", "evidence so far is kept"
+    assert containers(docker_client, tmp_path) == []
+
+
+def test_a_killed_runner_leaves_no_container(
+    write_lab: WriteLab, tmp_path: Path, docker_client: Any, lab_image: str, labrun: Labrun
+) -> None:
+    write_lab("slow", SLOW, OK)
+    with start(tmp_path, "run", "slow") as process:
+        eventually(lambda: at_step(tmp_path, "slow", "b"))
+        assert len(containers(docker_client, tmp_path)) == 1
+        process.kill()
+        process.communicate(timeout=10)
+    eventually(lambda: not containers(docker_client, tmp_path), within_s=10.0)
+    (run,) = (tmp_path / "reports").glob("2*")
+    judged = labrun("judge", str(run))
+    assert judged.exit == 3
+    assert "inconclusive" in judged.out
+
+
+def test_interrupting_tears_down_keeps_the_evidence_and_reports(
+    write_lab: WriteLab, tmp_path: Path, docker_client: Any, lab_image: str
+) -> None:
+    write_lab("slow", SLOW, OK)
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    with start(tmp_path, "run", "quick", "slow", "--jobs", "1") as process:
+        eventually(lambda: at_step(tmp_path, "slow", "b"))
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "interrupted" in err and "Traceback" not in err
+    ran = Ran(process.returncode, "", err, tmp_path)
+    assert ran.verdicts("quick") == {"h1": ("supported", "as-predicted")}
+    assert ran.verdicts("slow") == {"h1": ("inconclusive", "interrupted")}
+    assert containers(docker_client, tmp_path) == []
+
+
+def test_a_wrong_expectation_is_a_surprise_with_both_sides_and_evidence(write_lab: WriteLab, labrun: Labrun) -> None:
+    write_lab("s", "  - {id: a, run: 'echo hello; exit 3'}", OK, "{command: a, stdout: goodbye}")
+    ran = labrun("run", "s")
+    assert ran.exit == 1
+    assert ran.verdicts("s") == {"h1": ("refuted", "contradicted"), "h2": ("refuted", "contradicted")}
+    assert "exit of a == 0, actual 3" in ran.out
+    assert 'stdout of a == "goodbye", actual "hello" (labs/s/experiment/outputs/a.stdout)' in ran.out
+    assert "labs/s/lab.yaml:8" in ran.out, "and where the hypothesis stands"
+
+
+def test_expecting_refuted_of_something_true_is_a_surprise(write_lab: WriteLab, labrun: Labrun) -> None:
+    write_lab("s", "  - {id: a, run: 'true'}", OK, expect="refuted")
+    ran = labrun("run", "s")
+    assert (ran.exit, ran.verdicts("s")) == (1, {"h1": ("supported", "as-predicted")})
+
+
+def test_a_hanging_step_meets_its_deadline_and_what_needs_it_is_inconclusive(
+    write_lab: WriteLab, labrun: Labrun
+) -> None:
+    steps = "  - {id: a, run: 'echo so far; sleep 99', timeout: 1s}\n  - {id: b, run: 'true'}"
+    write_lab("hang", steps, OK, "{command: b, exit: 0}", "{not: {command: a, exit: 0}}")
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    ran = labrun("run", "hang", "quick")
+    assert ran.exit == 3
+    assert {verdict for verdict, _ in ran.verdicts("hang").values()} == {"inconclusive"}
+    assert {reason for _, reason in ran.verdicts("hang").values()} == {"timeout"}
+    assert "step 'a': the command did not end within 1 s" in ran.lab("hang")["message"]
+    assert (ran.run / "labs/hang/experiment/outputs/a.stdout").read_text() == "so far\n"
+    assert ran.verdicts("quick") == {"h1": ("supported", "as-predicted")}
+
+
+def test_the_bound_on_a_lab_holds(write_lab: WriteLab, labrun: Labrun) -> None:
+    write_lab("long", "  - {id: a, run: 'sleep 99', timeout: 100s}", OK)
+    ran = labrun("run", "long", "--timeout", "1s")
+    assert ran.exit == 3
+    assert ran.verdicts("long")["h1"][0] == "inconclusive"
+
+
+def test_fifty_megabytes_are_kept_whole(write_lab: WriteLab, labrun: Labrun) -> None:
+    steps = "  - {id: a, run: 'head -c 50000000 /dev/zero | tr \"\\\\0\" x', timeout: 60s}"
+    write_lab("loud", steps, "{command: a, stdout: {matches: '^x+$'}, exit: 0}")
+    ran = labrun("run", "loud")
+    assert ran.exit == 0, ran.out + ran.err
+    assert (ran.run / "labs/loud/experiment/outputs/a.stdout").stat().st_size == 50_000_000
+    assert (ran.run / "index.html").stat().st_size < 10_000_000
+
+
+def test_past_the_limit_the_cut_is_recorded_and_absence_in_it_is_unknown(write_lab: WriteLab, labrun: Labrun) -> None:
+    # The limit is 64 MiB; the word comes after it.
+    steps = "  - {id: a, run: 'head -c 70000000 /dev/zero | tr \"\\\\0\" x; echo end', timeout: 60s}"
+    write_lab("cut", steps, "{command: a, stdout: {lacks: end}}", "{command: a, stdout: {contains: xx}}")
+    ran = labrun("run", "cut")
+    assert ran.exit == 3
+    assert ran.verdicts("cut") == {"h1": ("inconclusive", "output-cut"), "h2": ("supported", "as-predicted")}
+    assert (ran.run / "labs/cut/experiment/outputs/a.stdout").stat().st_size == 64 * 1024 * 1024
+
+
+def test_raw_bytes_and_escape_codes_are_kept_and_never_obeyed(write_lab: WriteLab, labrun: Labrun) -> None:
+    steps = "  - {id: a, run: 'printf \"\\\\033[2J\\\\377\\\\000\\\\007x\"'}"
+    write_lab("raw", steps, "{command: a, stdout: nothing like it}")
+    ran = labrun("run", "raw")
+    assert ran.exit == 1
+    assert (ran.run / "labs/raw/experiment/outputs/a.stdout").read_bytes() == b"\x1b[2J\xff\0\x07x"
+    for text in (ran.out, ran.err, (ran.run / "index.html").read_text(), (ran.run / "index.md").read_text()):
+        assert "\x1b" not in text and "\x07" not in text and "\0" not in text
+
+
+def test_a_missing_tool_skips_the_lab_with_its_reason_and_strict_makes_that_a_failure(
+    write_lab: WriteLab, labrun: Labrun
+) -> None:
+    write_lab("lacks", "  - {id: a, run: 'true'}", OK, extra="requires: {tools: [ping, nosuchtool]}")
+    ran = labrun("run", "lacks")
+    assert ran.exit == 0
+    lab = ran.lab("lacks")
+    assert (lab["status"], lab["reason"], lab["hypotheses"], lab["unjudged"]) == ("skipped", "missing-tool", [], ["h1"])
+    assert "nosuchtool" in ran.out, "a skip does not hide"
+    assert labrun("run", "lacks", "--strict").exit == 3
+
+
+def test_wrong_labs_are_reported_and_the_others_go_on(write_lab: WriteLab, labrun: Labrun, tmp_path: Path) -> None:
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    write_lab("typo", "  - {id: a, rnu: 'true'}", OK)
+    write_lab("filter", "  - {id: c, capture: {on: lo, filter: 'icmp or'}}\n  - {id: a, run: 'true'}", OK)
+    binary = tmp_path / "labs" / "binary"
+    binary.mkdir()
+    (binary / "lab.yaml").write_bytes(b"\x00\xff\xfe")
+    ran = labrun("all")
+    assert ran.exit == 2
+    assert "labs/typo/lab.yaml:6:13: step 'a': unknown key 'rnu'. Did you mean 'run'?" in ran.err
+    assert "labs/filter/lab.yaml:6:" in ran.err and "not a pcap filter" in ran.err
+    assert "labs/binary/lab.yaml:1:1: not UTF-8 text" in ran.err
+    assert ran.verdicts("quick") == {"h1": ("supported", "as-predicted")}
+    assert ran.lab("typo")["reason"] == "invalid-lab"
+
+
+def test_a_failed_change_names_the_kernels_reason(write_lab: WriteLab, labrun: Labrun) -> None:
+    steps = "  - {id: r, route: {add: default, via: 10.9.9.9}}\n  - {id: a, run: 'true'}"
+    write_lab("route", steps, OK)
+    ran = labrun("run", "route")
+    assert ran.exit == 3
+    assert ran.verdicts("route")["h1"] == ("inconclusive", "step-failed")
+    assert "step 'r' failed: " in ran.lab("route")["message"]
+
+
+@pytest.mark.parametrize("host", ["unix:///nowhere.sock", "tcp://127.0.0.1:1"])
+def test_a_daemon_that_is_away_is_one_sentence(write_lab: WriteLab, labrun: Labrun, host: str) -> None:
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    ran = labrun("run", "quick", env={"DOCKER_HOST": host})
+    assert ran.exit == 3
+    assert ran.err.startswith("labrun: no Docker engine answers")
+    assert ran.err.count("\n") == 1
+
+
+def test_clean_removes_what_was_left(docker_client: Any, lab_image: str, labrun: Labrun) -> None:
+    left = docker_client.containers.create(lab_image, command=["sleep", "60"], labels={"labrun.run": "test-left-over"})
+    ran = labrun("clean")
+    assert ran.exit == 0 and f"removed container {left.name}" in ran.out
+    assert "nothing was left over" in labrun("clean").out
+
+
+def test_the_doctor_says_what_works(labrun: Labrun) -> None:
+    ran = labrun("doctor")
+    assert ran.exit == 0, ran.out
+    assert "ok    engine: docker" in ran.out and "ok    --isolation least: a sandbox starts" in ran.out
+    away = labrun("doctor", env={"DOCKER_HOST": "unix:///nowhere.sock"})
+    assert away.exit == 3 and "FAIL  engine" in away.out and "->" in away.out
+
+
+def test_json_is_alone_on_stdout(write_lab: WriteLab, labrun: Labrun) -> None:
+    import json
+
+    write_lab("quick", "  - {id: a, run: 'true'}", OK)
+    ran = labrun("run", "quick", "--json")
+    assert json.loads(ran.out) == ran.results
+
+
+@pytest.mark.parametrize(
+    ("args", "needle"),
+    [
+        (("run", "own-adress"), "Did you mean 'own-address'?"),
+        (("run",), "Missing argument"),
+        (("run", "quick", "--jobs", "0"), "--jobs"),
+        (("run", "quick", "--timeout", "soon"), "such as 500ms"),
+        (("judge", "nowhere"), "not a run directory"),
+        (("al",), "No such command"),
+        (("all", "--tag", "nosuchtag"), "no lab has this tag"),
+    ],
+)
+def test_a_wrong_command_line_is_2_and_says_so(labrun: Labrun, args: tuple[str, ...], needle: str) -> None:
+    ran = labrun(*args)
+    assert ran.exit == 2, ran.err
+    assert needle in ran.err

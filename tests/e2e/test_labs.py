@@ -1,0 +1,134 @@
+"""The labs that ship, in real containers: what a newcomer sees after `make labs`."""
+
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from e2e.conftest import REPOSITORY, Labrun, Ran
+
+IDS = {
+    "empty-namespace": [
+        "no-interfaces", "ifconfig-silent", "server-listens", "curl-cannot-connect", "no-packets-sent",
+        "bind-needs-an-address",
+    ],
+    "loopback-up": ["same-server-answers", "bind-needs-an-address"],
+    "capture-duplicates": ["any-sees-it-three-times", "bridge-sees-it-once"],
+    "own-address": ["goes-out-docker0", "goes-through-lo", "because-of-the-local-route"],
+    "packet-path": ["prerouting-is-step-zero", "routing-assigns-the-device", "captured-after-routing",
+                    "captured-on-entry"],
+    "listing": ["ifconfig-lists-all"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, lab_image: str) -> Ran:
+    """One `labrun all` of the shipped labs, in a folder that has no labs of its own."""
+    import sys
+
+    folder = tmp_path_factory.mktemp("all")
+    done = subprocess.run(
+        [sys.executable, "-m", "labrun", "all"], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    return Ran(done.returncode, done.stdout, done.stderr, folder)
+
+
+def test_all_eighteen_hypotheses_are_as_expected(everything: Ran) -> None:
+    assert everything.exit == 0, everything.out + everything.err
+    found = {lab["id"]: [h["id"] for h in lab["hypotheses"]] for lab in everything.results["labs"]}
+    assert found == {slug: found[slug] for slug in sorted(IDS)}
+    assert {slug: sorted(ids) for slug, ids in found.items()} == {slug: sorted(ids) for slug, ids in IDS.items()}
+    for lab in everything.results["labs"]:
+        assert lab["status"] == "done", lab
+        for hypothesis in lab["hypotheses"]:
+            assert hypothesis["as_expected"] is True, hypothesis
+            assert hypothesis["verdict"] == hypothesis["expect"]
+            assert hypothesis["observed"], hypothesis
+            assert hypothesis["evidence"], hypothesis
+    assert everything.results["schema"] == 1
+
+
+def test_the_run_says_what_it_ran_on(everything: Ran) -> None:
+    run = everything.results["run"]
+    assert run["engine"] == "docker"
+    assert run["isolation"] in ("privileged", "least")
+    assert run["image"].startswith("labrun-lab:")
+    assert run["kernel"] and run["started"] and run["id"] == everything.run.name
+    if run["isolation"] == "least":
+        assert run["isolation_note"] in everything.err, "the fallback is said"
+        assert everything.err.count("refused a privileged container") == 1, "and said once"
+
+
+def test_every_evidence_file_that_results_name_is_there(everything: Ran) -> None:
+    for lab in everything.results["labs"]:
+        for hypothesis in lab["hypotheses"]:
+            for place in hypothesis["evidence"]:
+                name = place.split(" ")[0].split(":")[0]
+                assert (everything.run / name).is_file(), place
+        for capture in lab["captures"]:
+            assert (everything.run / capture["file"]).is_file()
+            assert capture["drops"] == 0
+
+
+def test_wireshark_reads_every_capture_without_a_warning(everything: Ran) -> None:
+    captures = sorted(everything.run.rglob("*.pcapng"))
+    assert captures
+    for capture in captures:
+        for argv in (["capinfos", str(capture)], ["tshark", "-r", str(capture), "-c", "1000"]):
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            complaints = [line for line in done.stderr.splitlines() if "Running as user" not in line]
+            assert complaints == [], (argv, complaints)
+
+
+def test_the_reports_are_there_and_well_formed(everything: Ran) -> None:
+    assert (everything.run / "index.html").read_text().lstrip().lower().startswith("<!doctype html>")
+    assert "own-address" in (everything.run / "index.md").read_text()
+    suites = ET.parse(everything.run / "junit.xml").getroot()
+    cases = suites.findall(".//testcase")
+    assert len(cases) == 18
+    assert not suites.findall(".//failure") and not suites.findall(".//error")
+
+
+def test_nothing_is_left_on_the_engine(everything: Ran, docker_client: object) -> None:
+    containers = docker_client.containers.list(all=True, filters={"label": f"labrun.run={everything.run.name}"})  # type: ignore[attr-defined]
+    assert containers == []
+
+
+def test_judging_the_stored_run_again_gives_the_same_results(everything: Ran, tmp_path: Path, labrun: Labrun) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(everything.run, copy)
+    (copy / "results.json").unlink()
+    no_engine = {"DOCKER_HOST": "unix:///nowhere.sock"}
+    again = labrun("judge", str(copy), env=no_engine)
+    assert again.exit == 0, again.err
+    assert (copy / "results.json").read_bytes() == (everything.run / "results.json").read_bytes()
+    html = (copy / "index.html").read_bytes()
+    assert labrun("report", str(copy), env=no_engine).exit == 0
+    assert (copy / "index.html").read_bytes() == html
+
+
+def test_two_runs_agree_in_what_was_observed(everything: Ran, labrun: Labrun) -> None:
+    again = labrun("run", "own-address", "capture-duplicates")
+    assert again.exit == 0, again.err
+    for slug in ("own-address", "capture-duplicates"):
+        first, second = everything.lab(slug), again.lab(slug)
+        assert first["hypotheses"] == second["hypotheses"]
+        assert first["captures"] == second["captures"]
+
+
+def test_least_isolation_gives_the_same_verdicts(everything: Ran, labrun: Labrun) -> None:
+    least = labrun("all", "--isolation", "least")
+    assert least.exit == 0, least.out + least.err
+    assert least.results["run"]["isolation"] == "least"
+    assert least.results["run"]["isolation_note"] is None, "it was asked for"
+    for lab in everything.results["labs"]:
+        assert least.verdicts(lab["id"]) == everything.verdicts(lab["id"])
+
+
+def test_the_labs_of_the_checkout_are_those_that_ship(labrun: Labrun) -> None:
+    here, shipped = labrun("list", cwd=REPOSITORY), labrun("list")
+    assert here.exit == shipped.exit == 0
+    assert here.out == shipped.out
+    assert all(slug in here.out for slug in IDS)
