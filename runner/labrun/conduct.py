@@ -38,8 +38,9 @@ def plans_of(compiled: CompiledLab) -> tuple[Plan, ...]:
     return (compiled.experiment, *compiled.variants)
 
 
-def entry_of(compiled: CompiledLab) -> LabEntry:
-    return LabEntry(compiled.lab.slug, compiled.lab.shown, tuple(plan.variant for plan in plans_of(compiled)))
+def entry_of(compiled: CompiledLab, repeats: int = 1) -> LabEntry:
+    variants = tuple(plan.variant for plan in plans_of(compiled))
+    return LabEntry(compiled.lab.slug, compiled.lab.shown, variants, dict(compiled.lab.cell), repeats)
 
 
 @dataclass
@@ -51,20 +52,21 @@ class _Conductor:
     interrupted: threading.Event
     lock: threading.Lock
 
-    def variant(self, compiled: CompiledLab, plan: Plan) -> None:
+    def variant(self, compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
         slug = compiled.lab.slug
-        folder = layout.variant_folder(self.run, slug, plan.variant)
+        folder = layout.variant_folder(self.run, slug, plan.variant, repeat)
+        name = layout.repeated(plan.variant, repeat)
         t_ns = 0
         with EvidenceWriter(folder, plan) as writer:
             try:
-                with self.engine.sandbox(plan, f"{slug}-{plan.variant}") as frames:
+                with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
                     for frame in frames:
                         writer.put(frame)
                         if not isinstance(frame, Piece):
                             t_ns = frame.t_ns
                         if isinstance(frame, StepStarted):
-                            self._tell_step(slug, plan.variant, frame.step)
+                            self._tell_step(slug, name, frame.step)
                 return
             except EngineError as error:
                 fault = Fault(t_ns, error.code, str(error))
@@ -88,6 +90,7 @@ def conduct(
     jobs: int,
     progress: Progress,
     clock: Callable[[], float],
+    repeats: int = 1,
 ) -> bool:
     """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists. False if it was interrupted (Ctrl-C)."""
     conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock())
@@ -97,7 +100,7 @@ def conduct(
         (folder / layout.LAB).write_text(compiled.lab.text, encoding="utf-8")
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
     try:
-        _all(conductor, pool, labs)
+        _all(conductor, pool, labs, repeats)
     except KeyboardInterrupt:
         conductor.interrupted.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -108,23 +111,24 @@ def conduct(
     return True
 
 
-def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[CompiledLab]) -> None:
+def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[CompiledLab], repeats: int) -> None:
     begun: dict[str, float] = {}
     pending: dict[Future[None], CompiledLab] = {}
     left: dict[str, int] = {}
 
-    def work(compiled: CompiledLab, plan: Plan) -> None:
+    def work(compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         slug = compiled.lab.slug
         with conductor.lock:
             if slug not in begun:
                 begun[slug] = conductor.clock()
-                conductor.progress.started(slug, len(plans_of(compiled)))
-        conductor.variant(compiled, plan)
+                conductor.progress.started(slug, left[slug])
+        conductor.variant(compiled, plan, repeat)
 
     for compiled in labs:
-        left[compiled.lab.slug] = len(plans_of(compiled))
-        for plan in plans_of(compiled):
-            pending[pool.submit(work, compiled, plan)] = compiled
+        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in plans_of(compiled)]
+        left[compiled.lab.slug] = len(runs)
+        for plan, repeat in runs:
+            pending[pool.submit(work, compiled, plan, repeat)] = compiled
     while pending:
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in done:
@@ -133,7 +137,7 @@ def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[Compile
             future.result()
             left[slug] -= 1
             if left[slug] == 0:
-                result = judge_entry(conductor.run, entry_of(compiled))
+                result = judge_entry(conductor.run, entry_of(compiled, repeats))
                 with conductor.lock:
                     conductor.progress.judged(result, conductor.clock() - begun[slug])
 

@@ -28,8 +28,8 @@ hypotheses:
     claim: C
     predict: {command: probe, exit: 0}
 """
-KNOWN = "Known: background, conclusion, hypotheses, question, requires, source, steps, tags, timeout, title, topology."
-VERBS = "run, start, stop, capture, namespace, link, address, route, rule, neighbour, sysctl, nft, send, snapshot, wait"
+KNOWN = "Known: background, conclusion, hypotheses, parameters, question, requires, source, steps, tags, timeout, title, topology."
+VERBS = "run, start, stop, capture, namespace, link, address, route, rule, neighbour, sysctl, nft, send, snapshot, lookup, trace, wait"
 
 
 def problems(text: str) -> str:
@@ -171,13 +171,13 @@ WRONG_SHAPE = {
                                                     "{command: STEP, exit: 0}"),
     "a mistyped selector": (predict("{comand: probe, exit: 0}"),
                             "11:14: hypothesis 'h': predict: a prediction needs one of all, any, not, command, change, "
-                            "packets, links, addresses, routes, rules, neighbours, sockets, nft. "
+                            "packets, changes, lookup, trace, expr, links, addresses, routes, rules, neighbours, sockets, nft, nft_counters, counters. "
                             "Did you mean 'command'?"),
     "two selectors": (predict("{command: probe, links: {at: x}, exit: 0}"),
                       "11:14: hypothesis 'h': predict: one thing at a time: command, links are given; join them with "
                       "all: or any:"),
     "nothing asserted": (predict("{command: probe}"),
-                         "11:14: hypothesis 'h': predict: command: this asserts nothing. Give exit, stdout or stderr"),
+                         "11:14: hypothesis 'h': predict: command: this asserts nothing. Give exit, stdout, stderr, json or duration"),
     "an empty all": (predict("{all: []}"), "11:20: hypothesis 'h': predict.all: this is empty; at least one is needed"),
     "an empty any in a not": (predict("{not: {any: []}}"),
                               "11:26: hypothesis 'h': predict.not.any: this is empty; at least one is needed"),
@@ -201,10 +201,10 @@ WRONG_SHAPE = {
     "an expectation that is no verdict": (f"{LAB}    expect: true\n",
                                           "12:13: hypothesis 'h': expect: True is not one of 'supported' or 'refuted'"),
     "a control of nothing": (control("{}"), "12:14: hypothesis 'h': control: a control is one of without, replace, "
-                                            "before, after or none; nothing is given"),
+                                            "before, after, parameters or none; nothing is given"),
     "a control of two kinds": (control("{without: probe, none: x}"),
-                               "12:14: hypothesis 'h': control: a control is one of without, replace, before, after "
-                               "or none; given: without, none"),
+                               "12:14: hypothesis 'h': control: a control is one of without, replace, before, after, "
+                               "parameters or none; given: without, none"),
     "a control that inserts nothing": (control("{before: probe, insert: []}"),
                                        "12:14: hypothesis 'h': control: insert: {...} and before: or after: STEP go "
                                        "together"),

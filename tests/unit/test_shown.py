@@ -14,6 +14,7 @@ from labrun.protocol.actions import (
     Address,
     Capture,
     Link,
+    Lookup,
     Namespace,
     Neighbour,
     Nft,
@@ -26,6 +27,7 @@ from labrun.protocol.actions import (
     Start,
     Stop,
     Sysctl,
+    Trace,
     Wait,
 )
 from labrun.protocol.shown import equivalent, quoted
@@ -107,6 +109,16 @@ EXAMPLES: list[tuple[Action, str]] = [
     (
         Snapshot(("a", "b"), ("links", "sockets")),
         "ip -details link show; ss -tuw0anp  # in a b",
+    ),
+    (
+        Snapshot(("a",), ("neighbours",), for_s=2, every_s=0.5),
+        "ip neighbour show  # in a, every 0.5 s for 2 s",
+    ),
+    (Lookup("10.0.0.1", source="10.0.0.2", iif="eth0"), "ip route get 10.0.0.1 from 10.0.0.2 iif eth0"),
+    (Lookup("10.0.0.1", oif="eth0", mark=7), "ip route get 10.0.0.1 oif eth0 mark 7"),
+    (
+        Trace("icmp type echo-request"),
+        "nft add rule inet trace prerouting icmp type echo-request meta nftrace set 1; nft monitor trace",
     ),
     (Wait(port=8900), "until ss -Htln 'sport = :8900' | grep -q .; do sleep 0.02; done"),
     (Wait(port=53, protocol="udp", every_s=1), "until ss -Huln 'sport = :53' | grep -q .; do sleep 1; done"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.protocol import state
-from labrun.protocol.actions import SNAPSHOT_PARTS
+from labrun.protocol.actions import ALL_PARTS
 from labrun.protocol.codec import ProtocolError, dumps, loads
 from labrun.protocol.state import KernelState, LinkState, NftState, NodeState, SocketState
 
@@ -39,7 +39,7 @@ def test_any_state_survives(nodes: dict[str, NodeState]) -> None:
 
 def test_a_node_has_a_field_for_every_part() -> None:
     fields = [field.name for field in dataclasses.fields(NodeState)]
-    assert fields == [*SNAPSHOT_PARTS, "unavailable"]
+    assert fields == [*ALL_PARTS, "unavailable"]
 
 
 def test_volatile_fields_exist() -> None:

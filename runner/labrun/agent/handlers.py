@@ -12,23 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
+from labrun.agent.values import resolved, taken
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps
 from labrun.protocol.events import (
     CaptureResult,
     ChangeResult,
     CommandResult,
+    LookupResult,
+    Output,
     Result,
     SendResult,
+    SeriesResult,
     SnapshotResult,
     StartResult,
     WaitResult,
 )
 from labrun.protocol.plan import Step
-from labrun.protocol.state import KernelState
+from labrun.protocol.state import KernelState, Sample
 
 Handler = Callable[[Stage, Step, Any, float], Result | None]
 _POLL_S = 0.01
+# Commands have values in their environment; nft and scapy have languages of their own.
+_OWN_VALUES = ("run", "start", "nft", "send", "stop")
 _LINKS: tuple[actions.SnapshotPart, ...] = ("links",)
 # The child that builds packets imports labrun from where the agent itself came from.
 _CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from labrun.agent.send import main; main()"
@@ -44,7 +50,10 @@ class TimedOut(StepTimeout):
 
 def carry_out(stage: Stage, step: Step, deadline: float) -> Result | None:
     """Do the step. ``deadline`` is in time.monotonic(). Raises StepFailed or StepTimeout."""
-    return HANDLERS[step.action.KIND](stage, step, step.action, deadline)
+    action = step.action
+    if step.phase == "lab" and step.action.KIND not in _OWN_VALUES:
+        action = resolved(action, stage.values)
+    return HANDLERS[step.action.KIND](stage, step, action, deadline)
 
 
 def _left(deadline: float) -> float:
@@ -57,13 +66,23 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     if not in_time:
         process.stop("KILL", 1.0)
     out, err = process.outputs()
+    texts = _texts(stage, out, err) if step.save else {}
     for output in (out, err):
         stage.emitter.ship(output.path, final=True)
     code, signal = process.status
     result = CommandResult(code, signal, out, err)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
+    for save in step.save:
+        stage.values[save.name] = taken(save, texts[save.stream])
     return result
+
+
+def _texts(stage: Stage, out: Output, err: Output) -> dict[str, str]:
+    return {
+        stream: stage.emitter.path(output.path).read_text(encoding="utf-8", errors="replace")
+        for stream, output in (("stdout", out), ("stderr", err))
+    }
 
 
 def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> Result:
@@ -219,6 +238,34 @@ def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Re
 
 
 def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: float) -> Result:
+    if action.for_s is not None:
+        return _series(stage, step, action, action.for_s)
+    name = f"snapshots/{step.id}.json"
+    stage.emitter.path(name).write_text(dumps(_state(stage, action)) + "\n", encoding="utf-8")
+    stage.emitter.ship(name, final=True)
+    return SnapshotResult(name)
+
+
+def _series(stage: Stage, step: Step, action: actions.Snapshot, for_s: float) -> Result:
+    """Look again and again, at fixed moments from the first one on; a late look does not delay those after it."""
+    name = f"snapshots/{step.id}.jsonl"
+    count = 0
+    begin = time.monotonic()
+    with stage.emitter.path(name).open("w", encoding="utf-8") as file:
+        while True:
+            t_ns = stage.emitter.t_ns()
+            file.write(dumps(Sample(t_ns, _state(stage, action))) + "\n")
+            count += 1
+            now = time.monotonic()
+            if now - begin >= for_s:
+                break
+            passed = int((now - begin) / action.every_s) + 1
+            time.sleep(max(0.0, begin + min(passed * action.every_s, for_s) - now))
+    stage.emitter.ship(name, final=True)
+    return SeriesResult(name, count)
+
+
+def _state(stage: Stage, action: actions.Snapshot) -> KernelState:
     from labrun.agent.snapshot import node_state
 
     states = {}
@@ -228,10 +275,19 @@ def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: floa
                 states[node] = node_state(action.parts, stage.netlink(node), stage.nodes.fds())
         except FileNotFoundError as error:
             raise StepFailed(str(error)) from error
-    name = f"snapshots/{step.id}.json"
-    stage.emitter.path(name).write_text(dumps(KernelState(states)) + "\n", encoding="utf-8")
-    stage.emitter.ship(name, final=True)
-    return SnapshotResult(name)
+    return KernelState(states)
+
+
+def _lookup(stage: Stage, step: Step, action: actions.Lookup, deadline: float) -> Result:
+    from labrun.agent.lookup import look_up
+    from labrun.agent.rtnetlink import KernelRefused
+
+    assert step.node is not None
+    with stage.nodes.inside(step.node):
+        try:
+            return LookupResult(look_up(action, stage.netlink(step.node)))
+        except KernelRefused as error:  # no route is an answer too
+            return LookupResult(None, error.errno_name, str(error))
 
 
 def _wait(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> Result:
@@ -309,5 +365,6 @@ HANDLERS: dict[str, Handler] = {
     "nft": _nft,
     "send": _send,
     "snapshot": _snapshot,
+    "lookup": _lookup,
     "wait": _wait,
 }

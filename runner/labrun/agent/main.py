@@ -37,7 +37,7 @@ def main(agent_path: str) -> None:
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(tempfile.mkdtemp(prefix="labrun-"))
     emitter = Emitter(events_fd, folder)
-    stage = Stage(plan, emitter, Nodes(), agent_path)
+    stage = Stage(plan, emitter, Nodes(), agent_path, values=dict(plan.values))
     try:
         if _begin(stage):
             _steps(stage)
@@ -122,5 +122,6 @@ def _step(stage: Stage, step: Step, deadline: float, last_of_topology: Step | No
     except StepFailed as error:
         status, message = "failed", str(error)
     t_ns, wall_ns = emitter.now()
-    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result))
+    saved = {save.name: stage.values[save.name] for save in step.save if save.name in stage.values} or None
+    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result, saved))
     return status == "ok"

@@ -2,7 +2,8 @@
 
 nft is what a reader trusts to print a rule; decoding expressions over netlink again would be a second opinion that
 nobody asked for. It reads twice (JSON lacks the text, the text lacks structure) and matches by handle. Where nft is
-absent or refused, Unavailable says so: an empty ruleset is only what nft itself calls empty.
+absent or refused, Unavailable says so: an empty ruleset is only what nft itself calls empty. The tables with which
+labrun itself traces packets are left out: they are not the lab's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 from typing import Any
 
 from labrun.protocol.state import NftChain, NftCounter, NftRule, NftState
+from labrun.protocol.traces import OWN_TABLES
 
 TIMEOUT_S = 10.0
 ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -28,7 +30,7 @@ class Unavailable(Exception):
 
 def nft_state() -> NftState:
     """Chains, rules and named counters. Raises Unavailable."""
-    objects = _objects(_nft("-j", "list", "ruleset"))
+    objects = [item for item in _objects(_nft("-j", "list", "ruleset")) if not _ours(item)]
     texts: dict[tuple[str, str, int], str] = {}
     if any("rule" in item for item in objects):
         texts = _texts(_nft("-a", "-s", "list", "ruleset"))
@@ -38,6 +40,10 @@ def nft_state() -> NftState:
     counters = [_counter(item["counter"]) for item in objects if "counter" in item]
     counters.sort(key=lambda counter: (counter.family, counter.table, counter.name))
     return NftState(chains=chains, rules=rules, counters=tuple(counters))
+
+
+def _ours(item: dict[str, Any]) -> bool:
+    return any(isinstance(entry, dict) and entry.get("table") in OWN_TABLES for entry in item.values())
 
 
 def _nft(*arguments: str) -> str:

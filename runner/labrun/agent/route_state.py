@@ -31,7 +31,7 @@ def route_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[RouteState, ...
         request["family"] = family
         for message in ipr.dump(RTM_GETROUTE, request):
             if message["family"] == family and not message["flags"] & RTM_F_CLONED:
-                found.append((_route_key(message), _route(message, names)))
+                found.append((_route_key(message), route_of(message, names)))
     return tuple(route for _key, route in sorted(found, key=lambda pair: (pair[0], str(pair[1]))))
 
 
@@ -68,7 +68,7 @@ def _device(index: int | None, names: dict[int, str]) -> str | None:
     return names.get(index, f"if{index}") if index else None
 
 
-def _route(message: Any, names: dict[int, str]) -> RouteState:
+def route_of(message: Any, names: dict[int, str]) -> RouteState:
     family = message["family"]
     table = _table(message, "RTA_TABLE")
     metrics = message.get_attr("RTA_METRICS")

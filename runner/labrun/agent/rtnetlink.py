@@ -101,7 +101,7 @@ class Rtnetlink:
                 interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
                 found.append(whole)
             if not interrupted:
-                return tuple(_decode(type(message), whole) for whole in found)
+                return tuple(decoded(type(message), whole) for whole in found)
         raise refused(errno.EINTR, "the kernel's list kept changing while it was read")
 
     def index_of(self, name: str) -> int:
@@ -155,7 +155,7 @@ def open_rtnetlink() -> Rtnetlink:
     return Rtnetlink()
 
 
-def _decode(cls: Any, whole: bytes) -> Any:
+def decoded(cls: Any, whole: bytes) -> Any:
     message = cls(whole)
     message.decode()
     return message

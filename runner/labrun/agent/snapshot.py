@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from labrun.agent.counters import counter_states
 from labrun.agent.link_state import address_states, link_names, link_states, neighbour_states, read_link_messages
 from labrun.agent.nft_state import Unavailable, nft_state
 from labrun.agent.route_state import route_states, rule_states
 from labrun.agent.rtnetlink import KernelRefused, Rtnetlink
 from labrun.agent.socket_state import socket_states
-from labrun.protocol.actions import SNAPSHOT_PARTS, SnapshotPart
+from labrun.protocol.actions import ALL_PARTS, SnapshotPart
 from labrun.protocol.state import NodeState
 
 NOBODY: Mapping[str, int] = {}
@@ -45,10 +46,11 @@ def node_state(
         "neighbours": lambda: neighbour_states(names, ipr),
         "sockets": lambda: socket_states(names, os.getpid() if own_pid is None else own_pid),
         "nft": nft_state,
+        "counters": lambda: counter_states(ipr),
     }
     read: dict[str, Any] = {}
     unavailable: dict[str, str] = {}
-    for part in SNAPSHOT_PARTS:
+    for part in ALL_PARTS:
         if part in parts:
             try:
                 read[part] = readers[part]()

@@ -38,6 +38,7 @@ class Stage:
     agent_path: str  # where this agent's own source is, for its child processes
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
+    values: dict[str, str | int | float] = field(default_factory=dict)  # parameters, and what steps saved
     _running: list[str] = field(default_factory=list)  # started things, in order
     _netlink: dict[str, Rtnetlink] = field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class Stage:
                     (out, self.emitter.path(out)),
                     (err, self.emitter.path(err)),
                     self.plan.limits.output_bytes,
+                    {name: str(value) for name, value in self.values.items()},
                 )
         except FileNotFoundError as error:
             raise StepFailed(

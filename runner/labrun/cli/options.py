@@ -30,6 +30,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run direc
 Tag = Annotated[list[str] | None, typer.Option(help="Only labs with this tag; may be given several times.")]
 Timeout = Annotated[str | None, typer.Option(metavar="DURATION", help="Bound on each lab, such as 30s or 2m.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a lab was skipped.")]
+Repeat = Annotated[int, typer.Option(min=1, max=1000, help="Run every lab N times; verdicts must agree.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json to stdout; people's text goes to stderr.")]
 REPORTS = Path("reports")
 

@@ -31,6 +31,7 @@ def all_labs(
     timeout: options.Timeout = None,
     strict: options.Strict = False,
     as_json: options.Json = False,
+    repeat: options.Repeat = 1,
 ) -> None:
     """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
     from labrun.lab.catalogue import all_labs as every
@@ -42,7 +43,7 @@ def all_labs(
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    _run(paths, engine, isolation, jobs, out, tag, timeout_s, strict, as_json)
+    _run(paths, engine, isolation, jobs, out, tag, timeout_s, strict, as_json, repeat)
 
 
 def some_labs(
@@ -55,12 +56,13 @@ def some_labs(
     timeout: options.Timeout = None,
     strict: options.Strict = False,
     as_json: options.Json = False,
+    repeat: options.Repeat = 1,
 ) -> None:
     """Run the given labs."""
     from labrun.lab.catalogue import find_labs
 
     timeout_s = options.duration_s(timeout)
-    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout_s, strict, as_json)
+    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout_s, strict, as_json, repeat)
 
 
 def _run(
@@ -73,6 +75,7 @@ def _run(
     timeout_s: float | None,
     strict: bool,
     as_json: bool,
+    repeat: int,
 ) -> None:
     compiled, invalid = _compile(paths, tags, timeout_s)
     if not compiled:
@@ -110,11 +113,11 @@ def _run(
                 image_id=info.image_id,
                 python=platform.python_version(),
                 command=("labrun", *sys.argv[1:]),
-                labs=tuple(entry_of(lab) for lab in compiled),
+                labs=tuple(entry_of(lab, repeat) for lab in compiled),
                 invalid=tuple(invalid),
             ),
         )
-        whole = _conduct(compiled, docker, run, jobs or options.default_jobs())
+        whole = _conduct(compiled, docker, run, jobs or options.default_jobs(), repeat)
     result = finish(run)
 
     from labrun.cli.terminal import print_summary
@@ -134,13 +137,13 @@ def _run(
     raise typer.Exit(exit_code(result, strict))
 
 
-def _conduct(compiled: Sequence[CompiledLab], docker: DockerEngine, run: Path, jobs: int) -> bool:
+def _conduct(compiled: Sequence[CompiledLab], docker: DockerEngine, run: Path, jobs: int, repeat: int) -> bool:
     from labrun.cli.terminal import Lines, Live
     from labrun.conduct import conduct as go
 
     progress = Live(len(compiled)) if sys.stderr.isatty() else Lines()
     try:
-        return go(compiled, docker, run, jobs, progress, time.monotonic)
+        return go(compiled, docker, run, jobs, progress, time.monotonic, repeat)
     finally:
         progress.close()
 
@@ -152,29 +155,28 @@ def _compile(
     from labrun.evidence.run import InvalidLab
     from labrun.judge.filters import check_filters
     from labrun.lab.compile import compile_lab
-    from labrun.lab.load import load_lab
+    from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError, Problem
 
     compiled: list[CompiledLab] = []
     invalid: list[InvalidLab] = []
     seen: dict[str, str] = {}
     for path in paths:
-        slug = path.absolute().parent.name
         try:
-            lab = load_lab(path)
-            if tags and not set(tags) & set(lab.model.tags):
-                continue
-            one = compile_lab(lab, timeout_s)
-            problems = check_filters(lab)
-            if lab.slug in seen:
-                text = f"another lab of this run has the same name: {seen[lab.slug]}"
-                problems = (*problems, Problem(lab.shown, 0, 0, text))
-            if problems:
-                raise LabError(problems)
-            seen[lab.slug] = lab.shown
-            compiled.append(one)
+            for lab in load_cells(path):
+                if tags and not set(tags) & set(lab.model.tags):
+                    continue
+                one = compile_lab(lab, timeout_s)
+                problems = check_filters(lab)
+                if lab.slug in seen:
+                    text = f"another lab of this run has the same name: {seen[lab.slug]}"
+                    problems = (*problems, Problem(lab.shown, 0, 0, text))
+                if problems:
+                    raise LabError(problems)
+                seen[lab.slug] = lab.shown
+                compiled.append(one)
         except LabError as error:
-            shown = error.problems[0].file
+            slug, shown = path.absolute().parent.name, error.problems[0].file
             invalid.append(InvalidLab(slug, shown, tuple(str(problem) for problem in error.problems)))
     return compiled, invalid
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or its id (latest: the newest).")]
 
+EditedLab = Annotated[
+    Path | None,
+    typer.Option("--lab", metavar="FILE", help="Judge the stored evidence by this edited lab; nothing is written."),
+]
 
-def judge(run: Run, out: Out = REPORTS, strict: Strict = False, as_json: Json = False) -> None:
-    """Judge a stored run again, and write its results.json."""
+
+def judge(run: Run, out: Out = REPORTS, strict: Strict = False, as_json: Json = False, lab: EditedLab = None) -> None:
+    """Judge a stored run again, and write its results.json; with --lab, by that file's predictions."""
     from labrun.cli.terminal import print_summary
     from labrun.conduct import write_results
     from labrun.judge.results import exit_code, results_json
 
-    folder, result = _judged(run, out)
-    write_results(folder, result)
+    folder, result = _judged(run, out, lab)
+    if lab is None:
+        write_results(folder, result)
     print_summary(result, sys.stderr if as_json else sys.stdout)
     if as_json:
         import json
@@ -43,9 +49,24 @@ def report(run: Run, out: Out = REPORTS) -> None:
         print(path)
 
 
-def _judged(run: Path, out: Path) -> tuple[Path, RunResult]:
-    from labrun.evidence.run import resolve_run
+def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, RunResult]:
+    """``edited``: another version of one of the run's labs; only that lab is judged, and nothing is written."""
+    from labrun.evidence.run import EvidenceError, read_run, resolve_run
     from labrun.judge.run import judge_run
 
     folder = resolve_run(run, out)
-    return folder, judge_run(folder)
+    if edited is None:
+        return folder, judge_run(folder)
+    from labrun.judge.run import judge_edited
+    from labrun.lab.load import LAB_FILE
+    from labrun.lab.text import read_text
+
+    file = edited / LAB_FILE if edited.is_dir() else edited
+    text = read_text(file, str(edited))
+    names = {file.absolute().parent.name, file.stem}
+    entries = [entry for entry in read_run(folder).labs if entry.slug.partition("--")[0] in names]
+    if not entries and len(read_run(folder).labs) == 1:
+        entries = list(read_run(folder).labs)
+    if not entries:
+        raise EvidenceError(f"{folder}: this run has no lab named {' or '.join(sorted(names))}")
+    return folder, judge_edited(folder, tuple(entries), text, str(edited))

@@ -3,7 +3,8 @@
 reports/<run-id>/
     run.json                        RunRecord: engine, isolation, image, kernel, arguments
     labs/<slug>/lab.yaml            the lab as it was run
-    labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id
+    labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
+                                        repeats of it in experiment.2, experiment.3, ...
         plan.json events.jsonl agent.log
         outputs/<step>.stdout|stderr  captures/<step>.pcapng  snapshots/<step>.json
     results.json index.html index.md junit.xml   derived: `labrun judge` and `labrun report` make them again
@@ -25,5 +26,10 @@ def lab_folder(run: Path, slug: str) -> Path:
     return run / "labs" / slug
 
 
-def variant_folder(run: Path, slug: str, variant: str) -> Path:
-    return lab_folder(run, slug) / variant
+def variant_folder(run: Path, slug: str, variant: str, repeat: int = 1) -> Path:
+    return lab_folder(run, slug) / repeated(variant, repeat)
+
+
+def repeated(variant: str, repeat: int) -> str:
+    """The folder of a variant's run number ``repeat``, from 1."""
+    return variant if repeat == 1 else f"{variant}.{repeat}"

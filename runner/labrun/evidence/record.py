@@ -16,13 +16,15 @@ from labrun.protocol.events import (
     Hello,
     Output,
     ProcessEnded,
+    SeriesResult,
     SnapshotResult,
     StepEnded,
     StepStarted,
+    TraceEnded,
 )
 from labrun.protocol.frames import checked
 from labrun.protocol.plan import Plan, Step
-from labrun.protocol.state import KernelState
+from labrun.protocol.state import KernelState, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class StepRecord:
     ended: StepEnded | None = None
     capture: CaptureEnded | None = None
     process: ProcessEnded | None = None
+    trace: TraceEnded | None = None
     line: int | None = None
 
 
@@ -47,6 +50,27 @@ class VariantRecord:
     steps: tuple[StepRecord, ...]
     faults: tuple[Fault, ...]
     complete: bool
+
+    def values(self) -> dict[str, str | int | float]:
+        """Parameters, and what steps have saved, by name."""
+        found: dict[str, str | int | float] = dict(self.plan.values)
+        for record in self.steps:
+            if record.ended is not None and record.ended.saved:
+                found |= record.ended.saved
+        return found
+
+    def series(self, step_id: str) -> tuple[Sample, ...] | None:
+        """The moments of a repeated snapshot, in order; None if there are none in the evidence."""
+        record = self.step(step_id)
+        if record is None or record.ended is None or not isinstance(record.ended.result, SeriesResult):
+            return None
+        file = self.folder / record.ended.result.path
+        try:
+            return tuple(loads(Sample, line) for line in file.read_bytes().splitlines())
+        except FileNotFoundError:
+            return None
+        except (OSError, ProtocolError) as error:
+            raise EvidenceError(f"{file}: {error}") from error
 
     def step(self, step_id: str) -> StepRecord | None:
         return next((record for record in self.steps if record.step.id == step_id), None)
@@ -62,7 +86,10 @@ class VariantRecord:
             raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
 
     def snapshot(self, step_id: str) -> KernelState | None:
-        """The kernel state that a snapshot step wrote down; None if it never did."""
+        """The kernel state that a snapshot step wrote down (of a repeated one, the first); None if it never did."""
+        series = self.series(step_id)
+        if series:
+            return series[0].state
         record = self.step(step_id)
         if record is None or record.ended is None or not isinstance(record.ended.result, SnapshotResult):
             return None
@@ -98,6 +125,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
     ended: dict[str, StepEnded] = {}
     captures: dict[str, CaptureEnded] = {}
     processes: dict[str, ProcessEnded] = {}
+    traces: dict[str, TraceEnded] = {}
     places: dict[str, int] = {}
     for number, event in enumerate(events, start=1):
         if isinstance(event, StepStarted):
@@ -110,6 +138,8 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
             captures[event.step] = event
         elif isinstance(event, ProcessEnded):
             processes[event.step] = event
+        elif isinstance(event, TraceEnded):
+            traces[event.step] = event
     steps = tuple(
         StepRecord(
             step,
@@ -117,6 +147,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
             ended.get(step.id),
             captures.get(step.id),
             processes.get(step.id),
+            traces.get(step.id),
             places.get(step.id),
         )
         for step in plan.steps

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from labrun.evidence import layout
 from labrun.protocol.codec import ProtocolError, dumps, loads
@@ -20,11 +21,17 @@ class EvidenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LabEntry:
-    """A lab of the run. ``shown``: its path as the user gave it. ``variants``: experiment first, then controls."""
+    """A lab of the run. ``shown``: its path as the user gave it. ``variants``: experiment first, then controls.
+
+    ``cell``: the values of its parameters. ``repeats``: how often each variant ran; the first time in a folder of its
+    name, then in name.2, name.3, ...
+    """
 
     slug: str
     shown: str
     variants: tuple[str, ...]
+    cell: dict[str, Any] = field(default_factory=dict)
+    repeats: int = 1
 
 
 @dataclass(frozen=True, slots=True)

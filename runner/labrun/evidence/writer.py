@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from labrun.evidence import layout
 from labrun.protocol.codec import dumps
-from labrun.protocol.events import Event
+from labrun.protocol.events import Event, Fault
 from labrun.protocol.frames import SAFE_PATH, Piece
 from labrun.protocol.plan import Plan
 
@@ -47,11 +47,12 @@ class EvidenceWriter:
                 raise ValueError(f"not a path for evidence: {frame.path!r}")
             self._append(frame.path, frame.data)
         else:
-            self._append(layout.EVENTS, dumps(frame).encode() + b"\n")
+            # A fault must be told even when there is no room left: it says that there is none.
+            self._append(layout.EVENTS, dumps(frame).encode() + b"\n", isinstance(frame, Fault))
 
-    def _append(self, path: str, data: bytes) -> None:
+    def _append(self, path: str, data: bytes, always: bool = False) -> None:
         self._left -= len(data)
-        if self._left < 0:
+        if self._left < 0 and not always:
             raise EvidenceFull(f"more evidence than one lab may keep; stopped in {path}")
         if path == layout.EVENTS:
             self._events.write(data)

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.judge.compare import holds
 from labrun.judge.results import Ref
 from labrun.judge.why import Unknown, missing, step_trouble
 from labrun.protocol.events import CommandResult, Output
@@ -21,6 +22,19 @@ class Text:
     value: str
     cut: bool
     ref: Ref
+
+    def surely(self, operator: str, expected: str) -> bool:
+        """On a text that was cut: is the comparison decided, whatever followed?
+
+        What was found stays found. A pattern is looked for in whole lines only, for the last one went on, and never
+        where it can ask what does not follow.
+        """
+        if operator in ("contains", "lacks"):
+            return expected in self.value
+        whole_lines, line_break, _ = self.value.rpartition("\n")
+        if operator != "matches" or not line_break or any(mark in expected for mark in ("(?!", "\\Z", "\\z")):
+            return False
+        return holds("matches", whole_lines, expected) is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,15 @@ def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
         result = record.ended.result
         return Ended(_status(result.exit, result.signal), result.stdout, result.stderr)
     return missing(variant, f"the end of step '{step_id}'")
+
+
+def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
+    """From the step's start to its end, on the monotonic clock, in seconds."""
+    record = variant.step(step_id)
+    if record is None or record.started is None or record.ended is None:
+        return missing(variant, f"step '{step_id}'")
+    trouble = step_trouble(record)
+    return trouble if trouble is not None else (record.ended.t_ns - record.started.t_ns) / 1e9
 
 
 def read_text(variant: VariantRecord, output: Output, prefix: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ def negate(truth: Truth) -> Truth:
 def holds(operator: str, actual: Any, expected: Any) -> Truth:
     """Does ``actual OPERATOR expected`` hold? None where the two cannot be compared by it.
 
-    A missing value (None) equals nothing and contains nothing. Numbers and booleans are never text.
+    A missing value (None) equals nothing, contains and matches nothing, and is in no order with a number. Numbers
+    and booleans are never text.
     """
     if operator == "equals":
         return _same(actual, expected)
@@ -42,6 +44,8 @@ def holds(operator: str, actual: Any, expected: Any) -> Truth:
     if operator in ("contains", "lacks"):
         found = _contains(actual, expected)
         return found if operator == "contains" else negate(found)
+    if actual is None:
+        return False
     if operator == "matches":
         return None if not isinstance(actual, str) else re.search(expected, actual, re.MULTILINE) is not None
     if not _is_number(actual) or not _is_number(expected):
@@ -95,14 +99,17 @@ class Count:
         if operator == "one_of":
             return self._member(expected)
         low = holds(operator, self.low, expected)
+        if low is None or (self.high is None and not math.isfinite(expected)):
+            return low  # nothing to compare, or all numbers are on one side of it
         # Order operators change at most once along the range, so its two ends decide.
         high = (operator in ("ge", "gt")) if self.high is None else holds(operator, self.high, expected)
         return low if low == high else None
 
     def _member(self, wanted: Iterable[Any]) -> Truth:
-        inside = {item for item in wanted if self.low <= item and (self.high is None or item <= self.high)}
+        whole = {item for item in wanted if math.isfinite(item) and item == int(item)}  # a count is never 1.5
+        inside = {item for item in whole if self.low <= item and (self.high is None or item <= self.high)}
         if not inside:
             return False
         if self.high is None:
             return None
-        return True if inside >= set(range(self.low, self.high + 1)) else None
+        return True if len(inside) == self.high - self.low + 1 else None

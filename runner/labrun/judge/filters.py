@@ -1,21 +1,37 @@
-"""Are the pcap-filter expressions of a lab right? Asked of this machine's libpcap, before anything starts."""
+"""Are the packet filters and fields of a lab right? Found out before anything starts; expressions by libpcap."""
 
 from __future__ import annotations
 
+from labrun.judge.fields import problem
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
+from labrun.lab.base import is_reference
 from labrun.lab.load import Lab
-from labrun.lab.predictions import PacketsAre, leaves
+from labrun.lab.predictions import Check, ExprIs, PacketsAre, PacketSelector, leaves
 from labrun.lab.problems import Problem
 from labrun.lab.text import Keys
 
 
+def check_fields(lab: Lab) -> tuple[Problem, ...]:
+    """Fields that packets do not have, and checks that a field's type cannot pass."""
+    return tuple(
+        lab.problem((*path, name), f"fields: {text}")
+        for path, selector in _selectors(lab)
+        for name, check in (selector.fields or {}).items()
+        if not _has_reference(check) and (text := problem(name, check)) is not None
+    )
+
+
+def _has_reference(check: Check) -> bool:
+    return any(is_reference(expected) for expected in check.operators().values())
+
+
 def check_filters(lab: Lab) -> tuple[Problem, ...]:
     """A problem for each that libpcap refuses. None found where there is no libpcap: the sandbox's then decides."""
-    problems = []
+    problems = list(check_fields(lab))
     for path, expression in _expressions(lab):
         try:
             if compile_filter(expression) is None:
-                return ()
+                return tuple(problems)
         except FilterSyntaxError as error:
             problems.append(lab.problem(path, f"not a pcap filter: '{expression}': {error}"))
     return tuple(problems)
@@ -26,8 +42,22 @@ def _expressions(lab: Lab) -> list[tuple[Keys, str]]:
     for index, step in enumerate(lab.model.steps):
         if step.capture is not None and step.capture.filter is not None:
             found.append((("steps", index, "capture", "filter"), step.capture.filter))
+    found += [((*path[:-1], "match"), sel.match) for path, sel in _selectors(lab) if sel.match is not None]
+    return found
+
+
+def _selectors(lab: Lab) -> list[tuple[Keys, PacketSelector]]:
+    """Every packet selector of the predictions, with the place of its fields."""
+    found: list[tuple[Keys, PacketSelector]] = []
     for index, hypothesis in enumerate(lab.model.hypotheses):
         for path, leaf in leaves(hypothesis.predict):
-            if isinstance(leaf, PacketsAre) and leaf.packets.match is not None:
-                found.append((("hypotheses", index, "predict", *path, "packets", "match"), leaf.packets.match))
+            base: Keys = ("hypotheses", index, "predict", *path)
+            if isinstance(leaf, PacketsAre):
+                found.append(((*base, "packets", "fields"), leaf.packets))
+            elif isinstance(leaf, ExprIs):
+                found += [
+                    ((*base, "let", name, "packets", "fields"), value.packets)
+                    for name, value in leaf.let.items()
+                    if value.packets is not None
+                ]
     return found

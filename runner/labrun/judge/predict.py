@@ -5,22 +5,33 @@ The message of a leaf shows both sides and where to look.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
-from labrun.judge.commands import Ended, Text, observe_command, read_text, step_ref
-from labrun.judge.compare import Count, all_of, any_of, holds, negate
+from labrun.judge.commands import Ended, Text, duration_s, observe_command, read_text, step_ref
+from labrun.judge.compare import Count, holds, negate
+from labrun.judge.differences import changes_trace
+from labrun.judge.expression import expression_trace
+from labrun.judge.jsonpath import search_json
+from labrun.judge.lookups import lookup_trace
 from labrun.judge.packets import observe_packets
-from labrun.judge.results import Ref, Trace, Truth
+from labrun.judge.results import Ref, Trace
+from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
+from labrun.judge.tracing import SYMBOLS, checks, compared, join, joined, several, show, unknown, unknowns
+from labrun.judge.values import bound
 from labrun.judge.why import Unknown, missing, step_trouble
 from labrun.lab.predictions import (
     AllOf,
     AnyOf,
     ChangeIs,
+    ChangesAre,
     Check,
     CommandIs,
+    ExprIs,
+    LookupIs,
     Not,
     PacketsAre,
     PacketSelector,
@@ -29,89 +40,31 @@ from labrun.lab.predictions import (
 )
 from labrun.protocol.events import ChangeResult
 
-_SYMBOLS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
-_SHOWN = 200  # characters of an actual value in a message; the evidence has all of it
-
 
 def evaluate(prediction: Prediction, variant: VariantRecord, prefix: str, path: str = "") -> Trace:
-    """``prefix``: the variant's folder, relative to the run directory, with a slash."""
+    """``prefix``: the variant's folder, relative to the run directory, with a slash.
+
+    A leaf that names a value which no step saved is unknown.
+    """
     if isinstance(prediction, AllOf):
         return _branch("all", prediction.all, variant, prefix, path)
     if isinstance(prediction, AnyOf):
         return _branch("any", prediction.any, variant, prefix, path)
     if isinstance(prediction, Not):
-        child = evaluate(prediction.not_, variant, prefix, _join(path, "not"))
+        child = evaluate(prediction.not_, variant, prefix, join(path, "not"))
         return Trace(path, "not", negate(child.truth), "not", reason=child.reason, children=(child,))
-    if isinstance(prediction, CommandIs):
-        return _command(prediction, variant, prefix, path)
-    if isinstance(prediction, ChangeIs):
-        return _change(prediction, variant, prefix, path)
-    if isinstance(prediction, PacketsAre):
-        return _packets(prediction, variant, prefix, path)
-    return _state(prediction, variant, prefix, path)
-
-
-def _join(path: str, part: str) -> str:
-    return f"{path}.{part}" if path else part
+    leaf = bound(prediction, variant.values())
+    if isinstance(leaf, str):
+        why = missing(variant, f"the value '{leaf}'")
+        return unknown(path, f"value {leaf}", None, None, why)
+    return _LEAVES[type(leaf)](leaf, variant, prefix, path)
 
 
 def _branch(word: str, predictions: tuple[Prediction, ...], variant: VariantRecord, prefix: str, path: str) -> Trace:
     children = tuple(
-        evaluate(child, variant, prefix, _join(path, f"{word}.{index}")) for index, child in enumerate(predictions)
+        evaluate(child, variant, prefix, join(path, f"{word}.{index}")) for index, child in enumerate(predictions)
     )
-    return _joined(path, word, "all of" if word == "all" else "any of", children)
-
-
-def _joined(path: str, word: str, subject: str, children: tuple[Trace, ...]) -> Trace:
-    truths = [child.truth for child in children]
-    truth = any_of(truths) if word == "any" else all_of(truths)
-    reason = next((child.reason for child in children if child.truth is None), None) if truth is None else None
-    return Trace(path, subject, truth, word, reason=reason, children=children)
-
-
-def _several(path: str, subject: str, traces: list[Trace]) -> Trace:
-    """Several checks on one subject: one node, or a branch over them."""
-    return traces[0] if len(traces) == 1 else _joined(path, "all", subject, tuple(traces))
-
-
-def _unknown(path: str, subject: str, operator: str | None, expected: str | None, why: Unknown,
-             refs: tuple[Ref, ...] = ()) -> Trace:  # fmt: skip
-    return Trace(path, subject, None, operator, expected, None, why.code, why.message, refs)
-
-
-def _compared(path: str, subject: str, operator: str, expected: Any, actual: Any, truth: Truth,
-              refs: tuple[Ref, ...], doubt: Unknown | None = None) -> Trace:  # fmt: skip
-    shown_expected, shown_actual = _show(expected), _show(actual)
-    symbol = _SYMBOLS.get(operator, operator)
-    message = f"{subject} {symbol} {shown_expected}, actual {shown_actual}"
-    if refs:
-        message += f" ({', '.join(str(ref) for ref in refs)})"
-    reason = None
-    if truth is None:
-        mismatch = Unknown("type-mismatch", f"{operator} cannot compare {shown_actual} with {shown_expected}")
-        doubt = doubt or mismatch
-        reason, message = doubt.code, f"{message}; {doubt.message}"
-    return Trace(path, subject, truth, operator, shown_expected, shown_actual, reason, message, refs)
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_show(item) for item in value) + "]"
-    if isinstance(value, str):
-        text = value if len(value) <= _SHOWN else value[:_SHOWN] + f"... ({len(value)} characters)"
-        return f'"{text}"'
-    return str(value)
-
-
-def _checks(path: str, subject: str, check: Check, actual: Any, refs: tuple[Ref, ...]) -> list[Trace]:
-    return [
-        _compared(_join(path, operator), subject, operator, expected, actual, holds(operator, actual, expected), refs)
-        for operator, expected in check.operators().items()
-    ]
+    return joined(path, word, "all of" if word == "all" else "any of", children)
 
 
 def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
@@ -119,26 +72,46 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     observed = observe_command(variant, leaf.command)
     refs = step_ref(variant.step(leaf.command), prefix, layout.EVENTS)
     traces: list[Trace] = []
-    given = [("exit", leaf.exit), ("stdout", leaf.stdout), ("stderr", leaf.stderr)]
-    for field, check in given:
+    if leaf.exit is not None:
+        status = observed.exit if isinstance(observed, Ended) else observed
+        traces += _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
+    for field, check in (("stdout", leaf.stdout), ("stderr", leaf.stderr)):
         if check is None:
             continue
-        where, what = _join(path, field), f"{field} of {leaf.command}"
-        why = observed if isinstance(observed, Unknown) else None
-        if isinstance(observed, Ended) and field == "exit":
-            if isinstance(observed.exit, Unknown):
-                why = observed.exit
-            else:
-                traces += _checks(where, what, check, observed.exit, refs)
-        elif isinstance(observed, Ended):
+        where, what = join(path, field), f"{field} of {leaf.command}"
+        if isinstance(observed, Unknown):
+            traces += unknowns(where, what, check, observed, refs)
+        else:
             output = observed.stdout if field == "stdout" else observed.stderr
             traces += _text_checks(where, what, check, read_text(variant, output, prefix))
-        if why is not None:
-            traces += [
-                _unknown(_join(where, operator), what, operator, _show(expected), why, refs)
-                for operator, expected in check.operators().items()
-            ]
-    return _several(path, subject, traces)
+    if leaf.json_ is not None:
+        traces += _json_checks(leaf.json_, observed, variant, prefix, f"json of {leaf.command}", join(path, "json"))
+    if leaf.duration is not None:
+        seconds = duration_s(variant, leaf.command)
+        what = f"duration of {leaf.command} in s"
+        traces += _value_checks(join(path, "duration"), what, leaf.duration, seconds, refs)
+    return several(path, subject, traces)
+
+
+def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Trace]:
+    if isinstance(value, Unknown):
+        return unknowns(path, subject, check, value, refs)
+    return checks(path, subject, check, value, refs)
+
+
+def _json_checks(
+    wanted: dict[str, Check], observed: Ended | Unknown, variant: VariantRecord, prefix: str, subject: str, path: str
+) -> list[Trace]:
+    text = read_text(variant, observed.stdout, prefix) if isinstance(observed, Ended) else None
+    traces: list[Trace] = []
+    for expression, check in wanted.items():
+        value: Any = observed
+        refs: tuple[Ref, ...] = ()
+        if text is not None:
+            cut = Unknown("output-cut", "the command printed more than was kept")
+            value, refs = cut if text.cut else search_json(text.value, expression), (text.ref,)
+        traces += _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
+    return traces
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Trace]:
@@ -146,12 +119,11 @@ def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Trac
     traces = []
     for operator, expected in check.operators().items():
         truth = holds(operator, text.value, expected)
-        sure = (operator in ("contains", "matches") and truth is True) or (operator == "lacks" and truth is False)
         doubt = None
-        if text.cut and not sure:
+        if text.cut and not text.surely(operator, expected):
             truth, doubt = None, Unknown("output-cut", "the command printed more than was kept")
-        where = _join(path, operator)
-        traces.append(_compared(where, subject, operator, expected, text.value, truth, (text.ref,), doubt))
+        where = join(path, operator)
+        traces.append(compared(where, subject, operator, expected, text.value, truth, (text.ref,), doubt))
     return traces
 
 
@@ -159,34 +131,61 @@ def _change(leaf: ChangeIs, variant: VariantRecord, prefix: str, path: str) -> T
     subject = f"errno of {leaf.change}"
     record = variant.step(leaf.change)
     refs = step_ref(record, prefix, layout.EVENTS)
-    where = _join(path, "errno")
-    why = step_trouble(record) if record is not None else missing(variant, f"step '{leaf.change}'")
+    where = join(path, "errno")
     result = record.ended.result if record is not None and record.ended is not None else None
-    if why is None and not isinstance(result, ChangeResult):
-        why = missing(variant, f"the end of step '{leaf.change}'")
-    if why is not None or not isinstance(result, ChangeResult):
-        why = why or missing(variant, leaf.change)
+    trouble = step_trouble(record) if record is not None else None
+    if trouble is not None or not isinstance(result, ChangeResult):
+        why = trouble or missing(variant, f"the end of step '{leaf.change}'")
         unknowns = [
-            _unknown(_join(where, operator), subject, operator, _show(expected), why, refs)
+            unknown(join(where, operator), subject, operator, show(expected), why, refs)
             for operator, expected in leaf.errno.operators().items()
         ]
-        return _several(path, subject, unknowns)
-    return _several(path, subject, _checks(where, subject, leaf.errno, result.errno or "none", refs))
+        return several(path, subject, unknowns)
+    return several(path, subject, checks(where, subject, leaf.errno, result.errno or "none", refs))
 
 
 def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -> Trace:
     subject = f"packets {_selected(leaf.packets)}"
     observed = observe_packets(variant, leaf.packets, prefix)
     traces = []
-    for operator, expected in leaf.count.operators().items():
-        where, what = _join(path, f"count.{operator}"), f"{subject}: count"
+    if leaf.seen_on is not None:
+        traces.append(_chain(leaf, leaf.seen_on, variant, prefix, join(path, "seen_on"), subject))
+    operators = leaf.count.operators() if leaf.count is not None else {}
+    for operator, expected in operators.items():
+        where, what = join(path, f"count.{operator}"), f"{subject}: count"
         if isinstance(observed, Unknown):
-            traces.append(_unknown(where, what, operator, _show(expected), observed))
+            traces.append(unknown(where, what, operator, show(expected), observed))
             continue
         truth = observed.count.holds(operator, expected)
         refs = (observed.ref,)
-        traces.append(_compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt))
-    return _several(path, subject, traces)
+        traces.append(compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt))
+    return several(path, subject, traces)
+
+
+def _chain(
+    leaf: PacketsAre, chain: tuple[str, ...], variant: VariantRecord, prefix: str, path: str, subject: str
+) -> Trace:
+    """Every selected packet was seen on just this chain. Seen otherwise is false, if the capture lost nothing."""
+    observed = observe_packets(variant, leaf.packets, prefix, chain, leaf.nat)
+    what, expected = f"{subject}: each seen on", ", ".join(chain)
+    if isinstance(observed, Unknown) or observed.seen is None:
+        why = observed if isinstance(observed, Unknown) else missing(variant, "the packets' ways")
+        return unknown(path, what, "seen_on", expected, why)
+    seen = observed.seen
+    doubt = observed.doubt or seen.doubt
+    others = sum(way.count for way in seen.others)
+    truth: bool | None = bool(seen.chain.count) and not others
+    if doubt is not None:
+        truth = None
+    found = [f"{seen.chain.count} seen on {seen.chain}"] if seen.chain.count else []
+    actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
+    numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
+    ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
+    message = f"{what} {expected}: {actual} ({ref})"
+    if doubt is not None and truth is None:
+        message = f"{message}; {doubt.message}"
+    reason = doubt.code if doubt is not None else None
+    return Trace(path, what, truth, "seen_on", expected, actual, reason, message, (ref,))
 
 
 def _selected(selector: PacketSelector) -> str:
@@ -198,15 +197,18 @@ def _selected(selector: PacketSelector) -> str:
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
     if selector.match:
         words.append(f"matching '{selector.match}'")
+    for field, check in (selector.fields or {}).items():
+        for operator, expected in check.operators().items():
+            words.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
     return " ".join(words)
 
 
-def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
+def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment: int = 0) -> Trace:
     selector = leaf.selector
-    observed = observe_state(variant, leaf, prefix)
+    observed = observe_state(variant, leaf, prefix, moment)
     node = observed.node if isinstance(observed, Objects) else selector.node or "?"
     conditions = [
-        f"{field} {_SYMBOLS.get(operator, operator)} {_show(expected)}"
+        f"{field} {SYMBOLS.get(operator, operator)} {show(expected)}"
         for field, check in selector.where.items()
         for operator, expected in check.operators().items()
     ]
@@ -214,25 +216,25 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str) -> Tra
     traces: list[Trace] = []
     if leaf.count is not None:
         for operator, expected in leaf.count.operators().items():
-            where, what = _join(path, f"count.{operator}"), f"{subject}: count"
+            where, what = join(path, f"count.{operator}"), f"{subject}: count"
             if isinstance(observed, Unknown):
-                traces.append(_unknown(where, what, operator, _show(expected), observed))
+                traces.append(unknown(where, what, operator, show(expected), observed))
             else:
                 count = Count(len(observed.found), len(observed.found))
                 refs = tuple(found.ref for found in observed.found[:10]) or (observed.file,)
                 truth = count.holds(operator, expected)
-                traces.append(_compared(where, what, operator, expected, count, truth, refs))
+                traces.append(compared(where, what, operator, expected, count, truth, refs))
     if leaf.each is not None:
         traces += _each(leaf.each, observed, subject, path)
-    return _several(path, subject, traces)
+    return several(path, subject, traces)
 
 
 def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path: str) -> list[Trace]:
     """Every found object passes every check. Where there is no object at all, the prediction is false."""
-    where = _join(path, "each")
+    where = join(path, "each")
     if isinstance(observed, Unknown):
         return [
-            _unknown(_join(where, f"{field}.{operator}"), f"{subject}: {field}", operator, _show(expected), observed)
+            unknown(join(where, f"{field}.{operator}"), f"{subject}: {field}", operator, show(expected), observed)
             for field, check in each.items()
             for operator, expected in check.operators().items()
         ]
@@ -243,5 +245,28 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path:
         trace
         for found in observed.found
         for field, check in each.items()
-        for trace in _checks(_join(where, field), f"{subject}: {field}", check, found.value.get(field), (found.ref,))
+        for trace in checks(join(where, field), f"{subject}: {field}", check, found.value.get(field), (found.ref,))
     ]
+
+
+def _state_in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
+    """Now (the first moment), or at the moments of a repeated snapshot."""
+    if leaf.sampling() is None:
+        return _state(leaf, variant, prefix, path)
+
+    def at_moment(number: int) -> Trace:
+        return _state(leaf, variant, prefix, path, number)
+
+    return in_time(leaf, variant, prefix, path, at_moment)
+
+
+_Evaluate = Callable[[Any, VariantRecord, str, str], Trace]
+_LEAVES: dict[type, _Evaluate] = {
+    CommandIs: _command,
+    ChangeIs: _change,
+    PacketsAre: _packets,
+    StateIs: _state_in_time,
+    ChangesAre: changes_trace,
+    LookupIs: lookup_trace,
+    ExprIs: expression_trace,
+}

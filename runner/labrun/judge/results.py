@@ -50,13 +50,13 @@ class Trace:
     children: tuple[Trace, ...] = ()
 
     def leaves(self) -> tuple[Trace, ...]:
-        if not self.children:
+        if not self.children or self.operator == "expr":  # the parts of an expression are values, not predictions
             return (self,)
         return tuple(leaf for child in self.children for leaf in child.leaves())
 
     def deciding(self, truth: Truth) -> tuple[Trace, ...]:
         """The leaves because of which this node is ``truth``."""
-        if not self.children or self.operator is None:
+        if not self.children or self.operator in (None, "expr"):
             return (self,)
         if self.operator == "not":
             return self.children[0].deciding(None if truth is None else not truth)
@@ -65,13 +65,18 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """What came of the prediction in a control. It must be false there. ``change``: what is different, in words."""
+    """What came of a control. ``change``: what is different there, in words.
+
+    ``must``: the truth that it must have. The hypothesis's prediction must be false in a control; where the control
+    has a prediction of its own, that must be true.
+    """
 
     variant: str
     change: str
     truth: Truth
     trace: Trace
     note: str | None = None
+    must: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class HypothesisResult:
     controls: tuple[ControlResult, ...] = ()
     no_control: str | None = None
     because: str | None = None
+    repeats: dict[str, int] | None = None  # verdict -> how often, where the lab was repeated
+    timing: dict[str, tuple[float, float, float]] | None = None  # what -> (min, median, max) in s, over repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +222,11 @@ def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
         ],
         "evidence": list(dict.fromkeys(str(ref) for leaf in leaves for ref in leaf.refs)),
         "controls": [
-            {"variant": control.variant, "change": control.change, "truth": control.truth}
+            {"variant": control.variant, "change": control.change, "truth": control.truth, "must": control.must}
             for control in hypothesis.controls
         ],
         "no_control": hypothesis.no_control,
         "because": hypothesis.because,
+        "repeats": hypothesis.repeats,
+        "timing": hypothesis.timing,
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
+from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
 from labrun.judge.verdict import judge_hypothesis
 from labrun.judge.why import Unknown, first_cause
@@ -33,6 +35,12 @@ def judge_run(run: Path) -> RunResult:
     return RunResult(encode(record), tuple(labs))
 
 
+def judge_edited(run: Path, entries: tuple[LabEntry, ...], text: str, shown: str) -> RunResult:
+    """These labs of the run by another text of their file. Raises LabError where that text is wrong."""
+    labs = tuple(judge_lab(run, replace(entry, shown=shown), text) for entry in entries)
+    return RunResult(encode(read_run(run)), labs)
+
+
 def judge_entry(run: Path, entry: LabEntry) -> LabResult:
     """What cannot be read back of one lab is that lab's error; the others are still judged."""
     try:
@@ -43,20 +51,25 @@ def judge_entry(run: Path, entry: LabEntry) -> LabResult:
         return LabResult(entry.slug, entry.slug, entry.shown, "error", (), (), "evidence-unreadable", str(error))
 
 
-def judge_lab(run: Path, entry: LabEntry) -> LabResult:
+def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResult:
     """One lab of the run. Variants that are not there are unknown, not wrong.
 
-    Raises LabError where the kept lab file no longer loads, EvidenceError where its evidence is damaged.
+    ``edited``: another text of the lab file, whose predictions are judged on the stored evidence. Raises LabError
+    where the lab file does not load, EvidenceError where its evidence is damaged.
     """
     file = layout.lab_folder(run, entry.slug) / layout.LAB
-    lab = parse_lab(read_text(file, entry.shown), file, entry.slug, entry.shown)
+    text = edited if edited is not None else read_text(file, entry.shown)
+    lab = parse_lab(text, file, entry.slug, entry.shown, entry.cell)
     compiled = compile_lab(lab)
-    variants: dict[str, VariantRecord] = {}
-    for name in entry.variants:
-        folder = layout.variant_folder(run, entry.slug, name)
-        if (folder / layout.EVENTS).exists():
-            variants[name] = read_variant(folder)
-    return _result(compiled, entry, variants)
+    results = []
+    for repeat in range(1, entry.repeats + 1):
+        variants: dict[str, VariantRecord] = {}
+        for name in entry.variants:
+            folder = layout.variant_folder(run, entry.slug, name, repeat)
+            if (folder / layout.EVENTS).exists():
+                variants[name] = read_variant(folder)
+        results.append(_result(compiled, entry, variants))
+    return results[0] if len(results) == 1 else repeated(results)
 
 
 def _result(compiled: CompiledLab, entry: LabEntry, variants: dict[str, VariantRecord]) -> LabResult:

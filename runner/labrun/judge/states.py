@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,17 @@ from labrun.evidence.record import VariantRecord
 from labrun.judge.compare import all_of, holds
 from labrun.judge.results import Ref
 from labrun.judge.why import Unknown, missing
-from labrun.lab.predictions import StateIs
+from labrun.lab.named import OBJECTS, state_fields
+from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
+from labrun.protocol.events import SeriesResult
+from labrun.protocol.state import KernelState
+
+__all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]
+
+# Where in a node's state the objects are, when not under the kind's own name.
+_INSIDE: dict[StateKind, tuple[str, str]] = {"nft": ("nft", "rules"), "nft_counters": ("nft", "counters")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +41,68 @@ class Objects:
     file: Ref
 
 
-def observe_state(variant: VariantRecord, leaf: StateIs, prefix: str) -> Objects | Unknown:
-    """Every field check of ``where`` must be decidable: a comparison without meaning is unknown, not false."""
-    selector = leaf.selector
-    snapshot = variant.snapshot(selector.at)
+def observe_state(variant: VariantRecord, leaf: StateIs, prefix: str, moment: int = 0) -> Objects | Unknown:
+    """The objects that a leaf is about. ``moment``: of a repeated snapshot, from 0."""
+    strange = next((name for name in leaf.each or {} if name not in state_fields(leaf.kind)), None)
+    if strange is not None:
+        return Unknown("unknown-field", f"{leaf.kind} have no field '{strange}'")
+    return observe_objects(variant, leaf.kind, leaf.selector, prefix, moment)
+
+
+def observe_objects(
+    variant: VariantRecord, kind: StateKind, selector: StateSelector, prefix: str, moment: int = 0
+) -> Objects | Unknown:
+    """Every field check must be decidable: a comparison without meaning is unknown, not false.
+
+    So is a check on a field that no such object has: "there is none with it" would always be true.
+    """
+    strange = next((name for name in selector.where if name not in state_fields(kind)), None)
+    if strange is not None:
+        return Unknown("unknown-field", f"{kind} have no field '{strange}'")
     record = variant.step(selector.at)
-    if snapshot is None or record is None or not isinstance(record.step.action, Snapshot):
+    place = _moment(variant, selector.at, prefix, moment)
+    if place is None or record is None or not isinstance(record.step.action, Snapshot):
         return missing(variant, f"snapshot '{selector.at}'")
+    snapshot, file, line = place
     node = selector.node or record.step.action.nodes[0]
     state = snapshot.nodes.get(node)
     if state is None:
         return missing(variant, f"node '{node}' in snapshot '{selector.at}'")
-    part = getattr(state, leaf.kind)
+    part_name, inner = _INSIDE.get(kind, (kind, ""))
+    part = getattr(state, part_name)
     if part is None:
-        why = state.unavailable.get(leaf.kind, "the snapshot does not have it")
-        return Unknown("not-observable", f"{leaf.kind} of {node}: {why}")
-    items = part.rules if leaf.kind == "nft" else part
-    base = f"nodes.{node}.{leaf.kind}" + (".rules" if leaf.kind == "nft" else "")
-    file = f"{prefix}snapshots/{selector.at}.json"
+        why = state.unavailable.get(part_name, "the snapshot does not have it")
+        return Unknown("not-observable", f"{kind} of {node}: {why}")
+    items = getattr(part, inner) if inner else part
+    base = f"nodes.{node}.{part_name}" + (f".{inner}" if inner else "")
     found = []
     for index, item in enumerate(items):
         value: dict[str, Any] = encode(item)
-        passed = all_of(
-            holds(operator, value.get(field), expected)
-            for field, check in selector.where.items()
-            for operator, expected in check.operators().items()
-        )
+        passed = _passes(value, selector.where)
         if passed is None:
             return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
         if passed:
-            found.append(Found(value, Ref(file, path=f"{base}[{index}]")))
-    return Objects(node, tuple(found), len(items), Ref(file, path=base))
+            found.append(Found(value, Ref(file, line, path=f"{base}[{index}]")))
+    return Objects(node, tuple(found), len(items), Ref(file, line, path=base))
+
+
+def _passes(value: Mapping[str, Any], where: Mapping[str, Check]) -> bool | None:
+    return all_of(
+        holds(operator, value.get(field), expected)
+        for field, check in where.items()
+        for operator, expected in check.operators().items()
+    )
+
+
+def _moment(
+    variant: VariantRecord, step_id: str, prefix: str, moment: int
+) -> tuple[KernelState, str, int | None] | None:
+    """(state, file, line) of a snapshot, or of one moment of a repeated one."""
+    record = variant.step(step_id)
+    if record is not None and record.ended is not None and isinstance(record.ended.result, SeriesResult):
+        series = variant.series(step_id)
+        if series is None or moment >= len(series):
+            return None
+        return series[moment].state, prefix + record.ended.result.path, moment + 1
+    snapshot = variant.snapshot(step_id)
+    return None if snapshot is None else (snapshot, f"{prefix}snapshots/{step_id}.json", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from labrun.evidence.record import VariantRecord
+from labrun.evidence.run import EvidenceError
 from labrun.judge.predict import evaluate
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
 from labrun.judge.why import first_cause
@@ -49,8 +50,8 @@ def _control(
     lab: Lab, hypothesis: HypothesisModel, model: ControlModel, name: str, variants: Mapping[str, VariantRecord]
 ) -> ControlResult:
     variant = variants.get(name)
-    trace = _trace(hypothesis.predict, variant, lab.slug, name)
-    return ControlResult(name, _change(model, variant), trace.truth, trace, model.note)
+    trace = _trace(model.predict or hypothesis.predict, variant, lab.slug, name)
+    return ControlResult(name, _change(model, variant), trace.truth, trace, model.note, model.predict is not None)
 
 
 def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, name: str) -> Trace:
@@ -65,6 +66,8 @@ def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, nam
             return trace
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
         return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+    except EvidenceError as error:
+        return Trace("", "the evidence", None, reason="evidence-unreadable", message=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
         return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
 
@@ -73,6 +76,8 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     """What is different in the control, in words."""
     if model.without is not None:
         return f"without step '{model.without}'"
+    if model.parameters is not None:
+        return "with " + ", ".join(f"{name} = {value}" for name, value in model.parameters.items())
     steps = {record.step.id: record.step for record in variant.steps} if variant is not None else {}
     if model.replace is not None:
         step = steps.get(model.replace)
@@ -90,7 +95,10 @@ def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict,
     if trace.truth is None:
         return "inconclusive", trace.reason or "unknown", _because(trace, None)
     for control in controls:
-        if control.truth is True:
+        if control.truth is not None and control.truth is not control.must:
+            if control.must:
+                text = f"the control ({control.change}) is not as it must be: {_because(control.trace, control.truth)}"
+                return "inconclusive", "control-differs", text
             text = f"the control shows the same ({control.change}): the cause is not what the claim says"
             return "inconclusive", "control-agrees", text
     for control in controls:

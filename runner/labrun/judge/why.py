@@ -16,11 +16,9 @@ class Unknown:
 
 
 def step_trouble(record: StepRecord) -> Unknown | None:
-    """Why this step did not do what it should; None if it did."""
-    if record.started is None:
-        return Unknown("step-not-run", f"step '{record.step.id}' did not run")
+    """Why this step did not do what it should; None if it did, or did not end."""
     if record.ended is None:
-        return Unknown("step-not-ended", f"step '{record.step.id}' did not end")
+        return None
     if record.ended.status == "timeout":
         return Unknown("timeout", f"step '{record.step.id}': {record.ended.message}")
     if record.ended.status == "failed":
@@ -31,7 +29,7 @@ def step_trouble(record: StepRecord) -> Unknown | None:
 def first_cause(variant: VariantRecord) -> Unknown | None:
     """What went wrong first in this variant; None if nothing did."""
     for record in variant.steps:
-        if record.ended is not None and (trouble := step_trouble(record)) is not None:
+        if (trouble := step_trouble(record)) is not None:
             return trouble
     if variant.faults:
         fault = variant.faults[0]

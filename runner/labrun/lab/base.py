@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from labrun.lab.problems import did_you_mean
 
+REFERENCE = re.compile(r"\$\{([a-z_][a-z0-9_]{0,31})\}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
@@ -47,7 +48,14 @@ def _duration_s(value: object) -> object:
     raise fail("duration", f"a duration is needed, such as 500ms, 2s or 1m, not {value!r}")
 
 
+def is_reference(value: object) -> bool:
+    """``${name}`` and nothing else: a value that an earlier step saves, or a parameter."""
+    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
+
+
 def _prefix(value: str) -> str:
+    if is_reference(value):
+        return value
     try:
         ipaddress.ip_interface(value)
     except ValueError as error:
@@ -58,6 +66,8 @@ def _prefix(value: str) -> str:
 
 
 def _ip(value: str) -> str:
+    if is_reference(value):
+        return value
     try:
         ipaddress.ip_address(value)
     except ValueError as error:
@@ -66,6 +76,8 @@ def _ip(value: str) -> str:
 
 
 def _network(value: str) -> str:
+    if is_reference(value):
+        return value
     if value == "default":
         return value
     try:
@@ -76,6 +88,8 @@ def _network(value: str) -> str:
 
 
 def _mac(value: str) -> str:
+    if is_reference(value):
+        return value
     if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", value):
         raise fail("mac", f"not a MAC address: {value!r} (six bytes such as 02:00:00:00:00:01)")
     return value.lower()
@@ -90,6 +104,8 @@ def _regex(value: str) -> str:
 
 
 def _interface(value: str) -> str:
+    if is_reference(value):
+        return value
     # dev_valid_name() in net/core/dev.c: under IFNAMSIZ, not . or .., no slash, colon or space.
     if not 0 < len(value.encode()) < 16 or value in (".", "..") or re.search(r"[/:\s]", value):
         raise fail("interface", f"not an interface name: {value!r} (1 to 15 bytes, no space, '/' or ':')")
@@ -109,6 +125,7 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+ValueName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,31}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Flag = Annotated[bool, Field(strict=True)]  # `off` is text in YAML 1.2, not false
 Int = Annotated[int, Field(strict=True)]

@@ -5,18 +5,21 @@ Same lab, same plans, same digests: nothing here looks at a clock, an environmen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
-from labrun.lab.load import Lab
+from labrun.lab.base import Scalar, as_text
+from labrun.lab.load import Lab, parse_lab
 from labrun.lab.model import ControlModel
-from labrun.lab.predictions import PacketsAre, leaves
+from labrun.lab.predictions import ExprIs, PacketsAre, StateIs, leaves
 from labrun.lab.problems import LabError, Problem, did_you_mean
 from labrun.lab.references import check_references
 from labrun.lab.steps import NODELESS, StepModel, action_of
 from labrun.lab.text import Keys
 from labrun.lab.topology import topology_steps
-from labrun.protocol.actions import Namespace
-from labrun.protocol.plan import Limits, Plan, Step
+from labrun.protocol.actions import Namespace, Snapshot
+from labrun.protocol.plan import Limits, Plan, Save, Step
 
 EXPERIMENT = "experiment"
 
@@ -43,15 +46,12 @@ class CompiledLab:
 def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
     """Raises LabError with every problem. ``timeout_s``: the command line's bound on the whole lab."""
     problems: list[Problem] = []
-    base = tuple(
-        Placed(step_id, model, ("steps", index))
-        for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
-    )
+    base = _placed(lab)
     problems += _duplicate_ids(lab)
     problems += check_references(lab, [(step.id, step.model, step.path) for step in base])
     sound = not problems
     experiment = _plan(lab, base, EXPERIMENT, timeout_s)
-    variants: dict[tuple[Step, ...], Plan] = {}
+    variants: dict[tuple[object, ...], Plan] = {}
     controls: dict[str, tuple[str, ...]] = {}
     for h_index, hypothesis in enumerate(lab.model.hypotheses):
         names: list[str] = []
@@ -59,6 +59,13 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
             if control.none is not None:
                 continue
             path: Keys = ("hypotheses", h_index, "control", c_index)
+            if control.parameters is not None:
+                other = _with_parameters(lab, control.parameters, path, problems)
+                if other is not None:
+                    name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
+                    plan = _plan(other, _placed(other), name, timeout_s)
+                    names.append(variants.setdefault((plan.values, *plan.steps), plan).variant)
+                continue
             steps = _changed(lab, base, control, path, problems)
             if steps is None:
                 continue
@@ -67,13 +74,35 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
                                              only_predictions_of=h_index, at=path)  # fmt: skip
             name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
             plan = _plan(lab, steps, name, timeout_s)
-            known = variants.setdefault(plan.steps, plan)
+            known = variants.setdefault((plan.values, *plan.steps), plan)
             names.append(known.variant)
         controls[hypothesis.id] = tuple(names)
     if problems:
         unique = {str(problem): problem for problem in problems}
         raise LabError(sorted(unique.values(), key=lambda p: (p.line, p.column)))
     return CompiledLab(lab, experiment, tuple(variants.values()), controls)
+
+
+def _placed(lab: Lab) -> tuple[Placed, ...]:
+    return tuple(
+        Placed(step_id, model, ("steps", index))
+        for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
+    )
+
+
+def _with_parameters(lab: Lab, values: dict[str, Scalar], path: Keys, problems: list[Problem]) -> Lab | None:
+    """The same lab with other values of its parameters, or None (and a problem)."""
+    where = path if lab.places.has(path) else path[:-1]
+    for name in values:
+        if name not in lab.model.parameters:
+            hint = did_you_mean(name, lab.model.parameters)
+            problems.append(lab.problem((*where, "parameters", name), f"control: unknown parameter '{name}'.{hint}"))
+            return None
+    other = {**lab.cell, **values}
+    if other == dict(lab.cell):
+        problems.append(lab.problem((*where, "parameters"), "control: these are the experiment's own values"))
+        return None
+    return parse_lab(lab.text, lab.path, lab.slug, lab.shown, other)
 
 
 def _duplicate_ids(lab: Lab) -> list[Problem]:
@@ -137,13 +166,20 @@ def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | 
     model = lab.model
     nodes = list(model.topology.nodes)
     made: list[Step] = list(topology_steps(model.topology))
+    sampling = _sampling(lab)
     for placed in steps:
         step = placed.model
         action = action_of(step, tuple(nodes))
         node = None if step.verb in NODELESS else step.node or (nodes[0] if len(nodes) == 1 else None)
         command = step.run if step.run is not None else step.start
         shell = command if isinstance(command, str) else None
-        made.append(Step(placed.id, action, node, step.timeout, "lab", step.may_fail, step.note, shell))
+        timeout_of_step = step.timeout
+        if isinstance(action, Snapshot) and placed.id in sampling:
+            for_s, every_s = sampling[placed.id]
+            action = replace(action, for_s=for_s, every_s=every_s)
+            timeout_of_step += for_s
+        saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
+        made.append(Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves))
         if isinstance(action, Namespace):
             if action.op == "add":
                 nodes.append(action.name)
@@ -156,16 +192,38 @@ def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | 
         nodes=tuple(model.topology.nodes),
         filters=_filters(lab),
         tools=tuple(sorted(set(model.requires.tools))),
+        values=tuple((name, str(as_text(value))) for name, value in lab.cell.items()),
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),
         seed=0,
     ).sealed()
 
 
+def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:
+    """Snapshot step -> (for, every): what the predictions over it that speak of time need."""
+    found: dict[str, tuple[float, float]] = {}
+    for leaf in _all_leaves(lab):
+        times = leaf.sampling() if isinstance(leaf, StateIs) else None
+        if times is not None and isinstance(leaf, StateIs):
+            for_s, every_s = found.get(leaf.selector.at, times)
+            found[leaf.selector.at] = (max(for_s, times[0]), min(every_s, times[1]))
+    return found
+
+
+def _all_leaves(lab: Lab) -> Iterator[Any]:
+    """Every leaf of every prediction, those of controls included."""
+    for hypothesis in lab.model.hypotheses:
+        predictions = [hypothesis.predict, *(c.predict for c in hypothesis.control if c.predict is not None)]
+        for prediction in predictions:
+            for _, leaf in leaves(prediction):
+                yield leaf
+
+
 def _filters(lab: Lab) -> tuple[str, ...]:
-    found = {
-        leaf.packets.match
-        for hypothesis in lab.model.hypotheses
-        for _, leaf in leaves(hypothesis.predict)
-        if isinstance(leaf, PacketsAre) and leaf.packets.match
-    }
+    """The pcap-filter expressions that predictions use."""
+    found: set[str] = set()
+    for leaf in _all_leaves(lab):
+        if isinstance(leaf, PacketsAre) and leaf.packets.match:
+            found.add(leaf.packets.match)
+        elif isinstance(leaf, ExprIs):
+            found |= {value.packets.match for value in leaf.let.values() if value.packets and value.packets.match}
     return tuple(sorted(found))

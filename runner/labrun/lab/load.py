@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from labrun.lab.base import Scalar
 from labrun.lab.model import LabModel
+from labrun.lab.parameters import MAX_CELLS, Cell, cell_name, cells_of, fill
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import Keys, Places, parse_yaml, read_text
 
@@ -25,29 +28,45 @@ class Lab:
     text: str
     model: LabModel
     places: Places
+    cell: Mapping[str, Scalar] = field(default_factory=dict)  # the parameters' values
 
     def problem(self, path: Keys, message: str, key: bool = False) -> Problem:
         return Problem(self.shown, *self.places.of(path, key), message)
 
 
 def load_lab(path: Path, slug: str | None = None, shown: str | None = None) -> Lab:
-    """Load ``path`` (a lab.yaml, or the folder that has one). Structure only; `check_lab` sees to references."""
+    """Load ``path`` (a lab.yaml, or the folder that has one): of a lab with parameters, the first cell."""
+    return load_cells(path, slug, shown)[0]
+
+
+def load_cells(path: Path, slug: str | None = None, shown: str | None = None) -> tuple[Lab, ...]:
+    """The lab once for each combination of its parameters, or just once."""
     file = path / LAB_FILE if path.is_dir() else path
     name = shown or _shown(file)
-    return parse_lab(read_text(file, name), file, slug or file.absolute().parent.name, name)
+    text = read_text(file, name)
+    value, places = parse_yaml(text, name)
+    cells = cells_of(value)
+    if len(cells) > MAX_CELLS:
+        line, column = places.of(("parameters",))
+        raise LabError([Problem(name, line, column, f"parameters: more than {MAX_CELLS} combinations")])
+    base = slug or file.absolute().parent.name
+    return tuple(parse_lab(text, file, base + cell_name(cell), name, cell) for cell in cells)
 
 
-def parse_lab(text: str, path: Path, slug: str, shown: str) -> Lab:
+def parse_lab(text: str, path: Path, slug: str, shown: str, cell: Cell | None = None) -> Lab:
+    """The lab in ``text``. ``cell``: the values of its parameters (None: the first of each)."""
     value, places = parse_yaml(text, shown)
     if not isinstance(value, dict):
         kind = {list: "a list", str: "text", type(None): "nothing", bool: "true or false"}.get(type(value), "a number")
-        raise LabError([Problem(shown, 1, 1, f"a lab file is a mapping with title, question, steps and hypotheses; "
-                                             f"this is {kind}")])  # fmt: skip
+        what = "a lab file is a mapping with title, question, steps and hypotheses"
+        raise LabError([Problem(shown, 1, 1, f"{what}; this is {kind}")])
+    chosen = cells_of(value)[0] if cell is None else cell
+    filled = fill(value, chosen)
     try:
-        model = LabModel.model_validate(value)
+        model = LabModel.model_validate(filled)
     except ValidationError as error:
-        raise LabError(_problems(error, value, places, shown)) from error
-    return Lab(slug, path, shown, text, model, places)
+        raise LabError(_problems(error, filled, places, shown)) from error
+    return Lab(slug, path, shown, text, model, places, dict(chosen))
 
 
 def _shown(path: Path) -> str:

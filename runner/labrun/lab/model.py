@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from labrun.lab.base import Duration, Int, Slug, Strict, fail
+from labrun.lab.base import Duration, Int, Scalar, Slug, Strict, ValueName, fail
 from labrun.lab.predictions import Prediction
 from labrun.lab.steps import StepModel
 from labrun.lab.topology import TopologyModel
@@ -41,11 +41,15 @@ def _one_or_more(model: type[Strict]) -> Any:
     return BeforeValidator(listed, json_schema_input_type=model | tuple[model, ...] | None)  # type: ignore[valid-type]
 
 
+CONTROL_FORMS = ("without", "replace", "before", "after", "parameters", "none")
+
+
 class ControlModel(Strict):
     """A counterfactual: the same lab with one thing changed. There the prediction must fail.
 
     One of ``without: step``; ``replace: step`` with ``with: step``; ``before:`` or ``after: step`` with
-    ``insert: step or steps``; or ``none: reason``, where the claim has no natural control.
+    ``insert: step or steps``; ``parameters:`` with other values; or ``none: reason``, where the claim has no natural
+    control. ``predict``: what must be true in the control, where "the prediction is false" is too weak.
     """
 
     without: Slug | None = None
@@ -54,14 +58,16 @@ class ControlModel(Strict):
     before: Slug | None = None
     after: Slug | None = None
     insert: Annotated[tuple[StepModel, ...], _one_or_more(StepModel)] = ()
+    parameters: dict[ValueName, Scalar] | None = None
     none: str | None = None
+    predict: Prediction | None = None
     note: str | None = None
 
     @model_validator(mode="after")
     def _one(self) -> ControlModel:
-        forms = [name for name in ("without", "replace", "before", "after", "none") if getattr(self, name)]
+        forms = [name for name in CONTROL_FORMS if getattr(self, name)]
         if len(forms) != 1:
-            raise fail("control", "a control is one of without, replace, before, after or none; "
+            raise fail("control", "a control is one of without, replace, before, after, parameters or none; "
                        + ("nothing is given" if not forms else "given: " + ", ".join(forms)))  # fmt: skip
         if (self.replace is not None) != (self.with_ is not None):
             raise fail("control", "replace: STEP and with: {...} go together")
@@ -91,6 +97,7 @@ class LabModel(Strict):
     tags: tuple[Slug, ...] = ()
     requires: RequiresModel = RequiresModel()
     timeout: Duration = 120.0
+    parameters: dict[ValueName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
     hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from labrun.lab.base import Regex, Scalar, Slug, Strict, fail
+from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
+from labrun.lab.expression import check_expression
 from labrun.lab.problems import did_you_mean
+
+ReferenceText = Annotated[str, Field(pattern=r"^\$\{[a-z_][a-z0-9_]{0,31}\}$")]
 
 
 def _number(value: object) -> object:
+    if is_reference(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise fail("number", f"a number is needed, not {value!r}")
     return value
 
 
-Number = Annotated[int | float, BeforeValidator(_number, json_schema_input_type=int | float)]
+Number = Annotated[int | float | str, BeforeValidator(_number, json_schema_input_type=int | float | ReferenceText)]
 
 
 class Check(Strict):
@@ -82,18 +87,39 @@ NumberTest = Annotated[NumberCheck, BeforeValidator(_check, json_schema_input_ty
 AnyTest = Annotated[Check, BeforeValidator(_check, json_schema_input_type=Scalar | Check)]
 
 
+Fields = Annotated[dict[str, AnyTest], Field(min_length=1)]
+
+
+def _jmespath(expressions: dict[str, Any]) -> dict[str, Any]:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    for expression in expressions:
+        try:
+            jmespath.compile(expression)
+        except JMESPathError as error:
+            text = " ".join(str(error).split())
+            raise fail("jmespath", f"not a JMESPath expression: {expression!r}: {text}") from error
+    return expressions
+
+
 class CommandIs(Strict):
-    """What a command did: its exit status (a process ended by signal N counts as 128+N) and its outputs."""
+    """What a command did: its exit status (a process ended by signal N counts as 128+N) and its outputs.
+
+    ``json``: stdout as JSON, JMESPath expression -> check. ``duration``: seconds from the step's start to its end.
+    """
 
     command: Slug
     exit: NumberTest | None = None
     stdout: TextTest | None = None
     stderr: TextTest | None = None
+    json_: Annotated[Fields, AfterValidator(_jmespath)] | None = Field(default=None, alias="json")
+    duration: NumberTest | None = None
 
     @model_validator(mode="after")
     def _asserts(self) -> CommandIs:
-        if self.exit is None and self.stdout is None and self.stderr is None:
-            raise fail("empty", "command: this asserts nothing. Give exit, stdout or stderr")
+        if all(getattr(self, name) is None for name in ("exit", "stdout", "stderr", "json_", "duration")):
+            raise fail("empty", "command: this asserts nothing. Give exit, stdout, stderr, json or duration")
         return self
 
 
@@ -119,24 +145,44 @@ class PacketSelector(Strict):
     """Packets of a capture. ``on``: node.interface, or node.any for all captured interfaces of the node.
 
     ``during``: a step (from its start to its end), or {from: step, to: step}; without it, the whole capture.
-    ``match``: a pcap-filter expression. ``capture``: the step, where more than one captures there.
+    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl.
+    ``capture``: the step, where more than one captures there.
     """
 
     on: str
     during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     match: str | None = None
+    fields: Fields | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
 
 class PacketsAre(Strict):
-    """How many packets there are. Absence is judged only from a capture that was healthy all the time."""
+    """How many packets there are, or where each of them was seen.
+
+    Absence is judged only from a capture that was healthy all the time. ``seen_on``: every selected packet was seen on
+    just these interfaces, once on each, in this order; the same packet is told by its content. ``nat``: what address
+    translation changes does not count as content.
+    """
 
     packets: PacketSelector
-    count: NumberTest
+    count: NumberTest | None = None
+    seen_on: Annotated[tuple[Interface, ...], Field(min_length=1)] | None = None
+    nat: Flag = False
+
+    @model_validator(mode="after")
+    def _asserts(self) -> PacketsAre:
+        if self.count is None and self.seen_on is None:
+            raise fail("empty", "packets: this asserts nothing. Give count or seen_on")
+        if self.seen_on is not None and not self.packets.on.endswith(".any"):
+            raise fail("seen_on", "seen_on looks at all interfaces of a node: packets: {on: NODE.any, ...}")
+        return self
 
 
-StateKind = Literal["links", "addresses", "routes", "rules", "neighbours", "sockets", "nft"]
+StateKind = Literal["links", "addresses", "routes", "rules", "neighbours", "sockets", "nft", "nft_counters", "counters"]
+STATE_KINDS: tuple[StateKind, ...] = (
+    "links", "addresses", "routes", "rules", "neighbours", "sockets", "nft", "nft_counters", "counters",
+)  # fmt: skip
 
 
 class StateSelector(Strict):
@@ -147,7 +193,43 @@ class StateSelector(Strict):
     where: dict[str, AnyTest] = {}
 
 
-class StateIs(Strict):
+class Eventually(Strict):
+    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence."""
+
+    within: Duration
+    every: Duration = 0.1
+
+
+class Throughout(Strict):
+    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence."""
+
+    for_: Duration = Field(alias="for")
+    every: Duration = 0.1
+
+
+class Timed(Strict):
+    """A prediction about a snapshot holds now (the first moment), or as one of these says."""
+
+    eventually: Eventually | None = None
+    never: Throughout | None = None
+    consistently: Throughout | None = None
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Timed:
+        given = [name for name in ("eventually", "never", "consistently") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise fail("time", f"one of eventually, never and consistently; given: {', '.join(given)}")
+        return self
+
+    def sampling(self) -> tuple[float, float] | None:
+        """(for, every) in seconds that the snapshot must be repeated; None for now."""
+        if self.eventually is not None:
+            return self.eventually.within, self.eventually.every
+        lasting = self.never or self.consistently
+        return (lasting.for_, lasting.every) if lasting is not None else None
+
+
+class StateIs(Timed):
     """How many objects of the kernel's state there are, or what each of them is like."""
 
     links: StateSelector | None = None
@@ -157,13 +239,17 @@ class StateIs(Strict):
     neighbours: StateSelector | None = None
     sockets: StateSelector | None = None
     nft: StateSelector | None = None
+    nft_counters: StateSelector | None = None
+    counters: StateSelector | None = None
     count: NumberTest | None = None
-    each: Annotated[dict[str, AnyTest], Field(min_length=1)] | None = None
+    each: Fields | None = None
 
     @model_validator(mode="after")
     def _asserts(self) -> StateIs:
-        if all(getattr(self, kind) is None for kind in STATE_KINDS):
-            raise fail("empty", "which snapshot? Give at: STEP")
+        given = [kind for kind in STATE_KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            text = f"{given[0]} needs a mapping such as {{at: SNAPSHOT}}" if given else "a selector needs a mapping"
+            raise fail("selector", f"{text}, such as links: {{at: SNAPSHOT}}")
         if self.count is None and self.each is None:
             raise fail("empty", f"{self.kind}: this asserts nothing. Give count, or each: {{field: check}}")
         return self
@@ -178,7 +264,124 @@ class StateIs(Strict):
         return selector
 
 
-STATE_KINDS: tuple[StateKind, ...] = ("links", "addresses", "routes", "rules", "neighbours", "sockets", "nft")
+class ChangesSelector(Strict):
+    """What differs between two snapshots of a node: objects of one kind, those that pass ``where``."""
+
+    start: Slug = Field(alias="from")
+    end: Slug = Field(alias="to")
+    of: StateKind
+    node: Slug | None = Field(default=None, alias="in")
+    where: dict[str, AnyTest] = {}
+
+
+class ChangesAre(Strict):
+    """How many objects were added and removed between two snapshots. One that changed is removed and added."""
+
+    changes: ChangesSelector
+    added: NumberTest | None = None
+    removed: NumberTest | None = None
+
+    @model_validator(mode="after")
+    def _asserts(self) -> ChangesAre:
+        if self.added is None and self.removed is None:
+            raise fail("empty", "changes: this asserts nothing. Give added or removed")
+        return self
+
+
+class LookupIs(Strict):
+    """What the kernel answered to a ``lookup`` step: fields of the route, or its refusal by name (none: a route)."""
+
+    lookup: Slug
+    route: Fields | None = None
+    errno: TextTest | None = None
+
+    @model_validator(mode="after")
+    def _asserts(self) -> LookupIs:
+        if self.route is None and self.errno is None:
+            raise fail("empty", "lookup: this asserts nothing. Give route: {field: check}, or errno")
+        return self
+
+
+class TraceSelector(Strict):
+    """Packets of a ``trace`` step: those whose fields (src, dst, protocol, ...) pass every check of ``where``."""
+
+    at: Slug
+    during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
+    where: dict[str, AnyTest] = {}
+
+
+class TraceIs(Strict):
+    """The hooks and devices that each selected packet crossed, in order, such as prerouting@eth0, forward.
+
+    ``ends``: how its way ended: accept or drop.
+    """
+
+    trace: TraceSelector
+    path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    ends: Literal["accept", "drop"] | None = None
+    count: NumberTest | None = None
+
+    @model_validator(mode="after")
+    def _asserts(self) -> TraceIs:
+        if self.path is None and self.ends is None and self.count is None:
+            raise fail("empty", "trace: this asserts nothing. Give path, ends or count")
+        return self
+
+
+class ValueOf(Strict):
+    """A value for an expression: the number of packets or objects, or ``of`` what a command or an object has.
+
+    ``of`` a command: exit, stdout, stderr, duration, or json: JMESPath. ``of`` a state: a field of the one object.
+    """
+
+    packets: PacketSelector | None = None
+    command: Slug | None = None
+    links: StateSelector | None = None
+    addresses: StateSelector | None = None
+    routes: StateSelector | None = None
+    rules: StateSelector | None = None
+    neighbours: StateSelector | None = None
+    sockets: StateSelector | None = None
+    nft: StateSelector | None = None
+    nft_counters: StateSelector | None = None
+    counters: StateSelector | None = None
+    of: str | None = None
+    json_: str | None = Field(default=None, alias="json")
+
+    @model_validator(mode="after")
+    def _one(self) -> ValueOf:
+        given = [name for name in ("packets", "command", *STATE_KINDS) if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise fail("value", "a value is one of packets, command, " + ", ".join(STATE_KINDS))
+        if self.command is not None and (self.of is None) == (self.json_ is None):
+            raise fail("value", "of a command: give of: exit, stdout, stderr or duration; or json: JMESPATH")
+        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "duration"):
+            raise fail("value", f"of: exit, stdout, stderr or duration, not {self.of!r}")
+        if self.json_ is not None:
+            if self.command is None:
+                raise fail("value", "json goes with command")
+            _jmespath({self.json_: None})
+        if self.packets is not None and self.of is not None:
+            raise fail("value", "packets are counted: leave `of` out")
+        return self
+
+    @property
+    def state(self) -> StateKind | None:
+        return next((kind for kind in STATE_KINDS if getattr(self, kind) is not None), None)
+
+
+class ExprIs(Strict):
+    """Arithmetic across observations: an expression that must be true, over named values (``let``)."""
+
+    expr: str
+    let: Annotated[dict[ValueName, ValueOf], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _valid(self) -> ExprIs:
+        problem = check_expression(self.expr, self.let)
+        if problem is not None:
+            raise fail("expr", problem)
+        return self
 
 
 class AllOf(Strict):
@@ -193,7 +396,9 @@ class Not(Strict):
     not_: Prediction = Field(alias="not")
 
 
-_SELECTORS = ("all", "any", "not", "command", "change", "packets", *STATE_KINDS)
+_SELECTORS = (
+    "all", "any", "not", "command", "change", "packets", "changes", "lookup", "trace", "expr", *STATE_KINDS,
+)  # fmt: skip
 
 
 def _one_selector(value: object) -> object:
@@ -218,6 +423,10 @@ _TAGS: dict[Any, str] = {
     CommandIs: "=command",
     ChangeIs: "=change",
     PacketsAre: "=packets",
+    ChangesAre: "=changes",
+    LookupIs: "=lookup",
+    TraceIs: "=trace",
+    ExprIs: "=expr",
     StateIs: "=state",
 }
 
@@ -236,6 +445,10 @@ Prediction = Annotated[
     | Annotated[CommandIs, Tag("=command")]
     | Annotated[ChangeIs, Tag("=change")]
     | Annotated[PacketsAre, Tag("=packets")]
+    | Annotated[ChangesAre, Tag("=changes")]
+    | Annotated[LookupIs, Tag("=lookup")]
+    | Annotated[TraceIs, Tag("=trace")]
+    | Annotated[ExprIs, Tag("=expr")]
     | Annotated[StateIs, Tag("=state")],
     Discriminator(
         _tag,

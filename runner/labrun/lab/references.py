@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from pydantic import BaseModel
+
+from labrun.lab.base import REFERENCE
+from labrun.lab.known import Found, Known, wrong_step
 from labrun.lab.load import Lab
-from labrun.lab.predictions import ChangeIs, CommandIs, PacketsAre, StateIs, leaves
+from labrun.lab.named import leaf_problems
+from labrun.lab.predictions import leaves
 from labrun.lab.problems import Problem, did_you_mean
 from labrun.lab.steps import NODELESS, StepModel
 from labrun.lab.text import Keys
 
 PlacedStep = tuple[str, StepModel, Keys]
-CHANGES = ("link", "address", "route", "rule", "neighbour", "sysctl", "nft", "namespace")
-
-
-@dataclass
-class _Known:
-    """What is there so far, while the steps are walked in order."""
-
-    nodes: list[str]
-    order: dict[str, int] = field(default_factory=dict)  # step id -> its number
-    verbs: dict[str, str] = field(default_factory=dict)
-    homes: dict[str, str | None] = field(default_factory=dict)  # step id -> its node
-    captures: dict[str, tuple[str | None, tuple[str, ...]]] = field(default_factory=dict)
-    snapshots: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
-    stopped: dict[str, int] = field(default_factory=dict)  # capture step -> number of the step that stops it
 
 
 def check_references(
@@ -38,7 +28,7 @@ def check_references(
     problems: list[Problem] = []
     if only_predictions_of is None:
         problems += _topology(lab)
-    known = _Known(list(lab.model.topology.nodes))
+    known = Known(list(lab.model.topology.nodes), values=dict.fromkeys(lab.cell))
     later = {model.namespace.add: step_id for step_id, model, _ in steps if model.namespace and model.namespace.add}
     for number, (step_id, model, path) in enumerate(steps):
         problems += [
@@ -46,11 +36,12 @@ def check_references(
             for where, text in _step(step_id, model, known, later)
         ]
         known.order[step_id] = number
+        known.values.update(model.save or {})
     for index, hypothesis in enumerate(lab.model.hypotheses):
         if only_predictions_of not in (None, index):
             continue
         for leaf_path, leaf in leaves(hypothesis.predict):
-            for where, text in _leaf(leaf, known):
+            for where, text in leaf_problems(leaf, known):
                 if only_predictions_of is None:
                     path = ("hypotheses", index, "predict", *leaf_path, *where)
                     problems.append(lab.problem(path, f"hypothesis '{hypothesis.id}': {text}"))
@@ -58,9 +49,6 @@ def check_references(
                     place = at if lab.places.has(at) else at[:-1]
                     problems.append(lab.problem(place, f"hypothesis '{hypothesis.id}': in this control: {text}"))
     return problems
-
-
-Found = list[tuple[Keys, str]]
 
 
 def _topology(lab: Lab) -> list[Problem]:
@@ -103,7 +91,7 @@ def _topology(lab: Lab) -> list[Problem]:
     return problems
 
 
-def _step(step_id: str, model: StepModel, known: _Known, later: dict[str, str]) -> Found:
+def _step(step_id: str, model: StepModel, known: Known, later: dict[str, str]) -> Found:
     found: Found = []
 
     def need_node(node: str, where: Keys) -> None:
@@ -144,101 +132,50 @@ def _step(step_id: str, model: StepModel, known: _Known, later: dict[str, str]) 
             need_node(model.link.peer.node, ("link", "peer", "node"))
         if model.link.move_to is not None:
             need_node(model.link.move_to, ("link", "move_to"))
+    if model.trace is not None:
+        known.traces.add(step_id)
     found += _step_references(model, known)
+    found += _values(model, known)
     return found
 
 
-def _step_references(model: StepModel, known: _Known) -> Found:
+def _step_references(model: StepModel, known: Known) -> Found:
     found: Found = []
     wanted: list[tuple[Keys, str, tuple[str, ...]]] = []
     if model.stop is not None:
-        wanted.append((("stop",), model.stop.step, ("start", "capture")))
-        if known.verbs.get(model.stop.step) == "capture":
+        wanted.append((("stop",), model.stop.step, ("start", "capture", "trace")))
+        if known.verbs.get(model.stop.step) in ("capture", "trace"):
             known.stopped.setdefault(model.stop.step, len(known.order))
     if model.wait is not None and model.wait.packets is not None:
         wanted.append((("wait", "packets"), model.wait.packets, ("capture",)))
     if model.wait is not None and model.wait.output is not None:
         wanted.append((("wait", "output"), model.wait.output, ("start",)))
     for where, target, verbs in wanted:
-        found += [(where, text) for text in _wrong_step(target, verbs, known)]
+        found += [(where, text) for text in wrong_step(target, verbs, known)]
     return found
 
 
-def _wrong_step(target: str, verbs: tuple[str, ...], known: _Known) -> list[str]:
-    """Why ``target`` is not an earlier step with one of these verbs; empty if it is."""
-    if target not in known.verbs:
-        fitting = [name for name, verb in known.verbs.items() if verb in verbs]
-        return [f"unknown step '{target}'.{did_you_mean(target, fitting)}"]
-    if known.verbs[target] not in verbs:
-        return [f"step '{target}' is a {known.verbs[target]} step; one of these is needed: {', '.join(verbs)}"]
-    return []
-
-
-def _leaf(leaf: object, known: _Known) -> Found:
-    if isinstance(leaf, CommandIs):
-        return [(("command",), text) for text in _wrong_step(leaf.command, ("run", "start"), known)]
-    if isinstance(leaf, ChangeIs):
-        return [(("change",), text) for text in _wrong_step(leaf.change, CHANGES, known)]
-    if isinstance(leaf, PacketsAre):
-        return _packets(leaf, known)
-    if isinstance(leaf, StateIs):
-        return _state(leaf, known)
-    return []
-
-
-def _packets(leaf: PacketsAre, known: _Known) -> Found:
+def _values(model: StepModel, known: Known) -> Found:
+    """Each ``${name}`` of a typed step must be a parameter, or saved by an earlier step. Shell lines have their own."""
+    verb = model.verb
+    if verb in ("run", "start", "nft", "send"):
+        return []
+    given = getattr(model, verb)
+    fields = given.model_dump() if isinstance(given, BaseModel) else given
     found: Found = []
-    selector = leaf.packets
-    node, dot, interface = selector.on.partition(".")
-    if not dot:
-        return [(("packets", "on"), f"'{selector.on}' is not node.interface, such as host.lo or host.any")]
-    here = {
-        step: names
-        for step, (home, names) in known.captures.items()
-        if home == node and (interface in names or "any" in names or interface == "any")
-    }
-    if selector.capture is not None:
-        if selector.capture not in here:
-            return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}."
-                     + did_you_mean(selector.capture, here))]  # fmt: skip
-        here = {selector.capture: here[selector.capture]}
-    if not here:
-        captured = sorted(f"{home}.{name}" for home, names in known.captures.values() for name in names)
-        return [(("packets", "on"), f"nothing captures on {selector.on}.{did_you_mean(selector.on, captured)}")]
-    if len(here) > 1:
-        return [(("packets",), f"{selector.on} is captured by {', '.join(here)}: say which with capture:")]
-    if selector.during is None:
-        return found
-    capture = next(iter(here))
-    begin, end = selector.during.start, selector.during.end
-    for name in dict.fromkeys((begin, end)):
-        if name not in known.order:
-            found.append((("packets", "during"), f"unknown step '{name}'.{did_you_mean(name, known.order)}"))
-    if not found:
-        if known.order[begin] > known.order[end]:
-            found.append((("packets", "during"), f"step '{begin}' comes after '{end}'"))
-        if known.order[begin] <= known.order[capture]:
-            text = f"step '{begin}' does not come after '{capture}', which starts the capture"
-            found.append((("packets", "during"), text))
-        if known.stopped.get(capture, len(known.order)) <= known.order[end]:
-            found.append((("packets", "during"), f"the capture '{capture}' is stopped before '{end}' ends"))
+    for value in _texts(fields):
+        match = REFERENCE.fullmatch(value)
+        if match is not None and match[1] not in known.values:
+            hint = did_you_mean(match[1], known.values)
+            found.append(((verb,), f"no earlier step saves '{match[1]}', and it is no parameter.{hint}"))
     return found
 
 
-def _state(leaf: StateIs, known: _Known) -> Found:
-    selector = leaf.selector
-    wrong = _wrong_step(selector.at, ("snapshot",), known)
-    if wrong:
-        return [((leaf.kind, "at"), text) for text in wrong]
-    nodes, parts = known.snapshots[selector.at]
-    found: Found = []
-    if leaf.kind not in parts:
-        found.append(
-            ((leaf.kind, "at"), f"snapshot '{selector.at}' does not keep {leaf.kind}, only {', '.join(parts)}")
-        )
-    if selector.node is None and len(nodes) != 1:
-        found.append(((leaf.kind,), f"in which node? Give in: (snapshot '{selector.at}' has {', '.join(nodes)})"))
-    if selector.node is not None and selector.node not in nodes:
-        found.append(((leaf.kind, "in"), f"snapshot '{selector.at}' does not have node '{selector.node}'."
-                      + did_you_mean(selector.node, nodes)))  # fmt: skip
-    return found
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return []

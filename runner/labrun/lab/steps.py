@@ -24,6 +24,7 @@ from labrun.lab.base import (
     Slug,
     Strict,
     Text,
+    ValueName,
     as_text,
     fail,
 )  # fmt: skip
@@ -241,6 +242,31 @@ class SnapshotModel(Strict):
     parts: Annotated[tuple[SnapshotPart, ...], Field(min_length=1)] = SNAPSHOT_PARTS
 
 
+class LookupModel(Strict):
+    """Which route would a packet take? The kernel's answer, as `ip route get` asks for it; nothing is sent."""
+
+    to: IP
+    source: IP | None = Field(default=None, alias="from")
+    iif: Interface | None = None
+    oif: Interface | None = None
+    mark: Int | None = None
+
+
+class TraceModel(Strict):
+    """Follow packets through the netfilter hooks of the node. ``match``: in nft's language, such as ``ip ttl 3``."""
+
+    match: str | None = None
+    families: Annotated[tuple[Literal["ip", "ip6"], ...], Field(min_length=1)] = ("ip", "ip6")
+
+
+class SaveModel(Strict):
+    """A value taken from the output: the first group of ``matches``, or all of it without one."""
+
+    stream: Literal["stdout", "stderr"] = Field(default="stdout", alias="from")
+    matches: Regex | None = None
+    type: Literal["text", "int", "float"] = "text"
+
+
 class WaitModel(Strict):
     """Exactly one condition; the step's ``timeout`` is its deadline."""
 
@@ -281,7 +307,7 @@ _SNAPSHOT: Any = BeforeValidator(_snapshot, json_schema_input_type=str | tuple[S
 
 VERBS = (
     "run", "start", "stop", "capture", "namespace", "link", "address", "route", "rule", "neighbour", "sysctl",
-    "nft", "send", "snapshot", "wait",
+    "nft", "send", "snapshot", "lookup", "trace", "wait",
 )  # fmt: skip
 # Verbs that do not happen in one node.
 NODELESS = ("stop", "namespace", "snapshot")
@@ -297,6 +323,7 @@ class StepModel(Strict):
     may_fail: Flag = False
     stdin: str | None = None
     ready: ReadyModel | None = None
+    save: dict[ValueName, SaveModel] | None = None
 
     run: Command | None = None
     start: Command | None = None
@@ -312,14 +339,16 @@ class StepModel(Strict):
     nft: str | None = None
     send: Annotated[SendModel, _as_mapping("packet", SendModel)] | None = None
     snapshot: Annotated[SnapshotModel, _SNAPSHOT] | None = None
+    lookup: Annotated[LookupModel, _as_mapping("to", LookupModel)] | None = None
+    trace: Annotated[TraceModel, _as_mapping("match", TraceModel)] | None = None
     wait: WaitModel | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_snapshot(cls, data: Any) -> Any:
-        # `snapshot:` with nothing behind it reads naturally and means all nodes.
-        if isinstance(data, dict) and "snapshot" in data and data["snapshot"] is None:
-            return {**data, "snapshot": {}}
+    def _bare_verb(cls, data: Any) -> Any:
+        # `snapshot:` with nothing behind it reads naturally and means all nodes; `trace:` means all packets.
+        if isinstance(data, dict):
+            return {key: {} if key in ("snapshot", "trace") and value is None else value for key, value in data.items()}
         return data
 
     @model_validator(mode="after")
@@ -331,6 +360,8 @@ class StepModel(Strict):
             raise fail("ready", "ready goes with start")
         if self.stdin is not None and verb not in ("run", "start"):
             raise fail("stdin", "stdin goes with run or start")
+        if self.save is not None and verb != "run":
+            raise fail("save", "save goes with run")
         if self.node is not None and verb in NODELESS:
             raise fail("in", f"{verb} does not happen in one node: leave `in` out")
         if verb == "sysctl" and not self.sysctl:
@@ -416,5 +447,7 @@ _ACTIONS: dict[str, Any] = {
     "nft": lambda _, ruleset, __: actions.Nft(ruleset),
     "send": lambda _, model, __: actions.Send(model.packet, model.dev, model.count),
     "snapshot": lambda _, model, nodes: actions.Snapshot(model.nodes or nodes, model.parts),
+    "lookup": lambda _, model, __: actions.Lookup(model.to, model.source, model.iif, model.oif, model.mark),
+    "trace": lambda _, model, __: actions.Trace(model.match, model.families),
     "wait": _wait,
 }

@@ -190,19 +190,44 @@ class Send:
     count: int = 1
 
 
-SnapshotPart = Literal["links", "addresses", "routes", "rules", "neighbours", "sockets", "nft"]
-SNAPSHOT_PARTS: tuple[SnapshotPart, ...] = (
-    "links", "addresses", "routes", "rules", "neighbours", "sockets", "nft",
+SnapshotPart = Literal["links", "addresses", "routes", "rules", "neighbours", "sockets", "nft", "counters"]
+ALL_PARTS: tuple[SnapshotPart, ...] = (
+    "links", "addresses", "routes", "rules", "neighbours", "sockets", "nft", "counters",
 )  # fmt: skip
+# Interface counters differ from run to run for no reason of the lab's; they are there for those who ask.
+SNAPSHOT_PARTS: tuple[SnapshotPart, ...] = tuple(part for part in ALL_PARTS if part != "counters")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Write down the kernel state of nodes."""
+    """Write down the kernel state of nodes; with ``for_s``, again and again for that long, ``every_s``."""
 
     KIND: ClassVar[str] = "snapshot"
     nodes: tuple[str, ...]
     parts: tuple[SnapshotPart, ...] = SNAPSHOT_PARTS
+    for_s: float | None = None
+    every_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Ask the kernel which route a packet would take (ip route get). Changes nothing."""
+
+    KIND: ClassVar[str] = "lookup"
+    to: str
+    source: str | None = None
+    iif: str | None = None
+    oif: str | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Follow packets through the netfilter hooks of the node until stopped. ``match``: in nft's language."""
+
+    KIND: ClassVar[str] = "trace"
+    match: str | None = None
+    families: tuple[Literal["ip", "ip6"], ...] = ("ip", "ip6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +248,5 @@ class Wait:
 
 Action = (
     Run | Start | Stop | Capture | Namespace | Link | Address | Route | Rule | Neighbour
-    | Sysctl | Nft | Send | Snapshot | Wait
+    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait
 )  # fmt: skip

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from labrun.protocol.state import RouteState
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -80,6 +82,31 @@ class SnapshotResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesResult:
+    """A snapshot that was repeated: one `Sample` of JSON a line."""
+
+    KIND: ClassVar[str] = "series"
+    path: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """The kernel's answer to a lookup: a route, or its refusal by name (EHOSTUNREACH, ENETUNREACH, ...)."""
+
+    KIND: ClassVar[str] = "lookup"
+    route: RouteState | None = None
+    errno: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceResult:
+    KIND: ClassVar[str] = "tracing"
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendResult:
     KIND: ClassVar[str] = "send"
     packets: int
@@ -106,7 +133,8 @@ class CaptureResult:
 
 
 Result = (
-    CommandResult | ChangeResult | SnapshotResult | SendResult | StartResult | WaitResult | CaptureResult
+    CommandResult | ChangeResult | SnapshotResult | SeriesResult | LookupResult | TraceResult | SendResult
+    | StartResult | WaitResult | CaptureResult
 )  # fmt: skip
 
 StepStatus = Literal["ok", "failed", "timeout"]
@@ -123,6 +151,7 @@ class StepEnded:
     status: StepStatus
     message: str | None = None
     result: Result | None = None
+    saved: dict[str, Any] | None = None  # name -> text or number, taken from this step's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +172,20 @@ class CaptureEnded:
     not_kept: int
     started_ns: int
     ended_ns: int
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEnded:
+    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole."""
+
+    KIND: ClassVar[str] = "trace-ended"
+    step: str
+    t_ns: int
+    wall_ns: int
+    path: str
+    events: int
+    drops: int
     trouble: str | None = None
 
 
@@ -185,4 +228,4 @@ class Done:
     wall_ns: int
 
 
-Event = Hello | StepStarted | StepEnded | CaptureEnded | ProcessEnded | Fault | Done
+Event = Hello | StepStarted | StepEnded | CaptureEnded | TraceEnded | ProcessEnded | Fault | Done

@@ -21,8 +21,11 @@ from labrun.protocol.events import (
     CommandResult,
     Event,
     ProcessEnded,
+    SeriesResult,
     SnapshotResult,
     StepEnded,
+    TraceEnded,
+    TraceResult,
 )
 
 MAX_LINE = 16 * 1024 * 1024  # a header longer than this is not ours
@@ -110,14 +113,14 @@ def checked(event: Event) -> Event:
 
 def _paths(event: Event) -> tuple[str, ...]:
     """The evidence files that an event points at: the host will open them."""
-    if isinstance(event, CaptureEnded):
+    if isinstance(event, CaptureEnded | TraceEnded):
         return (event.path,)
     if isinstance(event, ProcessEnded):
         return (event.stdout.path, event.stderr.path)
     result = event.result if isinstance(event, StepEnded) else None
     if isinstance(result, CommandResult):
         return (result.stdout.path, result.stderr.path)
-    return (result.path,) if isinstance(result, SnapshotResult | CaptureResult) else ()
+    return (result.path,) if isinstance(result, SnapshotResult | SeriesResult | TraceResult | CaptureResult) else ()
 
 
 def _piece(header: dict[str, Any]) -> tuple[str, int]:

@@ -22,6 +22,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Keep a value of a step's output under a name: the first group of ``matches``, or the whole without one."""
+
+    name: str
+    stream: Literal["stdout", "stderr"] = "stdout"
+    matches: str | None = None
+    type: Literal["text", "int", "float"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a kernel's refusal an observation."""
 
@@ -33,6 +43,7 @@ class Step:
     may_fail: bool = False
     note: str | None = None
     shell: str | None = None  # the line as the author wrote it, for reports
+    save: tuple[Save, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Plan:
     nodes: tuple[str, ...]  # of the topology; `namespace` steps may make more
     filters: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()  # parameters; commands have them, and what steps save, as environment
     limits: Limits = Limits()
     seed: int = 0
     schema: int = PLAN_SCHEMA

@@ -16,6 +16,7 @@ from labrun.protocol.actions import (
     Address,
     Capture,
     Link,
+    Lookup,
     Namespace,
     Neighbour,
     Nft,
@@ -29,6 +30,7 @@ from labrun.protocol.actions import (
     Start,
     Stop,
     Sysctl,
+    Trace,
     Wait,
 )
 
@@ -41,6 +43,7 @@ SNAPSHOT_COMMANDS: dict[SnapshotPart, str] = {
     "neighbours": "ip neighbour show",
     "sockets": "ss -tuw0anp",
     "nft": "nft list ruleset",
+    "counters": "ip -statistics link show",
 }
 
 
@@ -230,7 +233,18 @@ def _send(action: Send) -> str:
 def _snapshot(action: Snapshot) -> str:
     """Node names cannot be in the commands without hiding them; they are said behind."""
     commands = "; ".join(SNAPSHOT_COMMANDS[part] for part in action.parts)
-    return f"{commands}  # in {_words(action.nodes)}"
+    again = f", every {action.every_s:g} s for {action.for_s:g} s" if action.for_s is not None else ""
+    return f"{commands}  # in {_words(action.nodes)}{again}"
+
+
+def _lookup(action: Lookup) -> str:
+    options = _options(("from", action.source), ("iif", action.iif), ("oif", action.oif), ("mark", action.mark))
+    return _words(["ip", "route", "get", action.to, *options])
+
+
+def _trace(action: Trace) -> str:
+    rule = f"nft add rule inet trace prerouting {action.match or ''}".rstrip()
+    return f"{' '.join(rule.split())} meta nftrace set 1; nft monitor trace"
 
 
 def _wait(action: Wait) -> str:
@@ -265,5 +279,7 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     Nft: _nft,
     Send: _send,
     Snapshot: _snapshot,
+    Lookup: _lookup,
+    Trace: _trace,
     Wait: _wait,
 }

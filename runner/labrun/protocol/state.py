@@ -140,6 +140,21 @@ class SocketState:
 
 
 @dataclass(frozen=True, slots=True)
+class CounterState:
+    """An interface's counters since it was made, as `ip -statistics` has them."""
+
+    dev: str
+    rx_packets: int
+    rx_bytes: int
+    rx_errors: int
+    rx_dropped: int
+    tx_packets: int
+    tx_bytes: int
+    tx_errors: int
+    tx_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class NftChain:
     """A chain; ``hook``, ``type``, ``priority`` and ``policy`` only of a base chain."""
 
@@ -204,6 +219,7 @@ class NodeState:
     neighbours: tuple[NeighbourState, ...] | None = None
     sockets: tuple[SocketState, ...] | None = None
     nft: NftState | None = None
+    counters: tuple[CounterState, ...] | None = None
     unavailable: dict[str, str] = field(default_factory=dict)
     """Part -> why, for a reader."""
 
@@ -217,3 +233,11 @@ class KernelState:
     """What a ``snapshot`` step saw, node by node."""
 
     nodes: dict[str, NodeState]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment of a repeated snapshot. ``t_ns``: since the agent's start."""
+
+    t_ns: int
+    state: KernelState

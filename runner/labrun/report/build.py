@@ -42,7 +42,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
     for lab in result.labs:
         variants, notes = _variants(run, entries.get(lab.id), lab.id)
         read.append((lab.id, variants))
-        labs.append(_lab_view(run, lab, variants, notes))
+        labs.append(_lab_view(run, lab, entries.get(lab.id), variants, notes))
     counts = result.counts()
     rows = [MatrixRow(lab.slug, lab.anchor, h) for lab in labs for h in lab.hypotheses]
     rows.sort(key=lambda row: _WORST.index(row.hypothesis.standing))  # stable: in the run's order otherwise
@@ -126,18 +126,21 @@ def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[Varian
     return found, notes
 
 
-def _model(run: Path, slug: str, notes: list[str]) -> LabModel | None:
+def _model(run: Path, slug: str, entry: LabEntry | None, notes: list[str]) -> LabModel | None:
     path = layout.lab_folder(run, slug) / layout.LAB
     try:
-        return parse_lab(read_text(path, layout.LAB), path, slug, layout.LAB).model
+        cell = entry.cell if entry is not None else None
+        return parse_lab(read_text(path, layout.LAB), path, slug, layout.LAB, cell).model
     except LabError as error:
         notes.append(f"The lab's file cannot be read: {one_line(str(error.problems[0]))}")
         return None
 
 
-def _lab_view(run: Path, lab: LabResult, variants: list[VariantRecord], notes: list[str]) -> LabView:
+def _lab_view(
+    run: Path, lab: LabResult, entry: LabEntry | None, variants: list[VariantRecord], notes: list[str]
+) -> LabView:
     notes = [] if lab.status == "skipped" else notes  # nothing ran, so nothing is missing
-    model = _model(run, lab.id, notes)
+    model = _model(run, lab.id, entry, notes)
     places = Places(lab.id, variants, run)
     cited = cited_packets(lab.id, lab.hypotheses)
     changes = {control.variant: control.change for each in lab.hypotheses for control in each.controls}

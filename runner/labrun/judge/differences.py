@@ -1,0 +1,60 @@
+"""What changed in the kernel between two snapshots of a node. An object that changed is one removed and one added."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from labrun.evidence.record import VariantRecord
+from labrun.judge.compare import Count
+from labrun.judge.results import Ref, Trace
+from labrun.judge.states import Objects, observe_objects
+from labrun.judge.tracing import compared, join, several, unknowns
+from labrun.judge.why import Unknown
+from labrun.lab.predictions import ChangesAre, ChangesSelector, StateSelector
+
+
+def changes_trace(leaf: ChangesAre, variant: VariantRecord, prefix: str, path: str) -> Trace:
+    selector = leaf.changes
+    before, after = (
+        observe_objects(variant, selector.of, _at(selector, at), prefix) for at in (selector.start, selector.end)
+    )
+    node = before.node if isinstance(before, Objects) else selector.node or "?"
+    subject = f"{selector.of} of {node} from {selector.start} to {selector.end}"
+    traces: list[Trace] = []
+    for field, check in (("added", leaf.added), ("removed", leaf.removed)):
+        if check is None:
+            continue
+        where, what = join(path, field), f"{subject}: {field}"
+        why = next((side for side in (before, after) if isinstance(side, Unknown)), None)
+        if why is not None or isinstance(before, Unknown) or isinstance(after, Unknown):
+            traces += unknowns(where, what, check, why or Unknown("evidence-missing", "a snapshot is missing"))
+            continue
+        refs = _only_in(after, before) if field == "added" else _only_in(before, after)
+        count = Count(len(refs), len(refs))
+        for operator, expected in check.operators().items():
+            shown = refs[:10] or (before.file, after.file)
+            truth = count.holds(operator, expected)
+            traces.append(compared(join(where, operator), what, operator, expected, count, truth, shown))
+    return several(path, subject, traces)
+
+
+def _at(selector: ChangesSelector, snapshot: str) -> StateSelector:
+    return StateSelector.model_construct(at=snapshot, node=selector.node, where=selector.where)
+
+
+def _only_in(these: Objects, others: Objects) -> tuple[Ref, ...]:
+    """As multisets: two equal objects are two."""
+    left = [_key(found.value) for found in others.found]
+    only = []
+    for found in these.found:
+        key = _key(found.value)
+        if key in left:
+            left.remove(key)
+        else:
+            only.append(found.ref)
+    return tuple(only)
+
+
+def _key(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)

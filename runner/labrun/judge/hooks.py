@@ -1,0 +1,254 @@
+"""The way of a packet through the hooks, put together from the events of a trace, and held against an author's words.
+
+A way begins where an `enter` of a first hook is seen (trace ids recur, so they alone say nothing), and ends with a
+drop, with the last hook left, or nowhere: the kernel says nothing of a packet that routing or a socket refuses. What
+leaves on a device and comes in on it again, byte for byte, is one packet that went through `lo`.
+
+It refuses to guess why a packet was not seen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Literal
+
+from labrun.protocol.traces import FIRST_HOOKS, STATION, TraceEvent
+
+Outcome = Literal["accept", "drop", "stolen", "lost"]
+DROP = "drop"
+_LAST_HOOKS = ("input", "postrouting", "egress")
+_LOOKED_BACK = 256  # packets that may be between the two halves of one through lo
+_ICMP, _TCP, _UDP, _ICMP6, _SCTP, _UDPLITE = 1, 6, 17, 58, 132, 136  # iana.org/assignments/protocol-numbers
+_NAMES = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmpv6", _SCTP: "sctp", _UDPLITE: "udplite"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a packet's headers say. None where a header is not there, as in later fragments."""
+
+    source: str | None = None
+    destination: str | None = None
+    protocol: str | None = None
+    """icmp, tcp, ... or the number."""
+    sport: int | None = None
+    dport: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    ttl: int | None = None
+
+    def __str__(self) -> str:
+        if self.source is None:
+            return "a packet without an IP header"
+        source, destination = str(self.source), str(self.destination)
+        if self.sport is not None:
+            source, destination = f"{source} port {self.sport}", f"{destination} port {self.dport}"
+        kind = "" if self.icmp_type is None else f" type {self.icmp_type}"
+        return f"{self.protocol}{kind} from {source} to {destination}"
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """One hook that a packet came to. ``left``: it went through, as far as this hook is concerned."""
+
+    hook: str
+    iif: str | None
+    oif: str | None
+    left: bool
+
+    def __str__(self) -> str:
+        if self.hook == "forward" and self.iif and self.oif:
+            return f"{self.hook}@{self.iif}>{self.oif}"
+        device = self.iif if self.hook in ("ingress", "prerouting", "input") else self.oif
+        return f"{self.hook}@{device}" if device else self.hook
+
+
+@dataclass(frozen=True, slots=True)
+class PacketPath:
+    """One packet's way."""
+
+    first: Identity
+    """As it began; ``last``: as it was last seen, after NAT."""
+    last: Identity
+    stations: tuple[Station, ...]
+    outcome: Outcome
+    by: TraceEvent | None
+    """The rule or policy that dropped it."""
+    lines: tuple[int, ...]
+    """Its events, as line numbers of the file, from 1."""
+    wall_ns: int
+    """When its first event was read."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(str(station) for station in self.stations)
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words: `dropped at input by inet filter input handle 4 ("no pings")`."""
+        where = self.stations[-1].hook if self.stations else "an unknown hook"
+        if self.by is not None:
+            return f"{'stolen' if self.outcome == 'stolen' else 'dropped'} at {where} by {_decider(self.by)}"
+        if self.outcome == "accept":
+            return f"accepted at {where}"
+        left = bool(self.stations) and self.stations[-1].left
+        return f"not seen again after {where}" if left else f"not seen to leave {where}"
+
+
+def packet_paths(
+    events: Iterable[TraceEvent], wanted: Callable[[Identity], bool] | None = None
+) -> tuple[PacketPath, ...]:
+    """The ways of all packets, or of those whose first headers are ``wanted``, in the order in which they began."""
+    ways: list[_Way] = []
+    current: dict[int, _Way] = {}
+    for line, event in enumerate(events, 1):
+        way = current.get(event.id)
+        if way is None or way.begins_anew(event):
+            way = _continued(event, ways) or _Way()
+            if not way.events:
+                ways.append(way)
+            current[event.id] = way
+        way.add(line, event)
+    paths = (way.path() for way in ways)
+    return tuple(path for path in paths if wanted is None or wanted(path.first))
+
+
+def matches(path: PacketPath, expected: tuple[str, ...]) -> bool:
+    """Did the packet go this way, all of it? See `difference`."""
+    return difference(path, expected) is None
+
+
+def difference(path: PacketPath, expected: tuple[str, ...]) -> str | None:
+    """A sentence about the first difference; None if there is none.
+
+    ``expected``: every station, as `forward`, `prerouting@eth0` or `forward@eth0>eth1`, where a device that is not
+    written may be any. The packet must have gone through the last one, unless a final `drop` says that it was dropped
+    there. Raises ValueError for what is not a station.
+    """
+    drops = bool(expected) and expected[-1] == DROP
+    stations = tuple(_parse(text) for text in (expected[:-1] if drops else expected))
+    for number, (hook, devices) in enumerate(stations):
+        if number == len(path.stations):
+            return f"{path.end}; expected {expected[number]} next"
+        if not _is(path.stations[number], hook, devices):
+            return f"station {number + 1} is {path.stations[number]}, expected {expected[number]}"
+    if len(path.stations) > len(stations):
+        return f"went on to {path.stations[len(stations)]}, expected {'a drop' if drops else 'the end'} before it"
+    if drops:
+        return None if path.outcome == "drop" else f"{path.end}; expected a drop there"
+    if path.outcome in ("drop", "stolen") or (path.stations and not path.stations[-1].left):
+        return f"{path.end}; expected it to go through"
+    return None
+
+
+@dataclass
+class _Way:
+    """A path in the making."""
+
+    events: list[TraceEvent] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    stations: list[Station] = field(default_factory=list)
+    ended: TraceEvent | None = None
+
+    def begins_anew(self, event: TraceEvent) -> bool:
+        """Is this the same id, and another packet?"""
+        if self.ended is not None:
+            return True
+        before = self.stations[-1].hook if self.stations else None
+        return event.enters and event.hook in FIRST_HOOKS and not (event.hook == "prerouting" and before == "ingress")
+
+    def add(self, line: int, event: TraceEvent) -> None:
+        self.lines.append(line)
+        self.events.append(event)
+        if event.hook is not None:
+            now = self.stations[-1] if self.stations else None
+            if now is None or now.hook != event.hook or (event.enters and now.left):
+                self.stations.append(Station(event.hook, event.iif_name, event.oif_name, event.leaves))
+            else:  # routing may change the device at output, and iif and oif are not in every event
+                self.stations[-1] = replace(
+                    now, iif=event.iif_name or now.iif, oif=event.oif_name or now.oif, left=now.left or event.leaves
+                )
+        if event.verdict in ("drop", "stolen"):
+            self.ended = event
+
+    @property
+    def header(self) -> TraceEvent:
+        """The last event with the packet's headers."""
+        return next((event for event in reversed(self.events) if event.network is not None), self.events[-1])
+
+    def path(self) -> PacketPath:
+        first = next((event for event in self.events if event.network is not None), self.events[0])
+        last = self.stations[-1] if self.stations else None
+        outcome: Outcome = "lost"
+        if self.ended is not None:
+            outcome = "drop" if self.ended.verdict == "drop" else "stolen"
+        elif last is not None and last.left and last.hook in _LAST_HOOKS:
+            outcome = "accept"
+        return PacketPath(
+            first=identity(first),
+            last=identity(self.header),
+            stations=tuple(self.stations),
+            outcome=outcome,
+            by=self.ended,
+            lines=tuple(self.lines),
+            wall_ns=self.events[0].wall_ns,
+        )
+
+
+def _continued(event: TraceEvent, ways: list[_Way]) -> _Way | None:
+    """The way that left by the device where this packet comes in, if it is the same packet."""
+    if not event.enters or event.hook not in ("ingress", "prerouting") or event.network is None or event.iif is None:
+        return None
+    for way in reversed(ways[-_LOOKED_BACK:]):
+        sent = way.header
+        alike = (sent.oif, sent.network, sent.transport) == (event.iif, event.network, event.transport)
+        last = way.stations[-1] if way.stations else None
+        if alike and way.ended is None and last is not None and last.left and last.hook in ("postrouting", "egress"):
+            return way
+    return None
+
+
+def identity(event: TraceEvent) -> Identity:
+    """What the headers in an event say (RFC 791, 8200, 9293, 768, 792, 4443)."""
+    network, transport = bytes.fromhex(event.network or ""), bytes.fromhex(event.transport or "")
+    if event.protocol == "ip" and len(network) >= 20:
+        number, ttl, later = network[9], network[8], int.from_bytes(network[6:8], "big") & 0x1FFF
+        source, destination = ip_address(network[12:16]), ip_address(network[16:20])
+    elif event.protocol == "ip6" and len(network) >= 40:
+        number, ttl, later = network[6], network[7], 0
+        source, destination = ip_address(network[8:24]), ip_address(network[24:40])
+    else:
+        return Identity(protocol=event.protocol)
+    found = Identity(str(source), str(destination), _NAMES.get(number, str(number)), ttl=ttl)
+    if later or len(transport) < 4:
+        return found
+    if number in (_TCP, _UDP, _SCTP, _UDPLITE):
+        ports = int.from_bytes(transport[:2], "big"), int.from_bytes(transport[2:4], "big")
+        return replace(found, sport=ports[0], dport=ports[1])
+    if number in (_ICMP, _ICMP6):
+        return replace(found, icmp_type=transport[0], icmp_code=transport[1])
+    return found
+
+
+def _parse(text: str) -> tuple[str, tuple[str, ...]]:
+    match = STATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a station: {text!r}; write a hook, as `forward` or `prerouting@eth0`")
+    return match[1], tuple(device for device in match.group(2, 3) if device is not None)
+
+
+def _is(station: Station, hook: str, devices: tuple[str, ...]) -> bool:
+    if station.hook != hook:
+        return False
+    if len(devices) == 2:
+        return devices == (station.iif, station.oif)
+    if devices and hook == "forward":
+        return devices[0] in (station.iif, station.oif)
+    return not devices or str(station) == f"{hook}@{devices[0]}"
+
+
+def _decider(event: TraceEvent) -> str:
+    what = "the policy" if event.rule is None else f"handle {event.rule}"
+    comment = f' ("{event.comment}")' if event.comment else ""
+    return f"{event.family} {event.table} {event.chain} {what}{comment}"

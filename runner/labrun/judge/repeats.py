@@ -1,0 +1,44 @@
+"""Several runs of one lab into one result: a verdict that is not the same each time is not known to be true."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from labrun.judge.results import HypothesisResult, LabResult
+
+
+def repeated(results: Sequence[LabResult]) -> LabResult:
+    """``results``: of the same lab, in the order of the runs. Traces and captures are the first run's.
+
+    A run that broke or was skipped stands for the lab: it is the first one's status that differs from done.
+    """
+    first = next((result for result in results if result.status != "done"), results[0])
+    if any(not result.hypotheses for result in results):
+        return first
+    columns = zip(*(result.hypotheses for result in results), strict=True)
+    return replace(first, hypotheses=tuple(_same(column) for column in columns))
+
+
+def _same(column: Sequence[HypothesisResult]) -> HypothesisResult:
+    counts: dict[str, int] = dict(sorted(Counter(str(result.verdict) for result in column).items()))
+    first = replace(column[0], repeats=counts, timing=_timing(column))
+    if len(counts) == 1:
+        return first
+    told = ", ".join(f"{verdict} {count} times" for verdict, count in counts.items())
+    odd = next(result for result in column if result.verdict != column[0].verdict)
+    text = f"{len(column)} runs did not agree: {told}; one of them says: {odd.message}"
+    return replace(first, verdict="inconclusive", as_expected=False, reason="unstable", message=text)
+
+
+def _timing(column: Sequence[HypothesisResult]) -> dict[str, tuple[float, float, float]] | None:
+    """(min, median, max) in seconds of every duration that the prediction looks at."""
+    seen: dict[str, list[float]] = {}
+    for result in column:
+        for leaf in result.trace.leaves():
+            if leaf.subject.startswith("duration of ") and leaf.actual is not None:
+                seen.setdefault(leaf.subject, []).append(float(leaf.actual))
+    found = {what: (min(times), statistics.median(times), max(times)) for what, times in seen.items()}
+    return found or None

@@ -1,0 +1,74 @@
+"""Predictions in time: eventually, never, consistently, judged over the moments of a repeated snapshot.
+
+Each moment was kept as evidence. Between two moments nobody looked: `never` and `consistently` speak of the moments,
+which their message says by giving the number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from labrun.evidence.record import VariantRecord
+from labrun.judge.compare import all_of, any_of, negate
+from labrun.judge.results import Ref, Trace, Truth
+from labrun.judge.tracing import unknown
+from labrun.judge.why import Unknown, missing
+from labrun.lab.predictions import StateIs
+
+_NS = 1_000_000_000
+_OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
+    "eventually": any_of,
+    "consistently": all_of,
+    "never": lambda truths: negate(any_of(truths)),
+}
+
+
+def in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, at_moment: Callable[[int], Trace]) -> Trace:
+    """``at_moment(n)`` evaluates the leaf at the moment with that number, from 0."""
+    word = next(name for name in ("eventually", "never", "consistently") if getattr(leaf, name) is not None)
+    lasts_s, _ = leaf.sampling() or (0.0, 0.0)
+    subject = f"{word} {'within' if word == 'eventually' else 'for'} {lasts_s:g} s"
+    series = variant.series(leaf.selector.at)
+    if not series:
+        return unknown(path, subject, word, None, missing(variant, f"the moments of '{leaf.selector.at}'"))
+    end_ns = series[0].t_ns + round(lasts_s * _NS)
+    numbers = [number for number, sample in enumerate(series) if sample.t_ns <= end_ns] or [0]
+    traces = [at_moment(number) for number in numbers]
+    truths = [trace.truth for trace in traces]
+    truth = _OVER[word](truths)
+    # The last look is within one period before the end, else the end was not seen.
+    covered = series[-1].t_ns >= end_ns - _period_ns(leaf)
+    if not covered and truth is (word != "eventually"):
+        why = Unknown("not-watched-to-the-end", f"'{leaf.selector.at}' was watched for less than {lasts_s:g} s")
+        return unknown(path, subject, word, None, why)
+    return _told(path, subject, word, truth, numbers, traces, [series[n].t_ns - series[0].t_ns for n in numbers])
+
+
+def _period_ns(leaf: StateIs) -> int:
+    _, every_s = leaf.sampling() or (0.0, 0.1)
+    return round(every_s * _NS) + 50_000_000  # and a little, for a machine that is busy
+
+
+def _told(
+    path: str, subject: str, word: str, truth: bool | None, numbers: list[int], traces: list[Trace], times: list[int]
+) -> Trace:
+    """The moment that decided, and how many there were."""
+    decisive = {"eventually": True, "never": True, "consistently": False}[word]
+    at = next((index for index, trace in enumerate(traces) if trace.truth is decisive), None)
+    total = len(numbers)
+    if at is not None:
+        what = "it held" if decisive else "it did not hold"
+        words = f"{what} after {times[at] / _NS:.3g} s (moment {numbers[at] + 1} of {total})"
+    elif truth is None:
+        at = next(index for index, trace in enumerate(traces) if trace.truth is None)
+        words = f"moment {numbers[at] + 1} of {total} is not known"
+    else:
+        at = total - 1
+        words = f"it did not hold at any of {total} moments" if decisive else (f"it held at all {total} moments")
+    shown = traces[at]
+    refs: tuple[Ref, ...] = shown.leaves()[0].refs
+    message = f"{shown.leaves()[0].subject}: {subject}: {words}"
+    return Trace(
+        path, f"{shown.leaves()[0].subject}: {subject}", truth, word, word, words,
+        shown.reason if truth is None else None, message, refs,
+    )  # fmt: skip

@@ -1,0 +1,263 @@
+"""Does what a prediction names exist, and can it be compared so? Steps, interfaces, windows, fields and their types."""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from labrun.lab.base import REFERENCE, is_reference
+from labrun.lab.known import CHANGES, Found, Known, wrong_step
+from labrun.lab.predictions import (
+    ChangeIs,
+    ChangesAre,
+    Check,
+    CommandIs,
+    ExprIs,
+    LookupIs,
+    NumberCheck,
+    PacketsAre,
+    StateIs,
+    StateKind,
+    StateSelector,
+    TraceIs,
+    ValueOf,
+    Window,
+)
+from labrun.lab.problems import did_you_mean
+from labrun.lab.text import Keys
+from labrun.protocol.state import (
+    AddressState,
+    CounterState,
+    LinkState,
+    NeighbourState,
+    NftCounter,
+    NftRule,
+    RouteState,
+    RuleState,
+    SocketState,
+)
+
+
+def leaf_problems(leaf: Any, known: Known) -> Found:
+    """What is wrong with one leaf of a prediction, with the place below the leaf."""
+    return _leaf(leaf, known) + _references(leaf, known)
+
+
+def _leaf(leaf: Any, known: Known) -> Found:
+    if isinstance(leaf, CommandIs):
+        return [(("command",), text) for text in wrong_step(leaf.command, ("run", "start"), known)]
+    if isinstance(leaf, ChangeIs):
+        return [(("change",), text) for text in wrong_step(leaf.change, CHANGES, known)]
+    if isinstance(leaf, PacketsAre):
+        return _packets(leaf, known)
+    if isinstance(leaf, StateIs):
+        return _state(leaf.kind, leaf.selector, known) + _fields(leaf.kind, leaf.each or {}, ("each",))
+    if isinstance(leaf, ChangesAre):
+        return _changes(leaf, known)
+    if isinstance(leaf, LookupIs):
+        return _lookup(leaf, known)
+    if isinstance(leaf, TraceIs):
+        return _trace(leaf, known)
+    if isinstance(leaf, ExprIs):
+        return [item for name, value in leaf.let.items() for item in _value(name, value, known)]
+    return []
+
+
+def _references(leaf: Any, known: Known) -> Found:
+    """Each ``${name}`` must be a parameter, or be saved by a step."""
+    found: Found = []
+    for check in checks_of(leaf):
+        for expected in check.operators().values():
+            match = REFERENCE.fullmatch(expected) if isinstance(expected, str) else None
+            if match is not None and match[1] not in known.values:
+                hint = did_you_mean(match[1], known.values)
+                found.append(((), f"no step saves '{match[1]}', and it is no parameter.{hint}"))
+    return found
+
+
+def checks_of(model: Any) -> list[Check]:
+    """Every check inside a model, wherever it is."""
+    if isinstance(model, Check):
+        return [model]
+    if isinstance(model, dict):
+        return [check for item in model.values() for check in checks_of(item)]
+    if isinstance(model, tuple):
+        return [check for item in model for check in checks_of(item)]
+    if hasattr(type(model), "model_fields"):
+        return [check for name in type(model).model_fields for check in checks_of(getattr(model, name))]
+    return []
+
+
+def _packets(leaf: PacketsAre, known: Known) -> Found:
+    found: Found = []
+    selector = leaf.packets
+    node, dot, interface = selector.on.partition(".")
+    if not dot:
+        return [(("packets", "on"), f"'{selector.on}' is not node.interface, such as host.lo or host.any")]
+    here = {
+        step: names
+        for step, (home, names) in known.captures.items()
+        if home == node and (interface in names or "any" in names or interface == "any")
+    }
+    if selector.capture is not None:
+        if selector.capture not in here:
+            return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}."
+                     + did_you_mean(selector.capture, here))]  # fmt: skip
+        here = {selector.capture: here[selector.capture]}
+    if not here:
+        captured = sorted(f"{home}.{name}" for home, names in known.captures.values() for name in names)
+        return [(("packets", "on"), f"nothing captures on {selector.on}.{did_you_mean(selector.on, captured)}")]
+    if len(here) > 1:
+        return [(("packets",), f"{selector.on} is captured by {', '.join(here)}: say which with capture:")]
+    if selector.during is None:
+        return found
+    return _window(next(iter(here)), selector.during, ("packets", "during"), known)
+
+
+def _window(capture: str, window: Window, where: Keys, known: Known) -> Found:
+    """Both steps are there, in order, and while the capture (or trace) ran."""
+    found: Found = []
+    begin, end = window.start, window.end
+    for name in dict.fromkeys((begin, end)):
+        if name not in known.order:
+            found.append((where, f"unknown step '{name}'.{did_you_mean(name, known.order)}"))
+    if not found:
+        if known.order[begin] > known.order[end]:
+            found.append((where, f"step '{begin}' comes after '{end}'"))
+        if known.order[begin] <= known.order[capture]:
+            text = f"step '{begin}' does not come after '{capture}', which starts the capture"
+            found.append((where, text))
+        if known.stopped.get(capture, len(known.order)) <= known.order[end]:
+            found.append((where, f"the capture '{capture}' is stopped before '{end}' ends"))
+    return found
+
+
+def _state(kind: StateKind, selector: StateSelector, known: Known) -> Found:
+    wrong = wrong_step(selector.at, ("snapshot",), known)
+    if wrong:
+        return [((kind, "at"), text) for text in wrong]
+    found = _snapshot(selector.at, selector.node, kind, (kind, "at"), (kind,), known)
+    return found + _fields(kind, selector.where, (kind, "where"))
+
+
+def _snapshot(at: str, node: str | None, kind: StateKind, where: Keys, base: Keys, known: Known) -> Found:
+    """The snapshot keeps this kind, of this node."""
+    nodes, parts = known.snapshots[at]
+    part = "nft" if kind == "nft_counters" else kind
+    found: Found = []
+    if part not in parts:
+        found.append((where, f"snapshot '{at}' does not keep {part}, only {', '.join(parts)}"))
+    if node is None and len(nodes) != 1:
+        found.append((base, f"in which node? Give in: (snapshot '{at}' has {', '.join(nodes)})"))
+    if node is not None and node not in nodes:
+        hint = did_you_mean(node, nodes)
+        found.append(((*base, "in"), f"snapshot '{at}' does not have node '{node}'.{hint}"))
+    return found
+
+
+OBJECTS: dict[StateKind, type] = {
+    "links": LinkState,
+    "addresses": AddressState,
+    "routes": RouteState,
+    "rules": RuleState,
+    "neighbours": NeighbourState,
+    "sockets": SocketState,
+    "nft": NftRule,
+    "nft_counters": NftCounter,
+    "counters": CounterState,
+}
+
+
+@functools.cache
+def state_fields(kind: StateKind) -> dict[str, tuple[type, ...]]:
+    """The fields that an object of this kind has, and the types of their values (tuple: a list of texts)."""
+    found = {}
+    for name, hint in typing.get_type_hints(OBJECTS[kind]).items():
+        members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        plain = [str if typing.get_origin(m) is Literal else typing.get_origin(m) or m for m in members]
+        found[name] = tuple(member for member in plain if member is not types.NoneType)
+    return found
+
+
+def _fields(kind: StateKind, checks: Mapping[str, Check], where: Keys) -> Found:
+    known = state_fields(kind)
+    found: Found = []
+    for name, check in checks.items():
+        if name not in known:
+            found.append(((*where, name), f"unknown field '{name}' of {kind}.{did_you_mean(name, known)}"))
+            continue
+        for operator, expected in check.operators().items():
+            text = wrong_type(name, known[name], operator, expected)
+            if text is not None:
+                found.append(((*where, name), text))
+    return found
+
+
+def wrong_type(name: str, field: tuple[type, ...], operator: str, expected: object) -> str | None:
+    """Why this operator cannot compare this field; None if it can."""
+    if is_reference(expected):
+        return None
+    if operator in ("ge", "le", "gt", "lt"):
+        return None if int in field or float in field else f"{operator} compares numbers; {name} is not one"
+    if operator in ("contains", "lacks"):
+        return None if str in field or tuple in field else f"{operator} searches text; {name} is a number"
+    if operator == "matches":
+        return None if str in field else f"matches searches text; {name} is not text"
+    for value in expected if isinstance(expected, tuple) else (expected,):
+        if not any(_is_a(value, one) for one in field):
+            wanted = " or ".join(_NAMES.get(one, one.__name__) for one in field)
+            return f"{name} is {wanted}; {value!r} can never be equal"
+    return None
+
+
+_NAMES = {str: "text", int: "a number", bool: "true or false", float: "a number", tuple: "a list"}
+
+
+def _is_a(value: object, wanted: type) -> bool:
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is wanted
+
+
+def _value(name: str, value: ValueOf, known: Known) -> Found:
+    if value.packets is not None:
+        inner = _packets(PacketsAre(packets=value.packets, count=NumberCheck(equals=0)), known)
+        return [(("let", name, *where), text) for where, text in inner]
+    if value.command is not None:
+        return [(("let", name, "command"), text) for text in wrong_step(value.command, ("run", "start"), known)]
+    kind = value.state
+    if kind is None:
+        return []
+    found = [(("let", name, *where), text) for where, text in _state(kind, getattr(value, kind), known)]
+    if value.of is not None and value.of not in state_fields(kind):
+        text = f"unknown field '{value.of}' of {kind}.{did_you_mean(value.of, state_fields(kind))}"
+        found.append((("let", name, "of"), text))
+    return found
+
+
+def _changes(leaf: ChangesAre, known: Known) -> Found:
+    selector = leaf.changes
+    found: Found = []
+    for key, at in (("from", selector.start), ("to", selector.end)):
+        wrong = wrong_step(at, ("snapshot",), known)
+        found += [(("changes", key), text) for text in wrong]
+        if not wrong:
+            found += _snapshot(at, selector.node, selector.of, ("changes", key), ("changes",), known)
+    if not found and known.order[selector.start] >= known.order[selector.end]:
+        found.append((("changes", "to"), f"snapshot '{selector.end}' does not come after '{selector.start}'"))
+    return found + _fields(selector.of, selector.where, ("changes", "where"))
+
+
+def _lookup(leaf: LookupIs, known: Known) -> Found:
+    found: Found = [(("lookup",), text) for text in wrong_step(leaf.lookup, ("lookup",), known)]
+    return found + _fields("routes", leaf.route or {}, ("route",))
+
+
+def _trace(leaf: TraceIs, known: Known) -> Found:
+    wrong = wrong_step(leaf.trace.at, ("trace",), known)
+    if wrong or leaf.trace.during is None:
+        return [(("trace", "at"), text) for text in wrong]
+    return _window(leaf.trace.at, leaf.trace.during, ("trace", "during"), known)

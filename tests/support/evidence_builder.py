@@ -1,0 +1,211 @@
+"""Evidence of one variant, put together call by call and written as a real run writes it.
+
+Through EvidenceWriter and the agent's own pcapng blocks; nothing is patched. Times are milliseconds since the agent's
+start: steps end when they are said to, packets come when they are said to, and the wall clock agrees unless shifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labrun.agent import pcapng
+from labrun.agent.pcap_filter import compile_filter
+from labrun.evidence.record import VariantRecord, read_variant
+from labrun.evidence.writer import EvidenceWriter
+from labrun.lab.predictions import Prediction
+from labrun.protocol import actions
+from labrun.protocol.codec import dumps
+from labrun.protocol.events import (
+    CaptureEnded,
+    CaptureResult,
+    ChangeResult,
+    CommandResult,
+    Done,
+    Event,
+    Fault,
+    Hello,
+    Output,
+    ProcessEnded,
+    Program,
+    Result,
+    SnapshotResult,
+    StartResult,
+    StepEnded,
+    StepStarted,
+)
+from labrun.protocol.frames import Piece
+from labrun.protocol.plan import Plan, Step
+from labrun.protocol.state import KernelState, NodeState
+from pydantic import TypeAdapter
+
+WALL_NS = 1_790_000_000_000_000_000
+MS = 1_000_000
+SNAPLEN = 262144
+_PREDICTION: TypeAdapter[Prediction] = TypeAdapter(Prediction)
+
+
+def prediction(value: object) -> Prediction:
+    """A prediction as an author writes it."""
+    return _PREDICTION.validate_python(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A packet that was captured. ``kept``: bytes of it, where it was cut."""
+
+    at: float
+    data: bytes
+    on: str = "lo"
+    direction: str | None = "in"
+    kept: int | None = None
+
+
+_FLAGS = {"in": pcapng.EPB_FLAGS[0], "out": pcapng.EPB_FLAGS[4], None: 0}
+
+
+def capture_file(
+    interfaces: Sequence[str], packets: Sequence[Seen], linktypes: Mapping[str, int] | None = None
+) -> bytes:
+    """A pcapng file in the agent's blocks."""
+    out = [pcapng.section_header("Linux")]
+    out += [pcapng.interface_description(name, (linktypes or {}).get(name, 1), SNAPLEN) for name in interfaces]
+    for seen in packets:
+        place = list(interfaces).index(seen.on)
+        time_ns = WALL_NS + round(seen.at * MS)
+        kept = seen.data[: seen.kept]
+        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction]))
+    return b"".join(out)
+
+
+class Evidence:
+    """Collects steps and frames; ``write`` or ``read`` ends it. Each method returns the same object."""
+
+    def __init__(self, folder: Path, variant: str = "experiment", filters: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self._variant = variant
+        self._filters = tuple(filters)
+        self._steps: list[Step] = []
+        self._frames: list[Event | Piece] = []
+        self._now = 0.0
+        programs = tuple(
+            Program(expression, linktype, tuple(compile_filter(expression, linktype)))
+            for expression in filters
+            for linktype in (1,)
+        )
+        self.hello = Hello(0, WALL_NS, "0", "", "6.1.0", "x86_64", "3.11.2", (), {}, programs)
+
+    def step(
+        self, name: str, action: actions.Action, result: Result | None = None, *, at: tuple[float, float] | None = None,
+        status: str = "ok", message: str | None = None, node: str | None = "host", wall_shift: float = 0,
+        started: bool = True, ended: bool = True, shell: str | None = None,
+    ) -> Evidence:  # fmt: skip
+        """``wall_shift``: by how much the wall clock was set between start and end, in ms."""
+        begin, end = at or (self._now, self._now + 10)
+        self._now = max(self._now, end)
+        self._steps.append(Step(name, action, node, shell=shell))
+        if started:
+            self._frames.append(StepStarted(name, round(begin * MS), WALL_NS + round(begin * MS)))
+        if started and ended:
+            wall = WALL_NS + round((end + wall_shift) * MS)
+            self._frames.append(StepEnded(name, round(end * MS), wall, status, message, result))  # type: ignore[arg-type]
+        return self
+
+    def output(self, name: str, data: bytes, size: int | None = None, ship: bool = True) -> Output:
+        path = f"outputs/{name}"
+        if ship:
+            self._frames.append(Piece(path, data))
+        return Output(path, len(data) if size is None else size, len(data))
+
+    def run(
+        self, name: str, stdout: bytes = b"", stderr: bytes = b"", exit: int | None = 0, signal: str | None = None,
+        size: int | None = None, ship: bool = True, **step: Any,
+    ) -> Evidence:  # fmt: skip
+        """``size``: of stdout in all, where more was printed than was kept. ``ship`` False: its file never came."""
+        out, err = self.output(f"{name}.stdout", stdout, size, ship), self.output(f"{name}.stderr", stderr)
+        return self.step(name, actions.Run((name,)), CommandResult(exit, signal, out, err), **step)
+
+    def start(self, name: str, **step: Any) -> Evidence:
+        return self.step(name, actions.Start((name,)), step.pop("result", StartResult(7)), **step)
+
+    def process_ended(
+        self, name: str, stdout: bytes = b"", exit: int | None = None, signal: str | None = None, stopped: bool = False
+    ) -> Evidence:
+        out, err = self.output(f"{name}.stdout", stdout), self.output(f"{name}.stderr", b"")
+        return self.event(ProcessEnded(name, *self._times(), stopped, exit, signal, out, err))
+
+    def change(self, name: str, errno: str | None = None, **step: Any) -> Evidence:
+        return self.step(name, actions.Route("add", "default"), step.pop("result", ChangeResult(errno)), **step)
+
+    def capture(self, name: str, *interfaces: str, **step: Any) -> Evidence:
+        """The step that starts it."""
+        result = step.pop("result", CaptureResult(f"captures/{name}.pcapng", interfaces))
+        return self.step(name, actions.Capture(interfaces), result, **step)
+
+    def captured(self, name: str, interfaces: Sequence[str], *packets: Seen, **linktypes: int) -> Evidence:
+        return self.piece(f"captures/{name}.pcapng", capture_file(interfaces, packets, linktypes))
+
+    def capture_ended(
+        self, name: str, packets: int, *, during: tuple[float, float] = (20, 1000), drops: int = 0, not_kept: int = 0,
+        trouble: str | None = None, interfaces: Sequence[str] = ("lo",),
+    ) -> Evidence:  # fmt: skip
+        begin, end = (WALL_NS + round(at * MS) for at in during)
+        return self.event(CaptureEnded(name, *self._times(), f"captures/{name}.pcapng", tuple(interfaces), packets,
+                                       drops, not_kept, begin, end, trouble))  # fmt: skip
+
+    def snapshot(self, name: str, nodes: Mapping[str, NodeState], ship: bool = True, **step: Any) -> Evidence:
+        path = f"snapshots/{name}.json"
+        if ship:
+            self.piece(path, dumps(KernelState(dict(nodes))).encode())
+        result = step.pop("result", SnapshotResult(path))
+        return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
+
+    def fault(self, code: str, message: str = "it broke", step: str | None = None) -> Evidence:
+        return self.event(Fault(round(self._now * MS), code, message, step))
+
+    def done(self) -> Evidence:
+        return self.event(Done(*self._times()))
+
+    def piece(self, path: str, data: bytes) -> Evidence:
+        self._frames.append(Piece(path, data))
+        return self
+
+    def event(self, event: Event) -> Evidence:
+        self._frames.append(event)
+        return self
+
+    def write(self) -> Path:
+        plan = Plan("lab", self._variant, tuple(self._steps), ("host",), self._filters).sealed()
+        with EvidenceWriter(self.folder, plan) as writer:
+            for frame in (self.hello, *self._frames):
+                writer.put(frame)
+        return self.folder
+
+    def read(self) -> VariantRecord:
+        return read_variant(self.write())
+
+    def _times(self) -> tuple[int, int]:
+        return round(self._now * MS), WALL_NS + round(self._now * MS)
+
+
+def ipv4(protocol: int, payload: bytes = b"", source: str = "10.0.0.1", to: str = "10.0.0.2") -> bytes:
+    """An IPv4 packet; checksums are left at zero."""
+    ends = b"".join(bytes(map(int, address.split("."))) for address in (source, to))
+    total = 20 + len(payload)
+    return bytes((0x45, 0, total >> 8, total & 255, 0, 1, 0, 0, 64, protocol, 0, 0)) + ends + payload
+
+
+def ethernet(packet: bytes, kind: int = 0x0800) -> bytes:
+    return bytes(12) + kind.to_bytes(2, "big") + packet
+
+
+def icmp(size: int = 8) -> bytes:
+    return ethernet(ipv4(1, bytes((8, 0)) + bytes(size)))
+
+
+def udp(port: int, size: int = 0) -> bytes:
+    return ethernet(
+        ipv4(17, (4000).to_bytes(2, "big") + port.to_bytes(2, "big") + (8 + size).to_bytes(2, "big") + bytes(2 + size))
+    )

@@ -1,0 +1,311 @@
+"""The same packet on several interfaces: what keeps two appearances one packet, and when it cannot be known."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labrun.evidence.pcapng import Packet
+from labrun.judge.compare import Count
+from labrun.judge.fingerprint import SIZE, fingerprint
+from labrun.judge.same import RECORD, SHOWN, Sightings, seen_on
+from scapy.all import (
+    ARP,
+    ICMP,
+    IP,
+    TCP,
+    UDP,
+    Dot1Q,
+    Ether,
+    ICMPv6EchoRequest,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrHopByHop,
+    fragment,
+)
+
+CHAIN = ("veth0", "cni0", "eth0")
+E = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+E2 = Ether(src="02:00:00:00:00:03", dst="02:00:00:00:00:04")
+Event = tuple[str, bytes]
+
+
+def mark(packet: object, linktype: int = 1, nat: bool = False) -> bytes | None:
+    data = bytes(packet)  # type: ignore[call-overload]
+    return fingerprint(data, linktype, len(data), nat)
+
+
+def udp(number: int = 0, **ip: object) -> bytes:
+    head: dict[str, object] = {"src": "10.0.1.2", "dst": "10.0.2.3", "id": 7, "ttl": 64} | ip
+    return bytes(E / IP(**head) / UDP(sport=1000, dport=2000) / struct.pack(">I", number))
+
+
+def packets(*events: Event, start: int = 1000, apart: int = 10) -> list[Packet]:
+    return [
+        Packet(number, interface, start + number * apart, None, 1, data, len(data))
+        for number, (interface, data) in enumerate(events, 1)
+    ]
+
+
+SENT = IP(src="10.0.1.2", dst="10.0.2.3", id=7, ttl=64, tos=0x28)
+FORWARDED = IP(src="10.0.1.2", dst="10.0.2.3", id=7, ttl=61, tos=0x28)
+L4 = UDP(sport=1000, dport=2000) / b"payload"
+SIX = {"src": "fd00::1", "dst": "fd00::2"}
+ALIKE = {
+    "other link header": (E / SENT / L4, E2 / SENT / L4),
+    "ttl and its checksum": (E / SENT / L4, E2 / FORWARDED / L4),
+    "vlan tag": (E / SENT / L4, E / Dot1Q(vlan=7) / FORWARDED / L4),
+    "two tags": (E / SENT / L4, E / Dot1Q(vlan=7) / Dot1Q(vlan=8) / FORWARDED / L4),
+    "padding": (E / SENT / L4, bytes(E / SENT / L4) + bytes(7)),
+    "congestion mark": (E / IP(id=7, tos=2) / L4, E / IP(id=7, tos=3) / L4),
+    "checksum to be filled in": (E / SENT / UDP(sport=1000, dport=2000, chksum=0x1234) / b"payload", E / SENT / L4),
+    "tcp checksum": (E / SENT / TCP(chksum=1), E / SENT / TCP(chksum=2)),
+    "hop limit": (E / IPv6(hlim=64, **SIX) / L4, E2 / IPv6(hlim=60, **SIX) / L4),
+    "congestion mark 6": (E / IPv6(tc=2, **SIX) / L4, E2 / IPv6(tc=3, **SIX) / L4),
+    "arp": (E / ARP(psrc="10.0.0.1", hwsrc="02:00:00:00:00:01"), bytes(E2 / ARP(psrc="10.0.0.1", hwsrc="02:00:00:00:00:01")) + bytes(18)),
+}  # fmt: skip
+DIFFERENT = {
+    "payload": (E / SENT / L4, E / SENT / UDP(sport=1000, dport=2000) / b"paylaod"),
+    "source": (E / SENT / L4, E / IP(src="10.0.1.9", dst="10.0.2.3", id=7, tos=0x28) / L4),
+    "destination": (E / SENT / L4, E / IP(src="10.0.1.2", dst="10.0.2.9", id=7, tos=0x28) / L4),
+    "id": (E / SENT / L4, E / IP(src="10.0.1.2", dst="10.0.2.3", id=8, tos=0x28) / L4),
+    "dscp": (E / SENT / L4, E / IP(src="10.0.1.2", dst="10.0.2.3", id=7, tos=0x48) / L4),
+    "flags": (E / SENT / L4, E / IP(src="10.0.1.2", dst="10.0.2.3", id=7, tos=0x28, flags="DF") / L4),
+    "port": (E / SENT / L4, E / SENT / UDP(sport=1001, dport=2000) / b"payload"),
+    "sequence": (E / SENT / TCP(seq=1), E / SENT / TCP(seq=2)),
+    "tcp flags": (E / SENT / TCP(flags="S"), E / SENT / TCP(flags="SA")),
+    "urgent pointer": (E / SENT / TCP(urgptr=1), E / SENT / TCP(urgptr=2)),
+    "tcp options": (E / SENT / TCP(options=[("MSS", 1460)]), E / SENT / TCP(options=[("MSS", 1400)])),
+    "icmp checksum": (E / SENT / ICMP(chksum=1), E / SENT / ICMP(chksum=2)),
+    "echo number": (E / SENT / ICMP(seq=1), E / SENT / ICMP(seq=2)),
+    "protocol": (E / SENT / bytes(8), E / IP(src="10.0.1.2", dst="10.0.2.3", id=7, tos=0x28, proto=99) / bytes(8)),
+    "fragments": tuple(E / part for part in fragment(IP(id=5) / UDP() / bytes(64), 32)[:2]),
+    "flow label": (E / IPv6(fl=1, **SIX) / L4, E / IPv6(fl=2, **SIX) / L4),
+    "extension header": (E / IPv6(**SIX) / L4, E / IPv6(**SIX) / IPv6ExtHdrHopByHop() / L4),
+    "ethertype": (Ether(type=0x9000) / b"x", Ether(type=0x9001) / b"x"),
+}  # fmt: skip
+NATED = {
+    "source": (E / SENT / L4, E / IP(src="192.0.2.1", dst="10.0.2.3", id=7, ttl=63, tos=0x28) / UDP(sport=61000, dport=2000) / b"payload"),
+    "destination": (E / SENT / TCP(dport=80, seq=5), E / IP(src="10.0.1.2", dst="10.9.9.9", id=7, tos=0x28) / TCP(dport=8080, seq=5)),
+    "echo": (E / SENT / ICMP(id=1, seq=2) / b"x", E / IP(src="192.0.2.1", dst="10.0.2.3", id=7, tos=0x28) / ICMP(id=500, seq=2) / b"x"),
+    "echo 6": (E / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2), E / IPv6(src="fd01::9", dst="fd00::2") / ICMPv6EchoRequest(id=9, seq=2)),
+    "quoted": (
+        E / SENT / ICMP(type=3, code=1) / IP(src="10.0.1.2", dst="1.1.1.1", id=3) / UDP(sport=5, dport=6) / b"xy",
+        E / IP(src="192.0.2.1", dst="192.0.2.9", id=7, tos=0x28) / ICMP(type=3, code=1) / IP(src="192.0.2.5", dst="1.1.1.1", id=3) / UDP(sport=500, dport=6) / b"xy",
+    ),
+    "quoted 6": (
+        E / IPv6(**SIX) / ICMPv6PacketTooBig(mtu=1280) / IPv6(src="fd00::2", dst="fd00::3") / UDP(sport=5, dport=6),
+        E / IPv6(src="fd09::1", dst="fd00::2") / ICMPv6PacketTooBig(mtu=1280) / IPv6(src="fd01::9", dst="fd00::3") / UDP(sport=55, dport=6),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_what_forwarding_changes_keeps_a_packet_the_same(case: str) -> None:
+    first, second = ALIKE[case]
+    assert mark(first) == mark(second)
+    assert mark(first, nat=True) == mark(second, nat=True)
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_all_else_makes_another_packet(case: str) -> None:
+    first, second = DIFFERENT[case]
+    assert mark(first) != mark(second)
+
+
+@pytest.mark.parametrize("case", NATED)
+def test_a_translated_packet_is_the_same_only_where_that_is_asked(case: str) -> None:
+    first, second = NATED[case]
+    assert mark(first) != mark(second)
+    assert mark(first, nat=True) == mark(second, nat=True)
+
+
+@pytest.mark.parametrize("case", ["payload", "id", "sequence", "tcp flags", "echo number", "fragments", "tcp options"])
+def test_what_translation_keeps_tells_packets_apart_still(case: str) -> None:
+    first, second = DIFFERENT[case]
+    assert mark(first, nat=True) != mark(second, nat=True)
+
+
+def test_raw_ip_is_the_packet_without_its_ethernet_header() -> None:
+    assert mark(E / SENT / L4) == mark(FORWARDED / L4, 101)
+    assert mark(E / IPv6(**SIX) / L4) == mark(IPv6(**SIX) / L4, 101)
+
+
+def test_what_was_cut_has_no_fingerprint() -> None:
+    assert fingerprint(udp(), 1, len(udp()) + 1) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=120),
+    st.sampled_from(["", "0800", "86dd", "0806", "8100", "88a8"]),
+    st.sampled_from([1, 101, 113]),
+    st.booleans(),
+)
+def test_no_bytes_raise(noise: bytes, kind: str, linktype: int, nat: bool) -> None:
+    data = bytes(12) + bytes.fromhex(kind) + noise if kind else noise
+    found = fingerprint(data, linktype, len(data), nat)
+    assert found is not None and len(found) == SIZE
+
+
+# The chain.
+
+
+def test_a_packet_seen_on_the_chain_is_seen() -> None:
+    one, two = udp(1), udp(2)
+    seen = seen_on(packets(*((name, data) for data in (one, two) for name in CHAIN)), CHAIN)
+    assert (seen.count, seen.doubt, seen.others) == (Count(2, 2), None, ())
+    assert seen.chain.numbers == ((1, 2, 3), (4, 5, 6))
+    assert seen.instead() == "no other packet was seen"
+
+
+def test_packets_under_way_at_the_same_time_are_told_apart_by_content() -> None:
+    events = [(name, udp(number)) for name in CHAIN for number in range(50)]
+    seen = seen_on(packets(*events), CHAIN)
+    assert seen.count == Count(50, 50)
+    assert seen.chain.numbers[0] == (1, 51, 101) and len(seen.chain.numbers) == SHOWN
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "said"),
+    [
+        (("veth0", "cni0"), "1 seen on veth0, cni0; not on eth0 (packets 1, 2)"),
+        (("veth0", "eth0", "cni0"), "1 seen on veth0, eth0, cni0 (packets 1, 2, 3)"),
+        (("veth0", "cni0", "eth0", "lo"), "1 seen on veth0, cni0, eth0, lo (packets 1, 2, 3, 4)"),
+        (("lo",), "1 seen on lo; not on veth0, cni0, eth0 (packets 1)"),
+    ],
+)
+def test_another_way_is_not_the_chain_and_is_told(interfaces: tuple[str, ...], said: str) -> None:
+    seen = seen_on(packets(*((name, udp()) for name in interfaces)), CHAIN)
+    assert (seen.count, seen.doubt, seen.instead()) == (Count(0, 0), None, said)
+
+
+def test_the_most_frequent_other_way_comes_first() -> None:
+    events = [("veth0", udp(1)), ("cni0", udp(1)), ("veth0", udp(2)), ("veth0", udp(3)), ("cni0", udp(4)), ("lo", udp(5)), ("eth0", udp(6))]  # fmt: skip
+    seen = seen_on(packets(*events), CHAIN)
+    assert seen.others[0].count == 2
+    assert seen.instead().startswith("2 seen on veth0; not on cni0, eth0 (packets 3) | ") and seen.instead().endswith(
+        " | 2 other ways"
+    )
+
+
+def test_no_packet_is_no_chain() -> None:
+    assert seen_on([], CHAIN).count == Count(0, 0)
+
+
+def test_time_decides_not_the_place_in_the_file() -> None:
+    backwards = packets(*((name, udp()) for name in reversed(CHAIN)))
+    assert seen_on(backwards, CHAIN).count == Count(0, 0)
+    turned = [packet._replace(time_ns=1000 - packet.number) for packet in backwards]
+    assert seen_on(turned, CHAIN).count == Count(1, 1)
+
+
+def test_at_the_same_time_the_capture_s_order_decides() -> None:
+    events = [(name, udp()) for name in CHAIN]
+    assert seen_on(packets(*events, apart=0), CHAIN).count == Count(1, 1)
+    assert seen_on(packets(*reversed(events), apart=0), CHAIN).count == Count(0, 0)
+
+
+def test_out_on_the_interface_that_it_came_in_on() -> None:
+    chain = ("eth0", "eth0")
+    assert seen_on(packets(("eth0", udp()), ("eth0", udp(ttl=63))), chain).count == Count(1, 1)
+    assert seen_on(packets(("eth0", udp())), chain).count == Count(0, 0)
+    assert seen_on(packets(*[("eth0", udp())] * 3), chain).doubt is None
+    assert seen_on(packets(*[("eth0", udp())] * 4), chain).count == Count(2, 2)
+
+
+def test_the_same_content_twice_one_after_the_other_is_two_packets() -> None:
+    seen = seen_on(packets(*((name, udp()) for name in CHAIN * 2)), CHAIN)
+    assert (seen.count, seen.doubt) == (Count(2, 2), None)
+
+
+def test_the_same_content_twice_side_by_side_is_shared_out_in_time_order() -> None:
+    seen = seen_on(packets(*((name, udp()) for name in CHAIN for _ in range(2))), CHAIN)
+    assert (seen.count, seen.doubt) == (Count(2, 2), None)
+    assert seen.chain.numbers == ((1, 3, 5), (2, 4, 6))
+
+
+def test_a_later_copy_that_was_lost_leaves_the_first_alone() -> None:
+    seen = seen_on(packets(*((name, udp()) for name in (*CHAIN, "veth0"))), CHAIN)
+    assert (seen.count, seen.doubt) == (Count(1, 1), None)
+    assert seen.instead() == "1 seen on veth0; not on cni0, eth0 (packets 4)"
+
+
+def test_which_copy_was_lost_is_not_known_and_never_a_yes() -> None:
+    seen = seen_on(packets(*((name, udp()) for name in ("veth0", *CHAIN))), CHAIN)
+    assert seen.count == Count(0, 1)
+    assert seen.doubt is not None and seen.doubt.code == "ambiguous"
+    assert seen.doubt.message == "packets 1, 2, 3, 4 have the same content: which of them is which is not known"
+    assert seen.ambiguous == ((1, 2, 3, 4),)
+    assert seen.count.holds("ge", 1) is None and seen.count.holds("le", 1) is True
+
+
+def test_one_unclear_content_does_not_cost_the_clear_ones() -> None:
+    clear = [(name, udp(5)) for name in CHAIN]
+    unclear = [("veth0", udp()), ("veth0", udp()), ("cni0", udp()), ("eth0", udp())]
+    assert seen_on(packets(*clear, *unclear), CHAIN).count == Count(1, 2)
+
+
+def test_a_cut_packet_may_have_been_one() -> None:
+    whole = packets(*((name, udp()) for name in CHAIN))
+    seen = seen_on([*whole, whole[0]._replace(number=4, data=udp()[:40])], CHAIN)
+    assert seen.count == Count(1, 2) and seen.doubt is not None and seen.doubt.code == "packets-cut"
+
+
+def test_a_translated_packet_along_the_chain() -> None:
+    inside, outside = udp(3), udp(3, src="192.0.2.1", ttl=63)
+    events = packets(("veth0", inside), ("cni0", inside), ("eth0", outside))
+    assert seen_on(events, CHAIN).count == Count(0, 0)
+    assert seen_on(events, CHAIN, nat=True).count == Count(1, 1)
+
+
+def test_a_chain_of_one_is_no_chain() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        seen_on([], ("eth0",))
+
+
+def test_hostile_times_and_many_copies_end() -> None:
+    same = packets(*[("veth0", udp())] * 3000)
+    assert seen_on(same, CHAIN).others[0].count == 3000
+    strange = [packet._replace(time_ns=time) for packet, time in zip(same, itertools.cycle((-5, 1 << 90)))]
+    assert seen_on(strange, CHAIN).count == Count(0, 0)
+    many = packets(*((f"if{number * 7919 % 400}", udp()) for number in range(4000)))
+    assert seen_on(many, CHAIN).count.low == 0
+
+
+def test_memory_is_a_few_dozen_bytes_a_packet() -> None:
+    sightings = Sightings(CHAIN)
+    for packet in packets(*((name, udp(number)) for number in range(2000) for name in CHAIN)):
+        sightings.add(packet.interface, packet.number, packet.time_ns, packet.data, 1, packet.length)
+    assert RECORD <= 40
+    assert sum(map(len, sightings._parts)) == 6000 * RECORD
+
+
+def possible(events: list[str], chain: tuple[str, ...]) -> set[int]:
+    """How many packets may have taken the chain, over every way to share out appearances of one content: brute force."""
+
+    def share(rest: list[str], ways: tuple[tuple[str, ...], ...]) -> set[int]:
+        if not rest:
+            return {ways.count(chain)}
+        name, rest = rest[0], rest[1:]
+        fitting = [place for place, way in enumerate(ways) if name not in way]
+        if not fitting:
+            return share(rest, (*ways, (name,)))
+        found: set[int] = set()
+        for place in fitting:
+            found |= share(rest, (*ways[:place], (*ways[place], name), *ways[place + 1 :]))
+        return found
+
+    return share(events, ())
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(st.sampled_from(CHAIN), max_size=8))
+def test_the_count_holds_every_way_to_share_out_one_content(events: list[str]) -> None:
+    seen = seen_on(packets(*((name, udp()) for name in events)), CHAIN)
+    counts = possible(events, CHAIN)
+    assert seen.count.high is not None
+    assert seen.count.low <= min(counts) and max(counts) <= seen.count.high
