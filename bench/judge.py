@@ -104,8 +104,8 @@ def judge(path: Path) -> str:
     return f"{found.packets} packets: filter {found.answers[0].count}, field {found.answers[1].count}, seen_on {seen.count}"
 
 
-def timed(argv: list[str]) -> tuple[float, float, str]:
-    """Seconds, peak MiB, and the last line that it printed."""
+def timed(argv: list[str]) -> tuple[float, float, str, float]:
+    """Seconds, peak MiB, the last line that it printed, and seconds of processor time."""
     with tempfile.TemporaryFile() as out:
         begin = time.perf_counter()
         process = subprocess.Popen(argv, stdout=out, stderr=subprocess.DEVNULL)
@@ -116,7 +116,7 @@ def timed(argv: list[str]) -> tuple[float, float, str]:
             raise SystemExit(f"{argv[0]} failed: {status}")
         out.seek(0)
         lines = out.read().decode().splitlines()
-    return seconds, usage.ru_maxrss / 1024, lines[-1] if lines else ""
+    return seconds, usage.ru_maxrss / 1024, lines[-1] if lines else "", usage.ru_utime + usage.ru_stime
 
 
 def filters(path: Path, runs: int) -> None:
@@ -170,14 +170,14 @@ def main() -> None:
             "labrun": [sys.executable, __file__, "--judge", str(path)],
             "tshark": ["tshark", "-n", "-r", str(path), "-Y", TSHARK],
         }
-        runs: dict[str, list[tuple[float, float, str]]] = {name: [] for name in ways}
+        runs: dict[str, list[tuple[float, float, str, float]]] = {name: [] for name in ways}
         for _ in range(options.runs):
             for name, argv in ways.items():
                 runs[name].append(timed(argv))
         seconds = {name: sorted(one[0] for one in taken) for name, taken in runs.items()}
         for name, taken in runs.items():
             low, *_, high = seconds[name] * 2 if options.runs == 1 else seconds[name]
-            peaks = sorted(peak for _, peak, _ in taken)
+            peaks = sorted(peak for _, peak, _, _ in taken)
             print(
                 f"{name:8} {statistics.median(seconds[name]):6.2f} s ({low:.2f} to {high:.2f}), peak {peaks[0]:.0f} to {peaks[-1]:.0f} MiB"
             )
@@ -188,6 +188,11 @@ def main() -> None:
         print(
             f"labrun / tshark: best by best {best:.2f}, pairs {pairs[0]:.2f} to {pairs[-1]:.2f}, median {statistics.median(pairs):.2f}"
         )
+        work = {name: sorted(one[3] for one in taken) for name, taken in runs.items()}
+        for name, found in work.items():
+            print(f"{name:8} {statistics.median(found):6.2f} s of processor time ({found[0]:.2f} to {found[-1]:.2f})")
+        ratio = statistics.median(work["labrun"]) / statistics.median(work["tshark"])
+        print(f"labrun / tshark, processor time: {ratio:.2f}")
         print(
             f"# load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: above 1 or so, other work is in these figures"
         )

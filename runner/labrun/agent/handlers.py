@@ -26,6 +26,7 @@ from labrun.protocol.events import (
     SeriesResult,
     SnapshotResult,
     StartResult,
+    TraceResult,
     WaitResult,
 )
 from labrun.protocol.plan import Step
@@ -141,6 +142,25 @@ def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float)
     stage.captures[step.id] = capture
     stage.began(step.id)
     return CaptureResult(name, action.interfaces)
+
+
+def _trace(stage: Stage, step: Step, action: actions.Trace, deadline: float) -> Result:
+    from labrun.agent.trace import Trace, TraceError
+
+    assert step.node is not None
+    name = f"traces/{step.id}.jsonl"
+    limit = stage.plan.limits.capture_bytes
+    try:
+        with stage.nodes.inside(step.node):
+            trace = Trace(
+                stage.emitter.path(name), action.match, action.families, devices=action.devices, limit_bytes=limit
+            )
+            trace.start()
+    except TraceError as error:
+        raise StepFailed(str(error)) from error
+    stage.traces[step.id] = trace
+    stage.began(step.id)
+    return TraceResult(name)
 
 
 def _namespace(stage: Stage, step: Step, action: actions.Namespace, deadline: float) -> Result:
@@ -366,5 +386,6 @@ HANDLERS: dict[str, Handler] = {
     "send": _send,
     "snapshot": _snapshot,
     "lookup": _lookup,
+    "trace": _trace,
     "wait": _wait,
 }

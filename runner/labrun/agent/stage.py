@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from labrun.agent.emitter import Emitter
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
-from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded
+from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded, TraceEnded
 from labrun.protocol.plan import Plan, Step
 
 if TYPE_CHECKING:
     from labrun.agent.capture import Capture
     from labrun.agent.rtnetlink import Rtnetlink
+    from labrun.agent.trace import Trace
 
 _GRACE_S = 2.0
 
@@ -38,6 +39,7 @@ class Stage:
     agent_path: str  # where this agent's own source is, for its child processes
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
     values: dict[str, str | int | float] = field(default_factory=dict)  # parameters, and what steps saved
     _running: list[str] = field(default_factory=list)  # started things, in order
     _netlink: dict[str, Rtnetlink] = field(default_factory=dict)
@@ -85,6 +87,9 @@ class Stage:
             if name in self.captures:
                 self.captures[name].flush()
                 self.emitter.ship(f"captures/{name}.pcapng")
+            elif name in self.traces:
+                self.traces[name].flush()
+                self.emitter.ship(f"traces/{name}.jsonl")
             else:
                 for output in self.processes[name].outputs():
                     self.emitter.ship(output.path)
@@ -96,6 +101,8 @@ class Stage:
         self._running.remove(step_id)
         if step_id in self.captures:
             self._stop_capture(step_id)
+        elif step_id in self.traces:
+            self._stop_trace(step_id)
         else:
             self._stop_process(step_id, signal, grace_s)
 
@@ -127,6 +134,13 @@ class Stage:
                 stats.reason,
             )
         )
+
+    def _stop_trace(self, step_id: str) -> None:
+        name = f"traces/{step_id}.jsonl"
+        stats = self.traces[step_id].stop()
+        self.emitter.ship(name, final=True)
+        t_ns, wall_ns = self.emitter.now()
+        self.emitter.event(TraceEnded(step_id, t_ns, wall_ns, name, stats.events, stats.drops, stats.trouble))
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]

@@ -21,10 +21,12 @@ from labrun.protocol.events import (
     StepEnded,
     StepStarted,
     TraceEnded,
+    TraceResult,
 )
 from labrun.protocol.frames import checked
 from labrun.protocol.plan import Plan, Step
 from labrun.protocol.state import KernelState, Sample
+from labrun.protocol.traces import TraceEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,19 @@ class VariantRecord:
         file = self.folder / record.ended.result.path
         try:
             return tuple(loads(Sample, line) for line in file.read_bytes().splitlines())
+        except FileNotFoundError:
+            return None
+        except (OSError, ProtocolError) as error:
+            raise EvidenceError(f"{file}: {error}") from error
+
+    def trace_events(self, step_id: str) -> tuple[TraceEvent, ...] | None:
+        """What a trace step kept, in order; None if it is not there."""
+        record = self.step(step_id)
+        if record is None or record.ended is None or not isinstance(record.ended.result, TraceResult):
+            return None
+        file = self.folder / record.ended.result.path
+        try:
+            return tuple(loads(TraceEvent, line) for line in file.read_bytes().splitlines())
         except FileNotFoundError:
             return None
         except (OSError, ProtocolError) as error:

@@ -17,6 +17,7 @@ from labrun.judge.expression import expression_trace
 from labrun.judge.jsonpath import search_json
 from labrun.judge.lookups import lookup_trace
 from labrun.judge.packets import observe_packets
+from labrun.judge.paths import path_trace
 from labrun.judge.results import Ref, Trace
 from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
@@ -37,6 +38,7 @@ from labrun.lab.predictions import (
     PacketSelector,
     Prediction,
     StateIs,
+    TraceIs,
 )
 from labrun.protocol.events import ChangeResult
 
@@ -268,5 +270,6 @@ _LEAVES: dict[type, _Evaluate] = {
     StateIs: _state_in_time,
     ChangesAre: changes_trace,
     LookupIs: lookup_trace,
+    TraceIs: path_trace,
     ExprIs: expression_trace,
 }

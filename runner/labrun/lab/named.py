@@ -256,8 +256,24 @@ def _lookup(leaf: LookupIs, known: Known) -> Found:
     return found + _fields("routes", leaf.route or {}, ("route",))
 
 
+_TRACED: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("source", "destination", "protocol"), (str,)),
+    **dict.fromkeys(("sport", "dport", "icmp_type", "icmp_code", "ttl"), (int,)),
+}
+
+
 def _trace(leaf: TraceIs, known: Known) -> Found:
-    wrong = wrong_step(leaf.trace.at, ("trace",), known)
-    if wrong or leaf.trace.during is None:
-        return [(("trace", "at"), text) for text in wrong]
+    found: Found = [(("trace", "at"), text) for text in wrong_step(leaf.trace.at, ("trace",), known)]
+    for name, check in leaf.trace.where.items():
+        if name not in _TRACED:
+            found.append(
+                (("trace", "where", name), f"unknown field '{name}' of traced packets.{did_you_mean(name, _TRACED)}")
+            )
+            continue
+        for operator, expected in check.operators().items():
+            text = wrong_type(name, _TRACED[name], operator, expected)
+            if text is not None:
+                found.append((("trace", "where", name), text))
+    if found or leaf.trace.during is None:
+        return found
     return _window(leaf.trace.at, leaf.trace.during, ("trace", "during"), known)

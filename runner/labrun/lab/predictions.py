@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
 from labrun.lab.expression import check_expression
 from labrun.lab.problems import did_you_mean
+from labrun.protocol.traces import HOOKS, STATION
 
 ReferenceText = Annotated[str, Field(pattern=r"^\$\{[a-z_][a-z0-9_]{0,31}\}$")]
 
@@ -303,22 +304,35 @@ class LookupIs(Strict):
 
 
 class TraceSelector(Strict):
-    """Packets of a ``trace`` step: those whose fields (src, dst, protocol, ...) pass every check of ``where``."""
+    """Packets of a ``trace`` step: those whose first headers pass every check of ``where``.
+
+    ``where``: source, destination, protocol, sport, dport, icmp_type, icmp_code, ttl.
+    """
 
     at: Slug
     during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     where: dict[str, AnyTest] = {}
 
 
-class TraceIs(Strict):
-    """The hooks and devices that each selected packet crossed, in order, such as prerouting@eth0, forward.
+def _station(value: str) -> str:
+    if value != "drop" and STATION.fullmatch(value) is None:
+        raise fail("station", f"not a station: {value!r}; one is a hook ({', '.join(HOOKS)}), such as prerouting@eth0")
+    return value
 
-    ``ends``: how its way ended: accept or drop.
+
+StationText = Annotated[str, AfterValidator(_station)]
+
+
+class TraceIs(Strict):
+    """The hooks that each selected packet crossed, in order: ``path: [prerouting@eth0, forward, postrouting@eth1]``.
+
+    A device that is not written may be any; a last ``drop`` says that it was dropped there. ``ends``: how its way
+    ended; ``lost``: the kernel said nothing more of it, as of a packet that routing or a socket refuses.
     """
 
     trace: TraceSelector
-    path: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    ends: Literal["accept", "drop"] | None = None
+    path: Annotated[tuple[StationText, ...], Field(min_length=1)] | None = None
+    ends: Literal["accept", "drop", "stolen", "lost"] | None = None
     count: NumberTest | None = None
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from labrun.lab.base import (
     Mtu,
     Network,
     Nodes,
+    OneOrMore,
     Port,
     Prefix,
     Regex,
@@ -253,9 +254,13 @@ class LookupModel(Strict):
 
 
 class TraceModel(Strict):
-    """Follow packets through the netfilter hooks of the node. ``match``: in nft's language, such as ``ip ttl 3``."""
+    """Follow packets through the netfilter hooks of the node. ``match``: in nft's language, such as ``ip ttl 3``.
+
+    ``devices``: their hooks ingress and egress, too. One trace in a node at a time.
+    """
 
     match: str | None = None
+    devices: Annotated[tuple[Interface, ...], OneOrMore] = ()
     families: Annotated[tuple[Literal["ip", "ip6"], ...], Field(min_length=1)] = ("ip", "ip6")
 
 
@@ -448,6 +453,6 @@ _ACTIONS: dict[str, Any] = {
     "send": lambda _, model, __: actions.Send(model.packet, model.dev, model.count),
     "snapshot": lambda _, model, nodes: actions.Snapshot(model.nodes or nodes, model.parts),
     "lookup": lambda _, model, __: actions.Lookup(model.to, model.source, model.iif, model.oif, model.mark),
-    "trace": lambda _, model, __: actions.Trace(model.match, model.families),
+    "trace": lambda _, model, __: actions.Trace(model.match, model.families, model.devices),
     "wait": _wait,
 }

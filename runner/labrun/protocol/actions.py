@@ -228,6 +228,7 @@ class Trace:
     KIND: ClassVar[str] = "trace"
     match: str | None = None
     families: tuple[Literal["ip", "ip6"], ...] = ("ip", "ip6")
+    devices: tuple[str, ...] = ()  # whose ingress and egress are traced too
 
 
 @dataclass(frozen=True, slots=True)
