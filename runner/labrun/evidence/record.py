@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labrun.evidence import layout
@@ -52,6 +52,8 @@ class VariantRecord:
     steps: tuple[StepRecord, ...]
     faults: tuple[Fault, ...]
     complete: bool
+    memo: dict[str, object] = field(default_factory=dict, compare=False)
+    """For whoever reads this evidence: what was worked out from it already. The files never change."""
 
     def values(self) -> dict[str, str | int | float]:
         """Parameters, and what steps have saved, by name."""

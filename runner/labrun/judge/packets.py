@@ -6,6 +6,7 @@ whole packets. Otherwise the count is a range, and what falls inside it is unkno
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labrun.evidence.pcapng import PcapngError
@@ -14,14 +15,17 @@ from labrun.judge.compare import Count
 from labrun.judge.matching import Matching
 from labrun.judge.results import Ref
 from labrun.judge.same import Seen
-from labrun.judge.scan import Question, scan
+from labrun.judge.scan import Answer, Question, Scan, scan
+from labrun.judge.values import bound
 from labrun.judge.why import Unknown, missing
-from labrun.lab.predictions import PacketSelector
+from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 
 _MS = 1_000_000
+
+Window = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class Packets:
     seen: Seen | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A selector over one variant, ready to be asked of its capture file."""
+
+    record: StepRecord
+    path: str
+    window: Window
+    matching: Matching
+    question: Question
+
+
 def observe_packets(
     variant: VariantRecord,
     selector: PacketSelector,
@@ -42,12 +57,54 @@ def observe_packets(
     nat: bool = False,
 ) -> Packets | Unknown:
     """Count the packets that the selector means. ``chain``: and find out on which interfaces each of them was seen."""
+    known = variant.memo.get(_key(selector, prefix, chain, nat))
+    if isinstance(known, Packets | Unknown):
+        return known
+    asked = _ask(variant, selector, chain, nat)
+    return asked if isinstance(asked, Unknown) else _observe(variant, (asked,), prefix)[0]
+
+
+def scan_ahead(variant: VariantRecord, predictions: Iterable[Prediction], prefix: str) -> None:
+    """Answer every packet question of these predictions with one pass over each capture file.
+
+    Reading a capture is most of the work of judging it. The answers go into the variant's memo, where
+    `observe_packets` finds them; without this, it reads the file for each question, with the same answers.
+    """
+    files: dict[str, list[tuple[str, _Asked]]] = {}
+    for prediction in predictions:
+        for _, leaf in leaves(prediction):
+            filled = bound(leaf, variant.values())
+            for selector, chain, nat in _questions(filled):
+                asked = _ask(variant, selector, chain, nat)
+                if isinstance(asked, _Asked):
+                    files.setdefault(asked.path, []).append((_key(selector, prefix, chain, nat), asked))
+    for questions in files.values():
+        if len(questions) > 1:
+            found = _observe(variant, tuple(asked for _, asked in questions), prefix)
+            variant.memo.update(zip((key for key, _ in questions), found, strict=True))
+
+
+def _questions(leaf: object) -> list[tuple[PacketSelector, tuple[str, ...] | None, bool]]:
+    if isinstance(leaf, PacketsAre):
+        counted = [(leaf.packets, None, False)] if leaf.count is not None else []
+        return [*counted, *([(leaf.packets, leaf.seen_on, leaf.nat)] if leaf.seen_on is not None else [])]
+    if isinstance(leaf, ExprIs):
+        return [(value.packets, None, False) for value in leaf.let.values() if value.packets is not None]
+    return []
+
+
+def _key(selector: PacketSelector, prefix: str, chain: tuple[str, ...] | None, nat: bool) -> str:
+    return f"{prefix} {selector.model_dump_json()} {chain} {nat}"
+
+
+def _ask(
+    variant: VariantRecord, selector: PacketSelector, chain: tuple[str, ...] | None, nat: bool
+) -> _Asked | Unknown:
     record = find_capture(variant, selector)
     if record is None:
         return missing(variant, f"a capture on {selector.on}")
     if record.ended is None or not isinstance(record.ended.result, CaptureResult):
         return missing(variant, f"the capture '{record.step.id}'")
-    path = record.ended.result.path
     window = step_window(variant, selector.during)
     if isinstance(window, Unknown):
         return window
@@ -61,23 +118,34 @@ def observe_packets(
         chain=chain,
         nat=nat,
     )
+    return _Asked(record, record.ended.result.path, window, matching, question)
+
+
+def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
+    """All of one capture file, in one pass over it."""
+    path = asked[0].path
     try:
-        found = scan(variant.folder / path, (question,))
+        found = scan(variant.folder / path, [one.question for one in asked])
     except FileNotFoundError:
-        return missing(variant, f"the capture file {path}")
+        return [missing(variant, f"the capture file {path}") for _ in asked]
     except (PcapngError, OSError) as error:
-        return Unknown("capture-unreadable", f"{path}: {error}")
-    if matching.trouble is not None:
-        return matching.trouble
-    (answer,) = found.answers
+        return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
+    return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
+
+
+def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets | Unknown:
+    """An answer with how sure it is."""
+    if asked.matching.trouble is not None:
+        return asked.matching.trouble
+    record = asked.record
     broken: Unknown | None = None
     if found.truncated:
         broken = Unknown("capture-unhealthy", f"the capture '{record.step.id}' breaks off in the middle")
     elif record.capture is not None and record.capture.packets != found.packets:
         text = f"the capture '{record.step.id}' kept {record.capture.packets} packets, and its file has {found.packets}"
         broken = Unknown("capture-unhealthy", text)
-    high, doubt = _sureness(record, window, answer.count, answer.unsure, broken)
-    ref = Ref(prefix + path, packets=answer.numbers)
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    ref = Ref(prefix + asked.path, packets=answer.numbers)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
 
 
@@ -93,9 +161,6 @@ def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord
         if interface == "any" or interface in action.interfaces or "any" in action.interfaces:
             return record
     return None
-
-
-Window = tuple[int, int] | None
 
 
 def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | Unknown:

@@ -9,12 +9,14 @@ from typing import Literal
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
+from labrun.judge.packets import scan_ahead
 from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
-from labrun.judge.verdict import judge_hypothesis
+from labrun.judge.verdict import judge_hypothesis, variant_prefix
 from labrun.judge.why import Unknown, first_cause
 from labrun.lab.compile import EXPERIMENT, CompiledLab, compile_lab
 from labrun.lab.load import parse_lab
+from labrun.lab.model import all_predictions
 from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
 from labrun.protocol.actions import Capture
@@ -61,6 +63,7 @@ def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResul
     text = edited if edited is not None else read_text(file, entry.shown)
     lab = parse_lab(text, file, entry.slug, entry.shown, entry.cell)
     compiled = compile_lab(lab)
+    predictions = tuple(all_predictions(lab.model))
     results = []
     for repeat in range(1, entry.repeats + 1):
         variants: dict[str, VariantRecord] = {}
@@ -68,6 +71,7 @@ def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResul
             folder = layout.variant_folder(run, entry.slug, name, repeat)
             if (folder / layout.EVENTS).exists():
                 variants[name] = read_variant(folder)
+                scan_ahead(variants[name], predictions, variant_prefix(entry.slug, name))
         results.append(_result(compiled, entry, variants))
     return results[0] if len(results) == 1 else repeated(results)
 

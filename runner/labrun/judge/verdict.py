@@ -46,6 +46,11 @@ def judge_hypothesis(
     )
 
 
+def variant_prefix(slug: str, name: str) -> str:
+    """Where a variant's evidence is, relative to the run directory."""
+    return f"labs/{slug}/{name}/"
+
+
 def _control(
     lab: Lab, hypothesis: HypothesisModel, model: ControlModel, name: str, variants: Mapping[str, VariantRecord]
 ) -> ControlResult:
@@ -58,7 +63,7 @@ def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, nam
     if variant is None:
         text = f"there is no evidence of '{name}': it did not run"
         return Trace("", "the evidence", None, reason="not-run", message=text)
-    prefix = f"labs/{slug}/{name}/"
+    prefix = variant_prefix(slug, name)
     try:
         trace = evaluate(prediction, variant, prefix)
         cause = None if variant.complete else first_cause(variant)

@@ -11,7 +11,7 @@ from typing import Any
 
 from labrun.lab.base import Scalar, as_text
 from labrun.lab.load import Lab, parse_lab
-from labrun.lab.model import ControlModel
+from labrun.lab.model import ControlModel, all_predictions
 from labrun.lab.predictions import ExprIs, PacketsAre, StateIs, leaves
 from labrun.lab.problems import LabError, Problem, did_you_mean
 from labrun.lab.references import check_references
@@ -210,12 +210,9 @@ def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:
 
 
 def _all_leaves(lab: Lab) -> Iterator[Any]:
-    """Every leaf of every prediction, those of controls included."""
-    for hypothesis in lab.model.hypotheses:
-        predictions = [hypothesis.predict, *(c.predict for c in hypothesis.control if c.predict is not None)]
-        for prediction in predictions:
-            for _, leaf in leaves(prediction):
-                yield leaf
+    for prediction in all_predictions(lab.model):
+        for _, leaf in leaves(prediction):
+            yield leaf
 
 
 def _filters(lab: Lab) -> tuple[str, ...]:

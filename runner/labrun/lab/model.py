@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -106,3 +107,10 @@ class LabModel(Strict):
     def step_ids(self) -> tuple[str, ...]:
         """The id of each step: the given one, or step-N by its place (from 1)."""
         return tuple(step.id or f"step-{number}" for number, step in enumerate(self.steps, start=1))
+
+
+def all_predictions(lab: LabModel) -> Iterator[Prediction]:
+    """Every prediction of every hypothesis, those of its controls included."""
+    for hypothesis in lab.hypotheses:
+        yield hypothesis.predict
+        yield from (control.predict for control in hypothesis.control if control.predict is not None)
