@@ -498,7 +498,6 @@ def test_a_refusal_of_the_kernel_is_a_failure_or_an_observation(lab, action, nod
     assert observed.message
 
 
-@pytest.mark.xfail(strict=True, reason="nodes.netns_fd raises FileNotFoundError without a number: EIO")
 def test_a_namespace_that_is_not_there_cannot_be_deleted(lab):
     variant = all_ok(lab.go(step("no", Namespace("delete", "zz"), None, may_fail=True)))
     assert ended(variant, "no").result == ChangeResult("ENOENT", "no node named zz")
@@ -702,7 +701,6 @@ def test_nothing_that_is_printed_gets_into_the_stream(lab):
     assert not (variant.folder / "x").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="agent/send.py answers on the stdout that the expression prints to")
 def test_what_a_packets_expression_prints_does_not_spoil_its_answer(lab):
     variant = lab.go(step("sent", Send("print('stray') or IP(dst='127.0.0.1')/ICMP()"), timeout_s=SCAPY_S))
     assert ended(variant, "sent").status == "ok", variant.faults

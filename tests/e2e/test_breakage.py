@@ -222,7 +222,19 @@ def test_clean_removes_what_was_left(docker_client: Any, lab_image: str, labrun:
     left = docker_client.containers.create(lab_image, command=["sleep", "60"], labels={"labrun.run": "test-left-over"})
     ran = labrun("clean")
     assert ran.exit == 0 and f"removed container {left.name}" in ran.out
-    assert "nothing was left over" in labrun("clean").out
+    assert left.name not in labrun("clean").out
+
+
+def test_clean_leaves_a_live_run_alone(
+    write_lab: WriteLab, tmp_path: Path, docker_client: Any, lab_image: str, labrun: Labrun
+) -> None:
+    write_lab("slow", "  - {id: a, run: 'true'}\n  - {id: b, run: 'sleep 5'}", OK)
+    with start(tmp_path, "run", "slow") as process:
+        eventually(lambda: at_step(tmp_path, "slow", "b"))
+        (alive,) = containers(docker_client, tmp_path)
+        assert alive.name not in labrun("clean").out
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_the_doctor_says_what_works(labrun: Labrun) -> None:

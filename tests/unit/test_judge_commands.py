@@ -45,7 +45,7 @@ def test_exit(evidence, code, signal, check, truth):
 def test_a_signal_without_a_name_gives_no_exit_status(evidence):
     trace = judge(evidence.run("probe", exit=None, signal="SIG77").done(), {"command": "probe", "exit": 0})
     assert (trace.truth, trace.reason) == (None, "no-exit-status")
-    assert "SIG77" in trace.message
+    assert trace.message == "the command was ended by SIG77"
 
 
 def test_neither_exit_nor_signal_gives_no_exit_status(evidence):
@@ -135,7 +135,10 @@ def unknown(trace, reason, *words):
 
 
 def test_a_step_that_is_not_there(evidence):
-    unknown(judge(evidence.run("other").done(), ALL), "evidence-missing", "step 'probe' is not in the evidence")
+    trace = judge(evidence.run("other").done(), ALL)
+    unknown(trace, "evidence-missing")
+    assert trace.leaves()[0].message == "step 'probe' is not in the evidence"
+    assert trace.leaves()[0].refs == ()
 
 
 def test_a_step_that_never_started_has_the_cause_of_what_stopped_the_plan(evidence):
@@ -165,7 +168,9 @@ def test_what_a_command_printed_before_its_deadline_is_no_result(evidence):
 
 
 def test_a_step_that_is_no_command(evidence):
-    unknown(judge(evidence.change("probe").done(), ALL), "evidence-missing", "the end of step 'probe'")
+    trace = judge(evidence.change("probe").done(), ALL)
+    unknown(trace, "evidence-missing")
+    assert trace.leaves()[0].message == "the end of step 'probe' is not in the evidence"
 
 
 # --- started processes ---
@@ -188,7 +193,7 @@ def test_a_process_that_was_still_running_has_outputs_and_no_exit_status(evidenc
     variant = evidence.read()
     trace = evaluate(prediction({"command": "server", "exit": 143}), variant, PREFIX)
     assert (trace.truth, trace.reason) == (None, "still-running")
-    assert "'server' was still running when it was stopped" in trace.message
+    assert trace.message == "the process of step 'server' was still running when it was stopped: it has no exit status"
     assert evaluate(prediction({"command": "server", "stdout": "hello"}), variant, PREFIX).truth is True
     assert evaluate(prediction({"command": "server", "stdout": "bye"}), variant, PREFIX).truth is False
 
@@ -248,7 +253,7 @@ def test_of_an_output_that_was_cut_only_what_was_found_is_sure(evidence, kept, c
     assert trace.truth is truth
     assert trace.reason == ("output-cut" if truth is None else None)
     if truth is None:
-        assert trace.message.endswith("; the command printed more than was kept")
+        assert trace.message.endswith("outputs/probe.stdout); the command printed more than was kept")
 
 
 @given(st.text("ab\n", max_size=6), st.text("ab\n", max_size=4), st.sampled_from(

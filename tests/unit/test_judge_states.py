@@ -120,6 +120,10 @@ def test_what_each_is_like(seen, kind, where, each, truth):
     trace = judge(seen, at(kind, where, each=each))
     assert trace.truth is truth
     assert trace.reason == ("type-mismatch" if truth is None else None)
+    for leaf in trace.leaves():
+        if leaf.truth is None:
+            shown = f"{leaf.operator} cannot compare {leaf.actual} with {leaf.expected}"
+            assert (leaf.reason, leaf.message.rpartition("; ")[2]) == ("type-mismatch", shown)
 
 
 def test_count_and_each_must_both_hold(seen):
@@ -210,7 +214,8 @@ def unknown(trace, reason, *words):
 
 def test_a_node_that_is_not_in_the_snapshot(evidence):
     trace = judge(evidence.snapshot("after", {"other": HOST}).done(), BOTH)
-    unknown(trace, "evidence-missing", "node 'host' in snapshot 'after'")
+    unknown(trace, "evidence-missing")
+    assert {one.message for one in trace.leaves()} == {"node 'host' in snapshot 'after' is not in the evidence"}
     assert trace.subject == "links of host at after"
     assert [one.subject for one in trace.leaves()][1] == "links of host at after: mtu"
 
@@ -234,7 +239,7 @@ def test_an_empty_part_is_an_observation(evidence):
 def test_a_snapshot_that_is_not_there(evidence):
     trace = judge(evidence.run("x").done(), {"links": {"at": "after"}, "count": 0})
     assert (trace.truth, trace.reason) == (None, "evidence-missing")
-    assert "snapshot 'after'" in trace.message
+    assert trace.message == "snapshot 'after' is not in the evidence"
     assert trace.subject == "links of ? at after: count"
 
 
@@ -268,7 +273,7 @@ def test_a_snapshot_that_cannot_be_read_is_an_error_of_the_evidence(evidence):
 def test_a_condition_that_does_not_fit_is_unknown_and_not_false(seen, where):
     trace = judge(seen, at("links", where, count=0))
     assert (trace.truth, trace.reason) == (None, "type-mismatch")
-    assert "nodes.host.links[0]" in trace.message
+    assert trace.message == "where: a check does not fit the fields of nodes.host.links[0]"
 
 
 def test_a_condition_that_does_not_fit_is_no_matter_where_another_is_false(seen):

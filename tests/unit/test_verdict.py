@@ -107,6 +107,10 @@ def test_the_decision(tmp_path, exits, hypothesis, verdict, reason):
         result = judged(tmp_path / expect, exits, {**(hypothesis or {}), "expect": expect})
         assert (result.verdict, result.reason) == (verdict, reason)
         assert result.as_expected is (verdict == expect)
+        assert (result.trace.path, result.trace.truth) == (
+            "" if exits[0] is None else "exit.equals",
+            {0: True, 1: False}.get(exits[0]),
+        )
         assert is_surprise(result) is (verdict in ("supported", "refuted") and verdict != expect)
 
 

@@ -185,7 +185,7 @@ def _netlink(stage: Stage, step: Step, action: Any, deadline: float) -> Result:
         except KernelRefused as error:
             return _refused(step, error.errno_name, str(error))
         except FileNotFoundError as error:
-            raise StepFailed(str(error)) from error
+            raise StepFailed(error.strerror or str(error)) from error
     return ChangeResult()
 
 
@@ -200,7 +200,7 @@ def _refusable(step: Step, change: Callable[[], None]) -> Result:
     try:
         change()
     except OSError as error:
-        return _refused(step, errno.errorcode.get(error.errno or 0, "EIO"), str(error))
+        return _refused(step, errno.errorcode.get(error.errno or 0, "EIO"), error.strerror or str(error))
     return ChangeResult()
 
 
@@ -294,7 +294,7 @@ def _state(stage: Stage, action: actions.Snapshot) -> KernelState:
             with stage.nodes.inside(node):
                 states[node] = node_state(action.parts, stage.netlink(node), stage.nodes.fds())
         except FileNotFoundError as error:
-            raise StepFailed(str(error)) from error
+            raise StepFailed(error.strerror or str(error)) from error
     return KernelState(states)
 
 

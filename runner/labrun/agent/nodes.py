@@ -7,6 +7,7 @@ and UTS namespace made when the first command runs there. Everything dies with t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -58,7 +59,7 @@ class Nodes:
             try:
                 self._net[name] = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError as error:
-                raise FileNotFoundError(f"no node named {name}") from error
+                raise FileNotFoundError(errno.ENOENT, f"no node named {name}") from error
         return self._net[name]
 
     def fds(self) -> dict[str, int]:

@@ -72,9 +72,9 @@ class Stage:
                     {name: str(value) for name, value in self.values.items()},
                 )
         except FileNotFoundError as error:
-            raise StepFailed(
-                str(error) if str(error).startswith("no node") else f"no such command: {argv[0]}"
-            ) from error
+            words = error.strerror or ""
+            text = words if words.startswith("no node") else f"no such command: {argv[0]}"
+            raise StepFailed(text) from error
         except OSError as error:
             raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def clean() -> None:
-    """Remove what killed runs left: containers, and folders of unfinished image builds. Reports and images stay."""
-    from labrun.engines.docker import connect, left_over
+    """Remove what killed runs left: containers, and folders of unfinished image builds. Live runs are left alone."""
+    from labrun.engines.docker import connect, discard, left_over
     from labrun.image.build import remove_leftovers
 
     client = connect()
     count = 0
     for container in left_over(client):
-        container.remove(force=True)
+        discard(client, container.id)
         print(f"removed container {container.name}")
         count += 1
     for removed in remove_leftovers(client):

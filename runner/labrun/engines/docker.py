@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +27,7 @@ from labrun.protocol.frames import Piece, read_frames
 from labrun.protocol.plan import Plan
 
 LABEL = "labrun.run"
+OWNER = "labrun.owner"  # the runner: host, pid, and when that process began, for pids come again
 # Beyond Docker's default set: namespaces and mounts (SYS_ADMIN), interfaces and routes (NET_ADMIN), packet sockets.
 LEAST = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 _MEMORY = 1024**3
@@ -119,8 +122,8 @@ class DockerEngine:
     def cancel(self) -> None:
         """See `Engine.cancel`."""
         self._cancelled = True
-        for container in left_over(self._client, self._run_id):
-            _discard(self._client, container.id)
+        for container in containers(self._client, self._run_id):
+            discard(self._client, container.id)
 
     @contextmanager
     def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
@@ -188,7 +191,7 @@ class _Container:
                 image,
                 command=list(agent_command()),
                 name=name,
-                labels={LABEL: run_id},
+                labels={LABEL: run_id, OWNER: _owner(os.getpid())},
                 hostname="lab",
                 stdin_open=True,
                 detach=False,
@@ -200,10 +203,10 @@ class _Container:
         except ImageNotFound as error:
             raise EngineError("image-missing", f"the lab image is gone: {_one_line(error)}") from error
         except APIError as error:
-            _discard(client, container_id)
+            discard(client, container_id)
             raise EngineError("sandbox-refused", _refusal(error.explanation or error)) from error
         except (DockerException, OSError) as error:
-            _discard(client, container_id)
+            discard(client, container_id)
             raise EngineError("engine-unreachable", f"the Docker engine went away: {_one_line(error)}") from error
         return cls(client, container_id, stream)
 
@@ -307,10 +310,11 @@ class _Container:
             self._stream.close()
         with contextlib.suppress(OSError):
             self._socket.close()
-        _discard(self._client, self._id)
+        discard(self._client, self._id)
 
 
-def _discard(client: Any, container_id: str | None) -> None:
+def discard(client: Any, container_id: str | None) -> None:
+    """Remove a container, whatever state it is in, also one that is just going."""
     from docker.errors import APIError, DockerException
 
     if container_id is None:
@@ -324,10 +328,37 @@ def _discard(client: Any, container_id: str | None) -> None:
         return  # the daemon is away; its AutoRemove sees to it
 
 
-def left_over(client: Any, run_id: str | None = None) -> tuple[Any, ...]:
+def containers(client: Any, run_id: str | None = None) -> tuple[Any, ...]:
     """Every labrun container on this daemon, running or not; of one run, or of all."""
     label = LABEL if run_id is None else f"{LABEL}={run_id}"
     return tuple(client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
+
+
+def left_over(client: Any) -> tuple[Any, ...]:
+    """Those that do not run, and those whose runner on this machine is gone. A live run's are left alone."""
+    return tuple(one for one in containers(client) if one.status != "running" or not _alive(one.labels.get(OWNER)))
+
+
+def _owner(pid: int) -> str:
+    return f"{socket.gethostname()} {pid} {_began(pid)}"
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, in ticks since boot (field 22 of /proc/PID/stat); None if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return stat.rpartition(b")")[2].split()[19].decode()
+
+
+def _alive(owner: str | None) -> bool:
+    """Is this runner alive? One on another machine cannot be asked, and counts as alive."""
+    host, _, rest = (owner or "").partition(" ")
+    pid, _, began = rest.partition(" ")
+    if not pid.isdigit():
+        return False
+    return host != socket.gethostname() or _began(int(pid)) == began
 
 
 def _refusal(error: object) -> str:
