@@ -145,7 +145,8 @@ def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float)
 
 
 def _trace(stage: Stage, step: Step, action: actions.Trace, deadline: float) -> Result:
-    from labrun.agent.trace import Trace, TraceError
+    from labrun.agent.trace import Trace
+    from labrun.agent.trace_table import TraceError
 
     assert step.node is not None
     name = f"traces/{step.id}.jsonl"

@@ -35,29 +35,28 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
 import errno
-import json
 import os
 import queue
 import re
 import select
 import socket
 import struct
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labrun.agent.link_watch import LinkWatch
-from labrun.agent.nft_state import ENVIRONMENT, TIMEOUT_S, Unavailable, nft_state
+from labrun.agent.netfilter import FAMILIES, attributes_at, messages, subscribed
+from labrun.agent.nft_state import Unavailable, nft_state
+from labrun.agent.trace_table import Families, Table, TraceError, check_match, table_text
 from labrun.protocol.codec import dumps
-from labrun.protocol.traces import CHECK_TABLE, TRACE_TABLE, TraceEvent, Type, Verdict
+from labrun.protocol.traces import TRACE_TABLE, TraceEvent, Type, Verdict
 
 DEFAULT_LIMIT = 64 * 1024 * 1024
 # include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h (enum nft_trace_attributes, nft_verdict_attributes)
-_NETLINK_NETFILTER, _SUBSYS_NFTABLES, _GROUP_NFTABLES, _GROUP_NFTRACE = 12, 10, 7, 9
+_SUBSYS_NFTABLES, _GROUP_NFTABLES, _GROUP_NFTRACE = 10, 7, 9
 _MSG_DELTABLE, _MSG_TRACE = _SUBSYS_NFTABLES << 8 | 2, _SUBSYS_NFTABLES << 8 | 17
 _TABLE, _CHAIN, _RULE, _TYPE, _VERDICT, _ID, _LINK, _NETWORK, _TRANSPORT = 1, 2, 3, 4, 5, 6, 7, 8, 9
 _IIF, _OIF, _MARK, _NFPROTO, _POLICY = 10, 12, 14, 15, 16
@@ -67,23 +66,14 @@ _VERDICTS: dict[int, Verdict] = {  # enum nft_verdicts; the low byte of include/
     -1: "continue", -2: "break", -3: "jump", -4: "goto", -5: "return",
     0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop",
 }  # fmt: skip
-_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_
-_NLMSG, _NFGENMSG = struct.Struct("=IHHII"), struct.Struct("=BBH")
-_SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE, _SO_MEMINFO = 270, 1, 33, 55  # netlink.h, asm-generic/socket.h
+_SO_MEMINFO = 55  # asm-generic/socket.h
 _BUFFER_BYTES = 32 * 1024 * 1024  # some 30 000 events; without rights in the first user namespace rmem_max bounds it
 _BACKLOG = 400_000  # events read and not yet decoded, some 150 MB; beyond that the kernel's queue fills
 _BATCH, _HELD = 256, 5_000  # events decoded, and written, at a time
 _QUEUE_MOST = 2 * _BUFFER_BYTES // 512  # no more fit into the kernel's queue: the least that one takes there
 _REPLY_SECONDS = 60.0
-_FIRST, _LAST = -(1 << 31), (1 << 31) - 1  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST
 _ANY = ("*", "*")
 _FORBIDDEN = re.compile(r"[;#$\\\x00-\x1f\x7f]")
-
-Families = tuple[str, ...]
-
-
-class TraceError(Exception):
-    """The trace cannot be started, or has broken. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +133,19 @@ class Trace:
         if self._thread is not None:
             raise TraceError("a trace is started once")
         if self._match:
-            _check(self._match)
+            check_match(self._match)
         with contextlib.ExitStack() as undo:
             try:
                 self._links = undo.enter_context(contextlib.closing(LinkWatch()))
-                self._socket = undo.enter_context(_subscribed(_GROUP_NFTRACE))
-                self._changes = undo.enter_context(_subscribed(_GROUP_NFTABLES))
+                self._socket = undo.enter_context(subscribed(_GROUP_NFTRACE, _BUFFER_BYTES))
+                self._changes = undo.enter_context(subscribed(_GROUP_NFTABLES, _BUFFER_BYTES))
                 self._file = undo.enter_context(self._path.open("wb"))
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 undo.callback(os.close, self._wake)
-                self._table = undo.enter_context(contextlib.closing(_Table()))
+                self._table = undo.enter_context(contextlib.closing(Table()))
             except OSError as error:
                 raise TraceError(f"cannot trace: {error}") from error
-            text = _table_text(self._match, self._families, self._devices, owned=self._owned)
+            text = table_text(self._match, self._families, self._devices, owned=self._owned)
             refusal = self._table.run(text)
             if refusal and self._owned:  # a kernel that knows no owners?
                 refusal = self._table.run(text.replace("flags owner; ", "")) and refusal
@@ -271,7 +261,7 @@ class Trace:
         count = min(_BATCH, len(self._backlog))
         for _ in range(count):
             data, wall_ns = self._backlog.popleft()
-            for kind, family, attributes in _messages(data):
+            for kind, family, attributes in messages(data):
                 if kind == _MSG_TRACE:
                     self._take(family, attributes, wall_ns)
         return count
@@ -288,7 +278,7 @@ class Trace:
     def _decode(self, family: str, attributes: dict[int, bytes], wall_ns: int) -> TraceEvent:
         number = {key: int.from_bytes(value, "big") for key, value in attributes.items() if len(value) in (4, 8)}
         text = {key: attributes[key].rstrip(b"\0").decode(errors="replace") for key in (_TABLE, _CHAIN)}
-        verdict = dict(_attributes(attributes.get(_VERDICT, b""), 0))
+        verdict = dict(attributes_at(attributes.get(_VERDICT, b""), 0))
         code = int.from_bytes(verdict.get(_VERDICT_CODE, attributes.get(_POLICY, b"\xff" * 4)), "big", signed=True)
         target = verdict.get(_VERDICT_CHAIN)
         protocol = number.get(_NFPROTO)
@@ -304,7 +294,7 @@ class Trace:
             verdict=_VERDICTS[code if code < 0 else code & 0xFF],
             rule=number.get(_RULE),
             target=None if target is None else target.rstrip(b"\0").decode(errors="replace"),
-            protocol=None if protocol is None else _FAMILIES.get(protocol, str(protocol)),
+            protocol=None if protocol is None else FAMILIES.get(protocol, str(protocol)),
             iif=iif,
             iif_name=self._name(iif),
             oif=oif,
@@ -351,122 +341,6 @@ class Trace:
         self._file.flush()
 
 
-class _Table:
-    """libnftables, with a netlink socket of its own for the namespace where it was made: the owner of our table."""
-
-    def __init__(self) -> None:
-        library = self._library = ctypes.CDLL("libnftables.so.1")  # libnftables(3)
-        library.nft_ctx_new.restype = ctypes.c_void_p
-        library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-        context = library.nft_ctx_new(0)
-        if not context:
-            raise OSError(errno.ENOMEM, "libnftables has no context")
-        self._context = ctypes.c_void_p(context)
-        library.nft_ctx_buffer_error(self._context)
-        library.nft_ctx_buffer_output(self._context)
-
-    def run(self, text: str) -> str | None:
-        """Carry out; what was refused, in one line."""
-        if self._library.nft_run_cmd_from_buffer(self._context, text.encode()) == 0:
-            return None
-        said: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b"it failed and said nothing"
-        return _first_line(said.decode(errors="replace"))
-
-    def close(self) -> None:
-        """With the socket, an owned table goes too."""
-        self._library.nft_ctx_free(self._context)
-
-
-def _table_text(match: str, families: Families, devices: tuple[str, ...], *, owned: bool) -> str:
-    only = f"meta protocol {families[0]} " if len(families) == 1 else ""
-    mark = f"{only}{match} meta nftrace set 1 accept; accept;"
-    flags = "flags owner; " if owned else ""
-
-    def chains(hook: str, device: str, enter: str) -> str:
-        base = f"type filter hook {hook}{device} priority"
-        return f"chain {hook}_enter {{ {base} {_FIRST}; {enter} }}; chain {hook}_leave {{ {base} {_LAST}; accept; }}; "
-
-    hooks = (
-        ("prerouting", mark),
-        ("input", "accept;"),
-        ("forward", "accept;"),
-        ("output", mark),
-        ("postrouting", "accept;"),
-    )
-    blocks = {"inet": "".join(chains(hook, "", enter) for hook, enter in hooks)}
-    if devices:
-        named = " devices = { " + ", ".join(f'"{device}"' for device in devices) + " }"
-        blocks["netdev"] = chains("ingress", named, mark) + chains("egress", named, "accept;")
-    # `create` refuses a table that is there; but nft 1.0.6 loses the chains in its block.
-    return "".join(
-        f"create table {family} {TRACE_TABLE} {{ {flags}}}\ntable {family} {TRACE_TABLE} {{ {flags}{block}}}\n"
-        for family, block in blocks.items()
-    )
-
-
-def _check(match: str) -> None:
-    """Let a child parse the author's text, in a chain that no packet ever gets to. Raises TraceError."""
-    chain = f"table inet {CHECK_TABLE} {{ chain match {{ {match} meta nftrace set 1 accept; }}; }}"
-    argv = ["nft", "-j", "-e", chain]
-    try:
-        done = subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False, env=ENVIRONMENT, text=True)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TraceError(f"cannot run nft: {error}") from error
-    if done.returncode:
-        raise TraceError(f"nft does not take the match {match!r}: {_first_line(done.stderr or 'it crashed')}")
-    with contextlib.closing(_Table()) as table:
-        table.run(f"delete table inet {CHECK_TABLE}")
-    rules = [
-        item["add"]["rule"]["expr"] for item in json.loads(done.stdout)["nftables"] if "rule" in item.get("add", ())
-    ]
-    if len(rules) != 1 or any("match" not in statement for statement in rules[0][:-2]):
-        raise TraceError(f"only matches can say which packets to trace: {match!r}")
-    if any("ct" in statement["match"]["left"] for statement in rules[0][:-2]):
-        raise TraceError(f"conntrack has not seen a packet where tracing begins: {match!r}")
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0].partition("Error: ")[2] or text.strip().split("\n")[0]
-
-
-def _subscribed(group: int) -> socket.socket:
-    """A netlink socket that hears ``group``, with as much room as this namespace may have."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
-    try:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        sock.bind((0, 0))
-        sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _messages(data: bytes) -> list[tuple[int, str, dict[int, bytes]]]:
-    """(type, table family, attributes) of each netfilter message in a datagram."""
-    found = []
-    at = 0
-    while at + _NLMSG.size + _NFGENMSG.size <= len(data):
-        length, kind, *_ = _NLMSG.unpack_from(data, at)
-        family, *_ = _NFGENMSG.unpack_from(data, at + _NLMSG.size)
-        attributes = _attributes(data[at : at + length], _NLMSG.size + _NFGENMSG.size)
-        found.append((kind, _FAMILIES.get(family, str(family)), attributes))
-        at += max(_NLMSG.size, (length + 3) & ~3)
-    return found
-
-
-def _attributes(data: bytes, at: int) -> dict[int, bytes]:
-    found = {}
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        found[kind & 0x3FFF] = data[at + 4 : at + length]  # NLA_TYPE_MASK
-        at += max(4, (length + 3) & ~3)
-    return found
-
-
 def _deleted_tables(changes: socket.socket) -> set[tuple[str, str]]:
     """(family, name) of tables that went since it was last asked; _ANY is among them if some were not told."""
     found: set[tuple[str, str]] = set()
@@ -480,7 +354,7 @@ def _deleted_tables(changes: socket.socket) -> set[tuple[str, str]]:
                 raise
             found.add(_ANY)
             continue
-        for kind, family, attributes in _messages(data):
+        for kind, family, attributes in messages(data):
             if kind == _MSG_DELTABLE:
                 found.add((family, attributes[_TABLE].rstrip(b"\0").decode(errors="replace")))
 

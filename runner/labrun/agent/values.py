@@ -6,6 +6,7 @@ Commands get them as environment variables. In typed steps, a text that is `${na
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from typing import Any
 
@@ -30,7 +31,12 @@ def taken(save: Save, text: str) -> str | int | float:
     try:
         if save.type == "int":
             return int(found)
-        return float(found) if save.type == "float" else found
+        if save.type == "float":
+            number = float(found)
+            if not math.isfinite(number):
+                raise ValueError(found)
+            return number
+        return found
     except ValueError as error:
         raise StepFailed(f"save {save.name}: not a number ({save.type}): {found[:_SHOWN]!r}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from labrun.evidence import layout
 from labrun.evidence.run import EvidenceError
@@ -27,6 +28,8 @@ from labrun.protocol.frames import checked
 from labrun.protocol.plan import Plan, Step
 from labrun.protocol.state import KernelState, Sample
 from labrun.protocol.traces import TraceEvent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +71,24 @@ class VariantRecord:
         record = self.step(step_id)
         if record is None or record.ended is None or not isinstance(record.ended.result, SeriesResult):
             return None
-        file = self.folder / record.ended.result.path
-        try:
-            return tuple(loads(Sample, line) for line in file.read_bytes().splitlines())
-        except FileNotFoundError:
-            return None
-        except (OSError, ProtocolError) as error:
-            raise EvidenceError(f"{file}: {error}") from error
+        key = f"series {step_id}"
+        if key not in self.memo:  # asked for at each of its moments
+            self.memo[key] = self._lines(Sample, record.ended.result.path)
+        found: tuple[Sample, ...] | None = self.memo[key]  # type: ignore[assignment]
+        return found
 
     def trace_events(self, step_id: str) -> tuple[TraceEvent, ...] | None:
         """What a trace step kept, in order; None if it is not there."""
         record = self.step(step_id)
         if record is None or record.ended is None or not isinstance(record.ended.result, TraceResult):
             return None
-        file = self.folder / record.ended.result.path
+        return self._lines(TraceEvent, record.ended.result.path)
+
+    def _lines(self, kind: type[T], path: str) -> tuple[T, ...] | None:
+        """One object of this kind a line; None where the file never arrived."""
+        file = self.folder / path
         try:
-            return tuple(loads(TraceEvent, line) for line in file.read_bytes().splitlines())
+            return tuple(loads(kind, line) for line in file.read_bytes().splitlines())
         except FileNotFoundError:
             return None
         except (OSError, ProtocolError) as error:

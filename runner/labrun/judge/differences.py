@@ -9,7 +9,7 @@ from labrun.evidence.record import VariantRecord
 from labrun.judge.compare import Count
 from labrun.judge.results import Ref, Trace
 from labrun.judge.states import Objects, observe_objects
-from labrun.judge.tracing import compared, join, several, unknowns
+from labrun.judge.tracing import compared, conditions, join, several, unknowns
 from labrun.judge.why import Unknown
 from labrun.lab.predictions import ChangesAre, ChangesSelector, StateSelector
 
@@ -20,7 +20,7 @@ def changes_trace(leaf: ChangesAre, variant: VariantRecord, prefix: str, path: s
         observe_objects(variant, selector.of, _at(selector, at), prefix) for at in (selector.start, selector.end)
     )
     node = before.node if isinstance(before, Objects) else selector.node or "?"
-    subject = f"{selector.of} of {node} from {selector.start} to {selector.end}"
+    subject = f"{selector.of} of {node} from {selector.start} to {selector.end}{conditions(selector.where)}"
     traces: list[Trace] = []
     for field, check in (("added", leaf.added), ("removed", leaf.removed)):
         if check is None:

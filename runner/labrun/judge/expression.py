@@ -33,7 +33,19 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
 }  # fmt: skip
-_CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "round": round, "len": len}
+_EQUAL = (ast.Eq, ast.NotEq)
+_MAX_BITS = 10_000  # of a whole number, as JSON may have them; what multiplies stays small, and can be shown
+_MAX_DIGITS = 300  # a float has no more
+
+
+def _round(value: Any, digits: int = 0) -> Any:
+    """As Python's, but whole numbers of digits that a number can have: round(1, -10**9) would never end."""
+    if not -_MAX_DIGITS <= digits <= _MAX_DIGITS:
+        raise ValueError(f"round to {digits} digits")
+    return round(value, digits) if digits else round(value)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "round": _round, "len": len}
 
 
 def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
@@ -95,6 +107,8 @@ def _of_command(value: ValueOf, command: str, variant: VariantRecord, prefix: st
     if value.json_ is None:
         return text.value
     found = search_json(text.value, value.json_)
+    if isinstance(found, int) and found.bit_length() > _MAX_BITS:
+        return Unknown("expression-failed", f"{value.json_} is too large: more than {_MAX_BITS} bits")
     if not isinstance(found, int | float | str | Unknown):
         return Unknown("type-mismatch", f"{value.json_} is {show(found)}, neither a number nor a text")
     return found
@@ -141,9 +155,16 @@ def _comparison(node: ast.Compare, values: Mapping[str, Value | Unknown], path: 
     results = []
     for index, sign in enumerate(node.ops):
         pair = sides[index : index + 2]
-        results.append(_first_unknown(pair) or _safely(_COMPARE[type(sign)], *pair))
+        results.append(_first_unknown(pair) or _compared(sign, *pair))
     truth = all_of([None if isinstance(result, Unknown) else bool(result) for result in results])
     return _first_unknown(results) if truth is None else truth
+
+
+def _compared(sign: ast.cmpop, left: Any, right: Any) -> Any:
+    """A text and a number are never equal and never different: whoever compares them made a mistake."""
+    if isinstance(sign, _EQUAL) and isinstance(left, str) is not isinstance(right, str):
+        return Unknown("type-mismatch", f"{show(left)} and {show(right)}: a text and a number cannot be compared")
+    return _safely(_COMPARE[type(sign)], left, right)
 
 
 def _arithmetic(sign: ast.operator, left: Any, right: Any) -> Any:
@@ -162,7 +183,10 @@ def _first_unknown(values: list[Any]) -> Unknown | None:
 
 def _safely(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return function(*arguments)
+        result = function(*arguments)
     except (TypeError, ValueError, ArithmeticError) as error:
         told = ", ".join(show(argument) for argument in arguments)
         return Unknown("expression-failed", f"{error}: {told}")
+    if isinstance(result, int) and result.bit_length() > _MAX_BITS:
+        return Unknown("expression-failed", f"the result is too large: more than {_MAX_BITS} bits")
+    return result

@@ -6,6 +6,7 @@ from labrun.judge.fields import problem
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.lab.base import is_reference
 from labrun.lab.load import Lab
+from labrun.lab.model import placed_predictions
 from labrun.lab.predictions import Check, ExprIs, PacketsAre, PacketSelector, leaves
 from labrun.lab.problems import Problem
 from labrun.lab.text import Keys
@@ -49,9 +50,9 @@ def _expressions(lab: Lab) -> list[tuple[Keys, str]]:
 def _selectors(lab: Lab) -> list[tuple[Keys, PacketSelector]]:
     """Every packet selector of the predictions, with the place of its fields."""
     found: list[tuple[Keys, PacketSelector]] = []
-    for index, hypothesis in enumerate(lab.model.hypotheses):
-        for path, leaf in leaves(hypothesis.predict):
-            base: Keys = ("hypotheses", index, "predict", *path)
+    for where, prediction in placed_predictions(lab.model):
+        for path, leaf in leaves(prediction):
+            base: Keys = (*where, *path)
             if isinstance(leaf, PacketsAre):
                 found.append(((*base, "packets", "fields"), leaf.packets))
             elif isinstance(leaf, ExprIs):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.bpf import translate
 from labrun.judge.compare import Truth, all_of
-from labrun.judge.fields import compile_fields
+from labrun.judge.fields import Matcher, compile_fields
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.judge.why import Unknown
 from labrun.lab.predictions import PacketSelector
@@ -27,8 +28,12 @@ class Matching:
         self._variant = variant
         self._expression = selector.match
         self._known: dict[int, Filter | Unknown | None] = {}
-        self._fields = compile_fields(selector.fields) if selector.fields else None
         self.trouble: Unknown | None = None
+        self._fields: Matcher | None = None
+        try:
+            self._fields = compile_fields(selector.fields) if selector.fields else None
+        except (ValueError, re.error) as error:  # a saved value that the field can never have
+            self.trouble = Unknown("type-mismatch", f"fields: {error}")
 
     def __call__(self, data: bytes, linktype: int, length: int, interface: str) -> Truth:
         truth: Truth = True

@@ -21,7 +21,7 @@ from labrun.judge.why import Unknown, missing
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.protocol.actions import Capture
-from labrun.protocol.events import CaptureResult
+from labrun.protocol.events import CaptureResult, StepEnded, StepStarted
 
 _MS = 1_000_000
 
@@ -172,12 +172,15 @@ def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | U
         if record is None or record.started is None or record.ended is None:
             return missing(variant, f"step '{name}'")
     assert first is not None and first.started is not None and last is not None and last.ended is not None
-    wall_ns = last.ended.wall_ns - first.started.wall_ns
-    real_ns = last.ended.t_ns - first.started.t_ns
-    # NTP may slew the wall clock by 500 ppm (man 2 adjtimex); a set clock jumps.
-    if abs(wall_ns - real_ns) > _MS + real_ns // 1000:
+    if clock_was_set(first.started, last.ended):
         return Unknown("clock-stepped", "the clock was set while the packets were captured: their times are not sure")
     return first.started.wall_ns, last.ended.wall_ns
+
+
+def clock_was_set(begin: StepStarted, end: StepEnded) -> bool:
+    """NTP may slew the wall clock by 500 ppm (man 2 adjtimex); a set clock jumps."""
+    wall_ns, real_ns = end.wall_ns - begin.wall_ns, end.t_ns - begin.t_ns
+    return abs(wall_ns - real_ns) > _MS + real_ns // 1000
 
 
 def _sureness(

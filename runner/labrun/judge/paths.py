@@ -7,6 +7,7 @@ from dataclasses import fields
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.judge.compare import Count, all_of, holds
 from labrun.judge.hooks import Identity, PacketPath, difference, packet_paths
+from labrun.judge.packets import clock_was_set
 from labrun.judge.results import Ref, Trace
 from labrun.judge.tracing import SYMBOLS, compared, join, several, show, unknown
 from labrun.judge.why import Unknown, missing
@@ -131,6 +132,8 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
         return missing(variant, f"step '{selector.during.start}'")
     if last is None or last.ended is None:
         return missing(variant, f"step '{selector.during.end}'")
+    if clock_was_set(first.started, last.ended):
+        return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")
     after = variant.steps[variant.steps.index(last) + 1 :]
     starts = [record.started.wall_ns for record in after if record.started is not None]
     return first.started.wall_ns, min(starts, default=1 << 63)

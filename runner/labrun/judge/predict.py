@@ -21,7 +21,7 @@ from labrun.judge.paths import path_trace
 from labrun.judge.results import Ref, Trace
 from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
-from labrun.judge.tracing import SYMBOLS, checks, compared, join, joined, several, show, unknown, unknowns
+from labrun.judge.tracing import SYMBOLS, checks, compared, conditions, join, joined, several, show, unknown, unknowns
 from labrun.judge.values import bound
 from labrun.judge.why import Unknown, missing, step_trouble
 from labrun.lab.predictions import (
@@ -209,12 +209,7 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
     selector = leaf.selector
     observed = observe_state(variant, leaf, prefix, moment)
     node = observed.node if isinstance(observed, Objects) else selector.node or "?"
-    conditions = [
-        f"{field} {SYMBOLS.get(operator, operator)} {show(expected)}"
-        for field, check in selector.where.items()
-        for operator, expected in check.operators().items()
-    ]
-    subject = f"{leaf.kind} of {node} at {selector.at}" + (f" where {' and '.join(conditions)}" if conditions else "")
+    subject = f"{leaf.kind} of {node} at {selector.at}{conditions(selector.where)}"
     traces: list[Trace] = []
     if leaf.count is not None:
         for operator, expected in leaf.count.operators().items():

@@ -9,6 +9,7 @@ from typing import Literal
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
+from labrun.judge.filters import check_filters
 from labrun.judge.packets import scan_ahead
 from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
@@ -39,6 +40,10 @@ def judge_run(run: Path) -> RunResult:
 
 def judge_edited(run: Path, entries: tuple[LabEntry, ...], text: str, shown: str) -> RunResult:
     """These labs of the run by another text of their file. Raises LabError where that text is wrong."""
+    for entry in entries:
+        problems = check_filters(parse_lab(text, run, entry.slug, shown, entry.cell))
+        if problems:
+            raise LabError(problems)
     labs = tuple(judge_lab(run, replace(entry, shown=shown), text) for entry in entries)
     return RunResult(encode(read_run(run)), labs)
 
@@ -71,7 +76,7 @@ def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResul
             folder = layout.variant_folder(run, entry.slug, name, repeat)
             if (folder / layout.EVENTS).exists():
                 variants[name] = read_variant(folder)
-                scan_ahead(variants[name], predictions, variant_prefix(entry.slug, name))
+                scan_ahead(variants[name], predictions, variant_prefix(entry.slug, variants[name]))
         results.append(_result(compiled, entry, variants))
     return results[0] if len(results) == 1 else repeated(results)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.compare import all_of, any_of, negate
-from labrun.judge.results import Ref, Trace, Truth
-from labrun.judge.tracing import unknown
+from labrun.judge.results import Trace, Truth
+from labrun.judge.tracing import SYMBOLS, unknown
 from labrun.judge.why import Unknown, missing
 from labrun.lab.predictions import StateIs
 
@@ -36,8 +36,8 @@ def in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, at_mo
     traces = [at_moment(number) for number in numbers]
     truths = [trace.truth for trace in traces]
     truth = _OVER[word](truths)
-    # The last look is within one period before the end, else the end was not seen.
-    covered = series[-1].t_ns >= end_ns - _period_ns(leaf)
+    # The last look in the time is within one period before its end, else the end was not seen.
+    covered = series[numbers[-1]].t_ns >= end_ns - _period_ns(leaf)
     if not covered and truth is (word != "eventually"):
         why = Unknown("not-watched-to-the-end", f"'{leaf.selector.at}' was watched for less than {lasts_s:g} s")
         return unknown(path, subject, word, None, why)
@@ -66,9 +66,18 @@ def _told(
         at = total - 1
         words = f"it did not hold at any of {total} moments" if decisive else (f"it held at all {total} moments")
     shown = traces[at]
-    refs: tuple[Ref, ...] = shown.leaves()[0].refs
-    message = f"{shown.leaves()[0].subject}: {subject}: {words}"
+    first = (shown.deciding(shown.truth) or shown.leaves())[0]
+    message = f"{first.subject}: {subject}: {words}"
+    if truth is None and first.message:
+        message = f"{message}: {first.message}"
     return Trace(
-        path, f"{shown.leaves()[0].subject}: {subject}", truth, word, word, words,
-        shown.reason if truth is None else None, message, refs,
+        path, f"{first.subject}: {subject}", truth, word, _asked(shown), words,
+        shown.reason if truth is None else None, message, first.refs,
     )  # fmt: skip
+
+
+def _asked(trace: Trace) -> str:
+    """What must hold at a moment: `== 0`."""
+    checks = ((SYMBOLS.get(leaf.operator or "", leaf.operator), leaf.expected) for leaf in trace.leaves())
+    told = (" ".join(word for word in check if word) for check in checks)
+    return " and ".join(dict.fromkeys(told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from labrun.judge.compare import all_of, any_of, holds
@@ -60,6 +61,16 @@ def show(value: Any) -> str:
         text = value if len(value) <= _SHOWN else value[:_SHOWN] + f"... ({len(value)} characters)"
         return f'"{text}"'
     return str(value)
+
+
+def conditions(where: Mapping[str, Check]) -> str:
+    """`` where name == "lo" and up == true``; nothing for no conditions."""
+    told = [
+        f"{field} {SYMBOLS.get(operator, operator)} {show(expected)}"
+        for field, check in where.items()
+        for operator, expected in check.operators().items()
+    ]
+    return f" where {' and '.join(told)}" if told else ""
 
 
 def checks(path: str, subject: str, check: Check, actual: Any, refs: tuple[Ref, ...]) -> list[Trace]:

@@ -46,9 +46,9 @@ def judge_hypothesis(
     )
 
 
-def variant_prefix(slug: str, name: str) -> str:
-    """Where a variant's evidence is, relative to the run directory."""
-    return f"labs/{slug}/{name}/"
+def variant_prefix(slug: str, variant: VariantRecord) -> str:
+    """Where this evidence is, relative to the run directory: a repeat has a folder of its own."""
+    return f"labs/{slug}/{variant.folder.name}/"
 
 
 def _control(
@@ -63,7 +63,7 @@ def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, nam
     if variant is None:
         text = f"there is no evidence of '{name}': it did not run"
         return Trace("", "the evidence", None, reason="not-run", message=text)
-    prefix = variant_prefix(slug, name)
+    prefix = variant_prefix(slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
         cause = None if variant.complete else first_cause(variant)

@@ -109,8 +109,15 @@ class LabModel(Strict):
         return tuple(step.id or f"step-{number}" for number, step in enumerate(self.steps, start=1))
 
 
+def placed_predictions(lab: LabModel) -> Iterator[tuple[tuple[str | int, ...], Prediction]]:
+    """Every prediction of every hypothesis, those of its controls included, with its path in the lab file."""
+    for index, hypothesis in enumerate(lab.hypotheses):
+        yield ("hypotheses", index, "predict"), hypothesis.predict
+        for number, control in enumerate(hypothesis.control):
+            if control.predict is not None:
+                yield ("hypotheses", index, "control", number, "predict"), control.predict
+
+
 def all_predictions(lab: LabModel) -> Iterator[Prediction]:
     """Every prediction of every hypothesis, those of its controls included."""
-    for hypothesis in lab.hypotheses:
-        yield hypothesis.predict
-        yield from (control.predict for control in hypothesis.control if control.predict is not None)
+    return (prediction for _, prediction in placed_predictions(lab))
