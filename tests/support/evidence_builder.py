@@ -31,14 +31,18 @@ from labrun.protocol.events import (
     ProcessEnded,
     Program,
     Result,
+    SeriesResult,
     SnapshotResult,
     StartResult,
     StepEnded,
     StepStarted,
+    TraceEnded,
+    TraceResult,
 )
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan, Step
-from labrun.protocol.state import KernelState, NodeState
+from labrun.protocol.state import KernelState, NodeState, Sample
+from labrun.protocol.traces import TraceEvent
 from pydantic import TypeAdapter
 
 WALL_NS = 1_790_000_000_000_000_000
@@ -100,7 +104,7 @@ class Evidence:
     def step(
         self, name: str, action: actions.Action, result: Result | None = None, *, at: tuple[float, float] | None = None,
         status: str = "ok", message: str | None = None, node: str | None = "host", wall_shift: float = 0,
-        started: bool = True, ended: bool = True, shell: str | None = None,
+        started: bool = True, ended: bool = True, shell: str | None = None, saved: dict[str, Any] | None = None,
     ) -> Evidence:  # fmt: skip
         """``wall_shift``: by how much the wall clock was set between start and end, in ms."""
         begin, end = at or (self._now, self._now + 10)
@@ -110,7 +114,7 @@ class Evidence:
             self._frames.append(StepStarted(name, round(begin * MS), WALL_NS + round(begin * MS)))
         if started and ended:
             wall = WALL_NS + round((end + wall_shift) * MS)
-            self._frames.append(StepEnded(name, round(end * MS), wall, status, message, result))  # type: ignore[arg-type]
+            self._frames.append(StepEnded(name, round(end * MS), wall, status, message, result, saved))  # type: ignore[arg-type]
         return self
 
     def output(self, name: str, data: bytes, size: int | None = None, ship: bool = True) -> Output:
@@ -161,6 +165,28 @@ class Evidence:
             self.piece(path, dumps(KernelState(dict(nodes))).encode())
         result = step.pop("result", SnapshotResult(path))
         return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
+
+    def series(self, name: str, moments: Sequence[tuple[float, NodeState]], ship: bool = True, **step: Any) -> Evidence:
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state)."""
+        path = f"snapshots/{name}.jsonl"
+        if ship:
+            lines = (dumps(Sample(round(at * MS), KernelState({"host": state}))) for at, state in moments)
+            self.piece(path, "".join(f"{line}\n" for line in lines).encode())
+        result = step.pop("result", SeriesResult(path, len(moments)))
+        return self.step(name, actions.Snapshot(("host",)), result, node=None, **step)
+
+    def lookup(self, name: str, result: Result | None, **step: Any) -> Evidence:
+        return self.step(name, actions.Lookup("10.0.0.1"), result, **step)
+
+    def trace(self, name: str, **step: Any) -> Evidence:
+        """The step that starts it."""
+        return self.step(name, actions.Trace(), step.pop("result", TraceResult(f"traces/{name}.jsonl")), **step)
+
+    def traced(self, name: str, *events: TraceEvent) -> Evidence:
+        return self.piece(f"traces/{name}.jsonl", "".join(f"{dumps(event)}\n" for event in events).encode())
+
+    def trace_ended(self, name: str, events: int, drops: int = 0, trouble: str | None = None) -> Evidence:
+        return self.event(TraceEnded(name, *self._times(), f"traces/{name}.jsonl", events, drops, trouble))
 
     def fault(self, code: str, message: str = "it broke", step: str | None = None) -> Evidence:
         return self.event(Fault(round(self._now * MS), code, message, step))

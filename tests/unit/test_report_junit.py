@@ -16,7 +16,10 @@ def test_verdicts_as_cases(tmp_path: Path) -> None:
     failure = root.find(".//testcase[@name='wrong']/failure")
     assert failure is not None and failure.get("type") == "contradicted"
     assert "expected supported, got refuted" in str(failure.get("message"))
-    assert "experiment: exit of colours = 0, actual 2 (stderr of colours, line 1)" in str(failure.text)
+    said = str(failure.text).split("\n")
+    assert said[0] == "Lab file: labs/colours/lab.yaml:12"
+    assert "  ✘ exit of colours: predicted == 0, observed 2" in said
+    assert "    evidence: labs/colours/experiment/outputs/colours.stderr:1" in "".join(f"{line}\n" for line in said)
     error = root.find(".//testcase[@name='unsure']/error")
     assert error is not None and error.get("type") == "timeout"
     skipped = root.find(".//testcase[@name='one']/skipped")

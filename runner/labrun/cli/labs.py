@@ -74,7 +74,7 @@ def check(
     from labrun.judge.filters import check_filters
     from labrun.lab.catalogue import all_labs, find_labs, labs_folder
     from labrun.lab.compile import compile_lab
-    from labrun.lab.load import load_lab
+    from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
 
     cwd = Path.cwd()
@@ -82,15 +82,17 @@ def check(
     paths = find_labs(labs, cwd) if labs else all_labs(labs_folder(cwd))
     for path in paths:
         try:
-            lab = load_lab(path)
-            compile_lab(lab)
-            problems = check_filters(lab)
-            if problems:
-                raise LabError(problems)
+            cells = load_cells(path)
+            for lab in cells:
+                compile_lab(lab)
+                problems = check_filters(lab)
+                if problems:
+                    raise LabError(problems)
         except LabError as error:
             wrong += 1
             print(visible(str(error), keep_lines=True), file=sys.stderr)
             continue
+        lab = cells[0]
         print(visible(f"{lab.shown}: ok, {len(lab.model.hypotheses)} hypotheses"))
         for hypothesis in lab.model.hypotheses:
             none = next((control.none for control in hypothesis.control if control.none), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from labrun.judge.explain import explain
 from labrun.judge.results import HypothesisResult, LabResult, RunResult, is_surprise
 
 if TYPE_CHECKING:
@@ -195,12 +196,8 @@ def _print_troubles(console: Console, lab: LabResult) -> None:
         word = "surprise" if is_surprise(hypothesis) else "inconclusive"
         console.print()
         console.print(Text(f"{word}: {lab.id} / {hypothesis.id}  ({lab.file}:{hypothesis.line})", "bold"))
-        console.print(f"  claim     {visible(hypothesis.claim)}")
-        console.print(f"  expected  {hypothesis.expect}, verdict {hypothesis.verdict} ({hypothesis.reason})")
-        console.print(f"  because   {visible(hypothesis.message)}")
-        for leaf in hypothesis.trace.leaves():
-            mark = {True: "✔", False: "✘", None: "?"}[leaf.truth]
-            console.print(f"    {mark} {visible(leaf.message or leaf.subject)}")
+        for line in explain(hypothesis).split("\n"):
+            console.print(f"  {visible(line)}" if line else "")
 
 
 def _totals(counts: dict[str, int]) -> Text:

@@ -62,8 +62,14 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
             if control.parameters is not None:
                 other = _with_parameters(lab, control.parameters, path, problems)
                 if other is not None:
+                    changed = _placed(other)
+                    if sound:
+                        problems += check_references(
+                            other, [(step.id, step.model, step.path) for step in changed],
+                            only_predictions_of=h_index, at=path, own=control.predict,
+                        )  # fmt: skip
                     name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
-                    plan = _plan(other, _placed(other), name, timeout_s)
+                    plan = _plan(other, changed, name, timeout_s, judged=lab)
                     names.append(variants.setdefault((plan.values, *plan.steps), plan).variant)
                 continue
             steps = _changed(lab, base, control, path, problems)
@@ -71,7 +77,7 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
                 continue
             if sound:  # else each problem would be told again, as the control's
                 problems += check_references(lab, [(step.id, step.model, step.path) for step in steps],
-                                             only_predictions_of=h_index, at=path)  # fmt: skip
+                                             only_predictions_of=h_index, at=path, own=control.predict)  # fmt: skip
             name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
             plan = _plan(lab, steps, name, timeout_s)
             known = variants.setdefault((plan.values, *plan.steps), plan)
@@ -162,11 +168,15 @@ def _inserted_ids(lab: Lab, new: tuple[Placed, ...], ids: list[str]) -> list[Pro
     return problems
 
 
-def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | None) -> Plan:
+def _plan(
+    lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | None, judged: Lab | None = None
+) -> Plan:
+    """``judged``: the lab whose predictions are held against this plan's evidence, where it is another cell."""
     model = lab.model
+    judged = judged or lab
     nodes = list(model.topology.nodes)
     made: list[Step] = list(topology_steps(model.topology))
-    sampling = _sampling(lab)
+    sampling = _sampling(judged)
     for placed in steps:
         step = placed.model
         action = action_of(step, tuple(nodes))
@@ -190,7 +200,7 @@ def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | 
         variant=variant,
         steps=tuple(made),
         nodes=tuple(model.topology.nodes),
-        filters=_filters(lab),
+        filters=_filters(judged),
         tools=tuple(sorted(set(model.requires.tools))),
         values=tuple((name, str(as_text(value))) for name, value in lab.cell.items()),
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),

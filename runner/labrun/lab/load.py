@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from labrun.lab.base import Scalar
 from labrun.lab.model import LabModel
-from labrun.lab.parameters import MAX_CELLS, Cell, cell_name, cells_of, fill
+from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import Keys, Places, parse_yaml, read_text
 
@@ -49,8 +49,12 @@ def load_cells(path: Path, slug: str | None = None, shown: str | None = None) ->
     if len(cells) > MAX_CELLS:
         line, column = places.of(("parameters",))
         raise LabError([Problem(name, line, column, f"parameters: more than {MAX_CELLS} combinations")])
+    if (again := repeated_value(value)) is not None:
+        line, column = places.of(("parameters", *again))
+        raise LabError([Problem(name, line, column, f"parameters: {again[0]} has this value already")])
     base = slug or file.absolute().parent.name
-    return tuple(parse_lab(text, file, base + cell_name(cell), name, cell) for cell in cells)
+    named = zip(cells, cell_names(cells), strict=True)
+    return tuple(parse_lab(text, file, base + suffix, name, cell) for cell, suffix in named)
 
 
 def parse_lab(text: str, path: Path, slug: str, shown: str, cell: Cell | None = None) -> Lab:

@@ -22,6 +22,7 @@ from labrun.lab.predictions import (
     StateIs,
     StateKind,
     StateSelector,
+    TextCheck,
     TraceIs,
     ValueOf,
     Window,
@@ -67,15 +68,36 @@ def _leaf(leaf: Any, known: Known) -> Found:
 
 
 def _references(leaf: Any, known: Known) -> Found:
-    """Each ``${name}`` must be a parameter, or be saved by a step."""
+    """Each ``${name}`` must be a parameter, or be saved by a step, as what the check can compare."""
     found: Found = []
     for check in checks_of(leaf):
-        for expected in check.operators().values():
-            match = REFERENCE.fullmatch(expected) if isinstance(expected, str) else None
-            if match is not None and match[1] not in known.values:
-                hint = did_you_mean(match[1], known.values)
-                found.append(((), f"no step saves '{match[1]}', and it is no parameter.{hint}"))
+        for operator, expected in check.operators().items():
+            for item in expected if isinstance(expected, tuple) else (expected,):
+                text = _reference(check, operator, item, known) if isinstance(item, str) else None
+                if text is not None:
+                    found.append(((), text))
     return found
+
+
+def _reference(check: Check, operator: str, expected: str, known: Known) -> str | None:
+    """What is wrong with the ``${name}`` in an expected value. Parameters have been put in before."""
+    match = REFERENCE.search(expected)
+    if match is None:
+        return None
+    name = match[1]
+    if name not in known.values:
+        return f"no step saves '{name}', and it is no parameter.{did_you_mean(name, known.values)}"
+    if match[0] != expected:
+        return f"'${{{name}}}' is saved while the lab runs: it can be a whole value, not part of a longer text"
+    save = known.values[name]
+    if save is None:
+        return None
+    is_text = save.type == "text"
+    if is_text and (isinstance(check, NumberCheck) or operator in ("ge", "le", "gt", "lt")):
+        return f"'{name}' is saved as text, and a number is needed: give its save `type: int`, or float"
+    if not is_text and (isinstance(check, TextCheck) or operator in ("contains", "lacks", "matches")):
+        return f"'{name}' is saved as a number ({save.type}), and text is needed: leave its `type` out"
+    return None
 
 
 def checks_of(model: Any) -> list[Check]:
@@ -112,12 +134,17 @@ def _packets(leaf: PacketsAre, known: Known) -> Found:
         return [(("packets", "on"), f"nothing captures on {selector.on}.{did_you_mean(selector.on, captured)}")]
     if len(here) > 1:
         return [(("packets",), f"{selector.on} is captured by {', '.join(here)}: say which with capture:")]
+    capture, interfaces = next(iter(here.items()))
+    for index, name in enumerate(leaf.seen_on or ()):
+        if name not in interfaces and "any" not in interfaces:
+            text = f"'{capture}' does not capture on '{name}'.{did_you_mean(name, interfaces)}"
+            found.append((("seen_on", index), text))
     if selector.during is None:
         return found
-    return _window(next(iter(here)), selector.during, ("packets", "during"), known)
+    return found + _window(capture, selector.during, ("packets", "during"), known)
 
 
-def _window(capture: str, window: Window, where: Keys, known: Known) -> Found:
+def _window(capture: str, window: Window, where: Keys, known: Known, what: str = "capture") -> Found:
     """Both steps are there, in order, and while the capture (or trace) ran."""
     found: Found = []
     begin, end = window.start, window.end
@@ -128,10 +155,10 @@ def _window(capture: str, window: Window, where: Keys, known: Known) -> Found:
         if known.order[begin] > known.order[end]:
             found.append((where, f"step '{begin}' comes after '{end}'"))
         if known.order[begin] <= known.order[capture]:
-            text = f"step '{begin}' does not come after '{capture}', which starts the capture"
+            text = f"step '{begin}' does not come after '{capture}', which starts the {what}"
             found.append((where, text))
         if known.stopped.get(capture, len(known.order)) <= known.order[end]:
-            found.append((where, f"the capture '{capture}' is stopped before '{end}' ends"))
+            found.append((where, f"the {what} '{capture}' is stopped before '{end}' ends"))
     return found
 
 
@@ -276,4 +303,4 @@ def _trace(leaf: TraceIs, known: Known) -> Found:
                 found.append((("trace", "where", name), text))
     if found or leaf.trace.during is None:
         return found
-    return _window(leaf.trace.at, leaf.trace.during, ("trace", "during"), known)
+    return _window(leaf.trace.at, leaf.trace.during, ("trace", "during"), known, "trace")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labrun.lab.base import REFERENCE, Scalar
 
 MAX_CELLS = 64
+_WORD, _NAME = 32, 160  # characters in a folder's name, which has 255 at most
 _INSIDE = re.compile(REFERENCE.pattern)
 _COMMANDS = ("run", "start", "succeeds", "stdin")
 
@@ -57,10 +58,34 @@ def _filled(value: Any, cell: Cell, key: str | None = None) -> Any:
     return _INSIDE.sub(lambda match: str(cell.get(match[1], match[0])), value)
 
 
-def cell_name(cell: Cell) -> str:
-    """The cell in a folder's name: --mtu-1500; empty for a lab without parameters."""
-    return "".join(f"--{_plain(name)}-{_plain(str(value))}" for name, value in cell.items())
+def cell_names(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Each cell in a folder's name: --mtu-1500; empty for a lab without parameters. No two are the same."""
+    names: list[str] = []
+    for cell in cells:
+        name = "".join(f"--{_plain(name)}-{_plain(_written(value))}" for name, value in cell.items())[:_NAME]
+        number = 1 + sum(name == other for other in names)
+        while (unique := name if number == 1 else f"{name}--{number}") in names:
+            number += 1
+        names.append(unique)
+    return tuple(names)
+
+
+def repeated_value(value: object) -> tuple[str, int] | None:
+    """(parameter, index) of a value that is there before: its cell would be the same again."""
+    parameters = value.get("parameters") if isinstance(value, dict) else None
+    for name, values in parameters.items() if isinstance(parameters, dict) else ():
+        seen: list[tuple[type, object]] = []
+        for index, item in enumerate(values if isinstance(values, list) else ()):
+            if (type(item), item) in seen:
+                return name, index
+            seen.append((type(item), item))
+    return None
+
+
+def _written(value: Scalar) -> str:
+    text = str(value).lower()
+    return f"minus-{text[1:]}" if not isinstance(value, str) and text.startswith("-") else text
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_WORD].strip("-") or "x"

@@ -177,6 +177,8 @@ class PacketsAre(Strict):
             raise fail("empty", "packets: this asserts nothing. Give count or seen_on")
         if self.seen_on is not None and not self.packets.on.endswith(".any"):
             raise fail("seen_on", "seen_on looks at all interfaces of a node: packets: {on: NODE.any, ...}")
+        if self.seen_on is not None and len(self.seen_on) == 1:
+            raise fail("seen_on", "seen_on is about the way of a packet: two interfaces at least; on one, give count")
         return self
 
 
@@ -316,7 +318,11 @@ class TraceSelector(Strict):
 
 def _station(value: str) -> str:
     if value != "drop" and STATION.fullmatch(value) is None:
-        raise fail("station", f"not a station: {value!r}; one is a hook ({', '.join(HOOKS)}), such as prerouting@eth0")
+        hook, at, _ = value.partition("@")
+        if hook in HOOKS:
+            raise fail("station", f"not a station: {value!r}; after the {at} comes a device, or two as in forward@a>b")
+        hint = did_you_mean(hook, (*HOOKS, "drop"))
+        raise fail("station", f"not a station: {value!r}; one is a hook, such as prerouting@eth0.{hint}")
     return value
 
 

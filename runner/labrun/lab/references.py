@@ -10,7 +10,7 @@ from labrun.lab.base import REFERENCE
 from labrun.lab.known import Found, Known, wrong_step
 from labrun.lab.load import Lab
 from labrun.lab.named import leaf_problems
-from labrun.lab.predictions import leaves
+from labrun.lab.predictions import Prediction, leaves
 from labrun.lab.problems import Problem, did_you_mean
 from labrun.lab.steps import NODELESS, StepModel
 from labrun.lab.text import Keys
@@ -19,11 +19,13 @@ PlacedStep = tuple[str, StepModel, Keys]
 
 
 def check_references(
-    lab: Lab, steps: Sequence[PlacedStep], only_predictions_of: int | None = None, at: Keys = ()
-) -> list[Problem]:
+    lab: Lab, steps: Sequence[PlacedStep], only_predictions_of: int | None = None, at: Keys = (),
+    own: Prediction | None = None,
+) -> list[Problem]:  # fmt: skip
     """Problems of the steps and of the predictions over them.
 
-    For a control: only the predictions of its hypothesis, reported at the control (``at``).
+    For a control: only the prediction of its hypothesis, reported at the control (``at``), or the control's ``own``,
+    reported where it is written.
     """
     problems: list[Problem] = []
     if only_predictions_of is None:
@@ -40,9 +42,12 @@ def check_references(
     for index, hypothesis in enumerate(lab.model.hypotheses):
         if only_predictions_of not in (None, index):
             continue
-        for leaf_path, leaf in leaves(hypothesis.predict):
+        for leaf_path, leaf in leaves(own or hypothesis.predict):
             for where, text in leaf_problems(leaf, known):
-                if only_predictions_of is None:
+                if own is not None:
+                    path = (*at, "predict", *leaf_path, *where)
+                    problems.append(lab.problem(path, f"hypothesis '{hypothesis.id}': in this control: {text}"))
+                elif only_predictions_of is None:
                     path = ("hypotheses", index, "predict", *leaf_path, *where)
                     problems.append(lab.problem(path, f"hypothesis '{hypothesis.id}': {text}"))
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from labrun.judge.explain import explain
 from labrun.judge.results import HypothesisResult, Trace, is_surprise
 from labrun.report import anchors
 from labrun.report.references import Places
@@ -48,6 +49,7 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
         because=visible(result.because, "\n\t") if result.because else None,
         no_control=_text(result.no_control) if result.no_control else None,
         place=Link(f"{one_line(file)}:{result.line}", anchors.file_href(f"labs/{slug}/lab.yaml")),
+        explanation=visible(explain(result), "\n"),
     )
 
 

@@ -12,6 +12,7 @@ from labrun.report.view import HypothesisView, LabView, RunView
 from labrun.report.visible import shorten
 
 _MAX = 4000
+_MAX_TEXT = 16_000
 
 
 def render_junit(view: RunView) -> str:
@@ -47,27 +48,16 @@ def _case(lab: LabView, hypothesis: HypothesisView) -> TestCase:
     if hypothesis.standing == "surprise":
         summary = f"expected {hypothesis.expect}, got {hypothesis.verdict}: {hypothesis.message}"
         failure = Failure(shorten(summary, _MAX), hypothesis.reason)
-        failure.text = _both_sides(hypothesis)
+        failure.text = _explained(hypothesis)
         case.result = [failure]
     elif hypothesis.standing == "inconclusive":
         error = Error(shorten(hypothesis.message, _MAX), hypothesis.reason)
-        error.text = _both_sides(hypothesis)
+        error.text = _explained(hypothesis)
         case.result = [error]
     return case
 
 
-def _both_sides(hypothesis: HypothesisView) -> str:
-    """The claim, and every check: what was predicted and what was found, in each variant."""
-    lines = [f"claim: {hypothesis.claim}", f"expected verdict: {hypothesis.expect}", f"verdict: {hypothesis.verdict}"]
-    if hypothesis.place is not None:
-        lines.append(f"lab file: {hypothesis.place.text}")
-    for row in hypothesis.rows:
-        if row.branch:
-            continue
-        for column, cell in zip(hypothesis.columns, row.cells, strict=True):
-            if cell is None:
-                continue
-            found = cell.actual if cell.actual is not None else cell.message or "not observed"
-            evidence = f" ({', '.join(link.text for link in cell.links)})" if cell.links else ""
-            lines.append(f"{column.title.lower()}: {row.subject} {row.predicted}, actual {found}{evidence}")
-    return shorten("\n".join(lines), _MAX)
+def _explained(hypothesis: HypothesisView) -> str:
+    """The same words as on the terminal, and where the hypothesis is written."""
+    place = f"Lab file: {hypothesis.place.text}\n" if hypothesis.place is not None else ""
+    return shorten(place + hypothesis.explanation, _MAX_TEXT)

@@ -172,6 +172,8 @@ class HypothesisView:
     no_control: str | None
     place: Link | None
     """Where it stands in the lab file: text file:line."""
+    explanation: str
+    """All of it in plain lines, as the terminal has it: for formats without tables."""
 
 
 @dataclass(frozen=True, slots=True)

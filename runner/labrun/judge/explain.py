@@ -1,0 +1,129 @@
+"""Why a verdict is what it is, as plain text: the same words on the terminal, in JUnit, and wherever text is read.
+
+Claim, what was predicted, what was observed, the first difference and all other checks, sub-values, controls, and the
+evidence by line, packet number or object path. A line of evidence stays a line: its line breaks are shown as pictures.
+"""
+
+from __future__ import annotations
+
+from labrun.judge.results import ControlResult, HypothesisResult, Ref, Trace, Truth
+from labrun.judge.tracing import SYMBOLS
+
+MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
+_HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
+_BRANCHES = {"all": "all of these", "any": "one of these at least", "not": "not this"}
+_REFS = 5  # places in the evidence that are named of each check
+
+
+def explain(hypothesis: HypothesisResult) -> str:
+    """Lines without a final line break."""
+    lines = [f"Claim: {_prose(hypothesis.claim)}", f"Verdict: {_verdict(hypothesis)}"]
+    lines.append(f"Reason: {_line(hypothesis.message)} [{_line(hypothesis.reason)}]")
+    lines += _repeats(hypothesis)
+    lines.append("")
+    lines.append(f"In the experiment the prediction {_HOLDS[hypothesis.trace.truth]}.")
+    lines += _first(hypothesis.trace)
+    lines += _tree(hypothesis.trace, "  ")
+    for control in hypothesis.controls:
+        lines += ["", *_control(control)]
+    if hypothesis.no_control is not None:
+        lines += ["", f"There is no control: {_prose(hypothesis.no_control)}"]
+    return "\n".join(lines)
+
+
+def _verdict(hypothesis: HypothesisResult) -> str:
+    expected = "as expected" if hypothesis.as_expected else f"{hypothesis.expect} was expected"
+    return f"{hypothesis.verdict}; {expected}"
+
+
+def _repeats(hypothesis: HypothesisResult) -> list[str]:
+    lines = []
+    if hypothesis.repeats is not None:
+        told = ", ".join(f"{verdict} {count} times" for verdict, count in hypothesis.repeats.items())
+        lines.append(f"Runs: {sum(hypothesis.repeats.values())}, {told}; what follows is of the first")
+    for what, (least, middle, most) in (hypothesis.timing or {}).items():
+        lines.append(f"Over all runs, {_line(what)}: {least:.4g} to {most:.4g}, median {middle:.4g}")
+    return lines
+
+
+def _control(control: ControlResult) -> list[str]:
+    wanted = "its own prediction must hold" if control.must else "the prediction must not hold"
+    head = f"In the control ({_line(control.change)}) {wanted}, and it {_HOLDS[control.truth]}."
+    note = [f"  {_prose(control.note)}"] if control.note else []
+    return [head, *note, *_tree(control.trace, "  ")]
+
+
+def _first(trace: Trace) -> list[str]:
+    """The first of several checks because of which a prediction is not true."""
+    if trace.truth is True or len(trace.leaves()) == 1:
+        return []
+    deciding = trace.deciding(trace.truth)
+    if not deciding:
+        return []
+    word = "First difference" if trace.truth is False else "First unknown"
+    rest = f" (and {len(deciding) - 1} more)" if len(deciding) > 1 else ""
+    return [f"{word}: {_both_sides(deciding[0])}{rest}"]
+
+
+def _tree(trace: Trace, indent: str) -> list[str]:
+    mark = MARKS[trace.truth]
+    if trace.children and trace.operator in _BRANCHES:
+        subject = "" if trace.subject in ("all of", "any of", "not") else f"{_line(trace.subject)}: "
+        lines = [f"{indent}{mark} {subject}{_BRANCHES[trace.operator]}"]
+        return lines + [line for child in trace.children for line in _tree(child, indent + "  ")]
+    lines = [f"{indent}{mark} {_both_sides(trace)}"]
+    if trace.operator == "expr":
+        return lines + [f"{indent}    {_line(part.message or part.subject)}" for part in trace.children]
+    said = _said(trace)
+    if said is not None:
+        lines.append(f"{indent}    {said}")
+    if trace.refs:
+        lines.append(f"{indent}    evidence: {_places(trace.refs)}")
+    return lines + [line for child in trace.children for line in _tree(child, indent + "    ")]
+
+
+def _both_sides(trace: Trace) -> str:
+    """`exit of probe: predicted == 0, observed 3`."""
+    operator = SYMBOLS.get(trace.operator or "", trace.operator or "")
+    wanted = " ".join(word for word in (operator, trace.expected) if word)
+    predicted = f"predicted {_line(wanted)}, " if wanted else ""
+    if trace.actual is not None:
+        doubt = f", which decides nothing [{_line(trace.reason or 'unknown')}]" if trace.truth is None else ""
+        return f"{_line(trace.subject)}: {predicted}observed {_line(trace.actual)}{doubt}"
+    code = f" [{_line(trace.reason)}]" if trace.reason else ""
+    return f"{_line(trace.subject)}: {predicted}not observed{code}"
+
+
+def _said(trace: Trace) -> str | None:
+    """What the message says more than both sides."""
+    if trace.message is None:
+        return None
+    symbol = SYMBOLS.get(trace.operator or "", trace.operator)
+    plain = f"{trace.subject} {symbol} {trace.expected}, actual {trace.actual}"
+    more = trace.message.removeprefix(plain)
+    if more != trace.message:
+        refs = f" ({', '.join(str(ref) for ref in trace.refs)})" if trace.refs else ""
+        more = more.removeprefix(refs).removeprefix("; ")
+    return _line(more) if more else None
+
+
+def _places(refs: tuple[Ref, ...]) -> str:
+    more = f" and {len(refs) - _REFS} more" if len(refs) > _REFS else ""
+    return "; ".join(_line(str(ref)) for ref in refs[:_REFS]) + more
+
+
+def _prose(text: str) -> str:
+    """An author's sentence, however it is folded in the lab file."""
+    return _line(" ".join(text.split()))
+
+
+def _line(text: str) -> str:
+    """One line: what is text of a lab or of its output must not look like a line of ours."""
+    return "".join(_PICTURES.get(character, character) for character in text.strip())
+
+
+# What str.splitlines() takes for a line break; U+2400 on are the pictures of control characters.
+_PICTURES = {
+    "\n": "␊", "\r": "␍", "\v": "␋", "\f": "␌", "\x1c": "␜", "\x1d": "␝", "\x1e": "␞", "\x85": "<U+0085>",
+    "\u2028": "<U+2028>", "\u2029": "<U+2029>",
+}  # fmt: skip

@@ -1,0 +1,82 @@
+"""What the kernel answered to a lookup: its route field by field, or its refusal. True, false and unknown."""
+
+from __future__ import annotations
+
+import pytest
+from labrun.judge.predict import evaluate
+from labrun.protocol.events import LookupResult
+from labrun.protocol.state import RouteState
+from support.evidence_builder import Evidence, prediction
+
+PREFIX = "labs/lab/experiment/"
+FOUND = LookupResult(RouteState("inet", "main", "10.2.0.2", "unicast", "boot", "link", dev="eth0", gateway="10.1.0.1"))
+REFUSED = LookupResult(None, "ENETUNREACH", "Network is unreachable")
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    return Evidence(tmp_path / "experiment")
+
+
+def judge(evidence, **asked):
+    return evaluate(prediction({"lookup": "asked", **asked}), evidence.read(), PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "truth"),
+    [
+        (FOUND, {"route": {"dev": "eth0"}}, True),
+        (FOUND, {"route": {"dev": "eth1"}}, False),
+        (FOUND, {"route": {"dev": "eth0", "gateway": "10.1.0.1"}}, True),
+        (FOUND, {"route": {"dev": "eth0", "gateway": "10.1.0.9"}}, False),
+        (FOUND, {"route": {"gateway": {"matches": "^10"}}}, True),
+        (FOUND, {"route": {"metric": {"ge": 1}}}, False),  # it has none
+        (FOUND, {"errno": "none"}, True),
+        (FOUND, {"errno": "ENETUNREACH"}, False),
+        (FOUND, {"errno": "none", "route": {"dev": "eth0"}}, True),
+        (REFUSED, {"errno": "ENETUNREACH"}, True),
+        (REFUSED, {"errno": {"one_of": ["EHOSTUNREACH", "ENETUNREACH"]}}, True),
+        (REFUSED, {"errno": "none"}, False),
+        (REFUSED, {"route": {"dev": "eth0"}}, False),
+        (REFUSED, {"errno": "ENETUNREACH", "route": {"dev": "eth0"}}, False),
+    ],
+)
+def test_the_answer(evidence, answer, asked, truth):
+    trace = judge(evidence.lookup("asked", answer).done(), **asked)
+    assert (trace.truth, trace.reason) == (truth, None)
+    assert all(str(ref) == f"{PREFIX}events.jsonl:3" for leaf in trace.leaves() for ref in leaf.refs)
+
+
+def test_no_route_says_what_the_kernel_said(evidence):
+    trace = judge(evidence.lookup("asked", REFUSED).done(), route={"dev": "eth0"})
+    assert trace.message == "route of asked: dev: the kernel has no route (ENETUNREACH: Network is unreachable)"
+    assert (trace.expected, trace.actual) == ("dev", "no route")
+
+
+def test_both_sides_are_told(evidence):
+    trace = judge(evidence.lookup("asked", FOUND).done(), route={"dev": "eth1"})
+    assert trace.message == f'route of asked: dev == "eth1", actual "eth0" ({PREFIX}events.jsonl:3)'
+
+
+def test_a_check_without_meaning_is_unknown(evidence):
+    trace = judge(evidence.lookup("asked", FOUND).done(), route={"dev": {"ge": 3}})
+    assert (trace.truth, trace.reason) == (None, "type-mismatch")
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda evidence: evidence.done(), "evidence-missing"),
+        (lambda evidence: evidence.lookup("asked", None).done(), "evidence-missing"),
+        (lambda evidence: evidence.lookup("asked", None, ended=False).fault("sandbox-died"), "sandbox-died"),
+        (lambda evidence: evidence.lookup("asked", None, status="failed", message="no node").done(), "step-failed"),
+        (lambda evidence: evidence.lookup("asked", None, status="timeout", message="10 s").done(), "timeout"),
+        (lambda evidence: evidence.run("before", status="failed", message="x").done(), "step-failed"),
+        (lambda evidence: evidence.run("asked").done(), "evidence-missing"),
+    ],
+)
+def test_without_an_answer_nothing_is_known(evidence, build, reason):
+    trace = judge(build(evidence), route={"dev": "eth0"}, errno="none")
+    assert (trace.truth, trace.reason) == (None, reason)
+    assert [leaf.truth for leaf in trace.leaves()] == [None, None]
+    assert all(leaf.message for leaf in trace.leaves())
