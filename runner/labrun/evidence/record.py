@@ -102,6 +102,17 @@ class VariantRecord:
         except OSError as error:
             raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
 
+    def output_end(self, output: Output, limit: int) -> bytes:
+        """The last ``limit`` bytes of what was kept of a stream. b"" where the file never arrived."""
+        try:
+            with (self.folder / output.path).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - limit))
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
+
     def snapshot(self, step_id: str) -> KernelState | None:
         """The kernel state that a snapshot step wrote down (of a repeated one, the first); None if it never did."""
         series = self.series(step_id)

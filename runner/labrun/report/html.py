@@ -16,8 +16,10 @@ from markupsafe import Markup, escape
 
 from labrun.report.ansi import Line, Style
 from labrun.report.drawing import draw
+from labrun.report.fields import MAX_FIELDS
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
+from labrun.report.rungs import draw_ladder
 from labrun.report.view import RunView, StepView, VariantView
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -37,11 +39,30 @@ def render_html(view: RunView) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(prose=prose, label=label, terminal=_terminal)
-    environment.globals.update(draw=draw, truths=TRUTHS, fold_lines=FOLD_LINES, open_lines=OPEN_LINES)
-    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8") + palette_css(_styles(view))
+    environment.globals.update(
+        draw=draw,
+        draw_ladder=draw_ladder,
+        proto_class=_proto_class,
+        truths=TRUTHS,
+        fold_lines=FOLD_LINES,
+        open_lines=OPEN_LINES,
+    )
+    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8") + palette_css(_styles(view)) + _field_css()
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return environment.get_template("index.html.j2").render(run=view, css=Markup(css), policy=policy)
+    return environment.get_template("index.html.j2").render(run=view, css=Markup(css), policy=policy, single=True)
+
+
+def _field_css() -> str:
+    """Pointing at a field lights up its bytes, and at bytes their fields: a rule a field, for want of a script."""
+    to_bytes = ",".join(f".hex:has(.n{n}:hover) .x{n}" for n in range(MAX_FIELDS + 1))
+    to_fields = ",".join(f".hex:has(.x{n}:hover) .n{n}" for n in range(MAX_FIELDS + 1))
+    return f"{to_bytes},{to_fields}{{background:var(--accent);color:var(--paper)}}"
+
+
+def _proto_class(protocol: str) -> str:
+    """A colour's class for the protocols that have one. The name is there too: colour is never alone."""
+    return f"p-{protocol.lower()}" if protocol in ("ARP", "ICMP", "ICMPv6", "TCP", "UDP", "DNS") else ""
 
 
 def _terminal(lines: tuple[Line, ...]) -> Markup:
@@ -69,9 +90,8 @@ def _span(text: str, classes: str) -> Markup:
 def _styles(view: RunView) -> Iterator[Style]:
     for step in _steps(view):
         for stream in step.outputs:
-            for line in stream.lines:
-                for span in line:
-                    yield span.style
+            for line in (*stream.lines, *stream.tail):
+                yield from (span.style for span in line)
 
 
 def _steps(view: RunView) -> Iterator[StepView]:

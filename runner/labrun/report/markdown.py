@@ -25,6 +25,7 @@ from labrun.report.view import (
 
 MAX_LINES = 100  # of an output
 MAX_ROWS = 50  # of a capture; cited packets are always there
+_TAIL = 20
 _FOLD_LINES = 40
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 _TRUTHS: dict[Truth, str] = {True: "✓ holds", False: "✗ does not hold", None: "? unknown"}
@@ -179,6 +180,8 @@ def _terminal(step: StepView) -> str:
         lines.append(plain_text(out.lines[:MAX_LINES]))
         if len(out.lines) > MAX_LINES:
             lines.append(f"[{len(out.lines) - MAX_LINES} more lines]")
+        if out.tail:
+            lines += [f"[{out.gap}]", plain_text(out.tail[-_TAIL:])]
     lines += [f"[{words}]" for words in (step.ended, step.remark, step.trouble) if words]
     return "\n".join(lines)
 

@@ -6,11 +6,14 @@ that is each renderer's own duty. ``Prose`` is an author's Markdown, everything 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from labrun.judge.results import Truth, Verdict
 from labrun.report.ansi import Line
+from labrun.report.hexdump import PacketBytes
+from labrun.report.ladder import Ladder
 from labrun.report.topology import TopologyView
 
 Prose = str
@@ -27,12 +30,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """One output of a command, its beginning at least. ``cut``: what is missing here and where the whole is."""
+    """One output of a command, its beginning at least, and its end. ``cut``: what is missing, where the whole is."""
 
     name: Literal["stdout", "stderr"]
     lines: tuple[Line, ...]
     file: Link
     cut: str | None = None
+    tail: tuple[Line, ...] = ()
+    """Its last lines, where what comes before them is left out; ``gap`` says so in between."""
+    gap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,10 @@ class PacketRow:
     info: str
     cited: tuple[Link, ...]
     """The hypotheses whose judging refers to this packet."""
+    journey: Link | None = None
+    """The letter of the packet in the ladder: rows of one letter are one packet."""
+    bytes: str | None = None
+    """Where its hex dump is: #anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,12 @@ class CaptureView:
     healthy: bool
     groups: tuple[PacketGroup, ...]
     cut: str | None
+    bytes: tuple[PacketBytes, ...] = ()
+    inline: str | None = None
+    """The whole file as base64, where it is small."""
+
+    def rows(self) -> Iterator[PacketRow]:
+        return (row for group in self.groups for row in group.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +134,7 @@ class VariantView:
     """False in a control that was set up just as the experiment was."""
     steps: tuple[StepView, ...]
     captures: tuple[CaptureView, ...]
+    ladder: Ladder | None
     faults: tuple[str, ...]
     partial: str | None
 
