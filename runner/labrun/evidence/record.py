@@ -18,6 +18,7 @@ from labrun.protocol.events import (
     ProcessEnded,
     SeriesResult,
     SnapshotResult,
+    StateNoted,
     StepEnded,
     StepStarted,
     TraceEnded,
@@ -39,6 +40,7 @@ class StepRecord:
     capture: CaptureEnded | None = None
     process: ProcessEnded | None = None
     trace: TraceEnded | None = None
+    noted: StateNoted | None = None
     line: int | None = None
 
 
@@ -121,7 +123,14 @@ class VariantRecord:
         record = self.step(step_id)
         if record is None or record.ended is None or not isinstance(record.ended.result, SnapshotResult):
             return None
-        file = self.folder / record.ended.result.path
+        return self._state(record.ended.result.path)
+
+    def state_after(self, record: StepRecord) -> KernelState | None:
+        """The kernel state after the step, where it was noted: where it differs from the one before."""
+        return self._state(record.noted.path) if record.noted is not None else None
+
+    def _state(self, path: str) -> KernelState | None:
+        file = self.folder / path
         try:
             return loads(KernelState, file.read_bytes())
         except FileNotFoundError:
@@ -154,6 +163,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
     captures: dict[str, CaptureEnded] = {}
     processes: dict[str, ProcessEnded] = {}
     traces: dict[str, TraceEnded] = {}
+    noted: dict[str, StateNoted] = {}
     places: dict[str, int] = {}
     for number, event in enumerate(events, start=1):
         if isinstance(event, StepStarted):
@@ -162,6 +172,8 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
         elif isinstance(event, StepEnded):
             ended[event.step] = event
             places[event.step] = number
+        elif isinstance(event, StateNoted):
+            noted[event.step] = event
         elif isinstance(event, CaptureEnded):
             captures[event.step] = event
         elif isinstance(event, ProcessEnded):
@@ -176,6 +188,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
             captures.get(step.id),
             processes.get(step.id),
             traces.get(step.id),
+            noted.get(step.id),
             places.get(step.id),
         )
         for step in plan.steps

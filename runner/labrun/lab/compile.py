@@ -195,6 +195,7 @@ def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | 
         values=tuple((name, str(as_text(value))) for name, value in lab.cell.items()),
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),
         seed=0,
+        watch=None if model.watch else False,
     ).sealed()
 
 

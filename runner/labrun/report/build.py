@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
@@ -23,6 +24,7 @@ from labrun.lab.topology import topology_steps
 from labrun.report import anchors
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
+from labrun.report.kernel import Course
 from labrun.report.ladder import Place, journeys_of, ladder_of
 from labrun.report.packets import CaptureRead, capture_view, with_journeys
 from labrun.report.references import Places, cited_packets
@@ -65,6 +67,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
         labs=tuple(labs),
         environments=environments(read),
         files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
+        times_ms=_times(record, [variant for _, variants in read for variant in variants]),
     )  # fmt: skip
 
 
@@ -97,6 +100,15 @@ def _headline(counts: dict[str, int]) -> str:
 def _when(started: str) -> str:
     """2026-11-24T02:14:38+00:00 as people write it."""
     return one_line(started).replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+
+
+def _times(record: RunRecord, variants: Sequence[VariantRecord]) -> tuple[int, int]:
+    try:
+        began = int(datetime.fromisoformat(record.started).timestamp() * 1000)
+    except ValueError:
+        began = 0
+    ends = [step.ended.wall_ns // 1_000_000 for variant in variants for step in variant.steps if step.ended]
+    return began, max((began, *ends))
 
 
 def _where(record: RunRecord) -> str:
@@ -250,7 +262,8 @@ def _variant_view(
     room: Room,
 ) -> VariantView:
     folder = variant.folder.relative_to(run).as_posix()
-    steps = [(record.step.phase, step_view(slug, variant, record, run, room)) for record in variant.steps]
+    course = Course()
+    steps = [(record.step.phase, step_view(slug, variant, record, run, room, course)) for record in variant.steps]
     read: list[CaptureRead] = []
     for record in variant.steps:
         path = f"{folder}/{record.capture.path}" if record.capture else f"{folder}/captures/{record.step.id}.pcapng"

@@ -12,25 +12,32 @@ from labrun.report.view import HypothesisView, LabView, RunView
 from labrun.report.visible import shorten
 
 _MAX = 4000
+_MAX_FILES = 5
 
 
-def render_junit(view: RunView) -> str:
-    """All text of the view is free of control characters already, which XML could not carry."""
+def render_junit(view: RunView, evidence: str | None = None) -> str:
+    """``evidence``: the run directory as CI knows it; then each case names its files, which GitLab and Jenkins attach.
+
+    All text of the view is free of control characters already, which XML could not carry.
+    """
     xml = JUnitXml("labrun")
     for lab in view.labs:
-        xml.add_testsuite(_suite(view, lab))
+        xml.add_testsuite(_suite(view, lab, evidence))
     xml.update_statistics()  # type: ignore[no-untyped-call]
     text = xml.tostring()  # type: ignore[no-untyped-call]
     return (text.decode("utf-8") if isinstance(text, bytes) else str(text)).rstrip("\n") + "\n"
 
 
-def _suite(view: RunView, lab: LabView) -> TestSuite:
+def _suite(view: RunView, lab: LabView, evidence: str | None) -> TestSuite:
     suite = TestSuite(lab.slug)
     suite.timestamp = view.started.removesuffix(" UTC").replace(" ", "T")
     for name, value in (("title", lab.title), ("run", view.id), ("where", view.where)):
         suite.add_property(name, value)
     for hypothesis in lab.hypotheses:
-        suite.add_testcase(_case(lab, hypothesis))
+        case = _case(lab, hypothesis)
+        if evidence is not None:
+            case.system_out = "\n".join(f"[[ATTACHMENT|{evidence}/{file}]]" for file in _attachments(hypothesis))
+        suite.add_testcase(case)
     for name in lab.unjudged:
         case = TestCase(name, f"labrun.{lab.slug}", 0.0)
         case.result = [Skipped(lab.problem or "skipped")]
@@ -47,16 +54,23 @@ def _case(lab: LabView, hypothesis: HypothesisView) -> TestCase:
     if hypothesis.standing == "surprise":
         summary = f"expected {hypothesis.expect}, got {hypothesis.verdict}: {hypothesis.message}"
         failure = Failure(shorten(summary, _MAX), hypothesis.reason)
-        failure.text = _both_sides(hypothesis)
+        failure.text = both_sides(hypothesis)
         case.result = [failure]
     elif hypothesis.standing == "inconclusive":
         error = Error(shorten(hypothesis.message, _MAX), hypothesis.reason)
-        error.text = _both_sides(hypothesis)
+        error.text = both_sides(hypothesis)
         case.result = [error]
     return case
 
 
-def _both_sides(hypothesis: HypothesisView) -> str:
+def _attachments(hypothesis: HypothesisView) -> list[str]:
+    """The files that the verdict rests on, and the report. A name that could end the mark is left out."""
+    found = dict.fromkeys(link.file for row in hypothesis.rows for cell in row.cells if cell for link in cell.links)
+    safe = [file for file in found if file and not set(file) & set("[]|\n") and not file.startswith(("/", ".."))]
+    return [*safe[:_MAX_FILES], "index.html"]
+
+
+def both_sides(hypothesis: HypothesisView) -> str:
     """The claim, and every check: what was predicted and what was found, in each variant."""
     lines = [f"claim: {hypothesis.claim}", f"expected verdict: {hypothesis.expect}", f"verdict: {hypothesis.verdict}"]
     if hypothesis.place is not None:

@@ -13,7 +13,7 @@ from labrun.report.ladder import Journey, Ladder, Place, Sighting
 from labrun.report.visible import shorten
 
 _CHAR = 6.7  # advance of the 11 px monospace text
-_LEFT, _STUB, _RIGHT = 62, 40, 8
+_LEFT, _STUB, _RIGHT = 66, 38, 6
 _GAP_LEAST, _GAP_MOST = 96, 168
 _NODE, _HEAD, _BAND, _LABEL, _ROW, _AFTER = 24, 20, 30, 22, 26, 8
 _ARROW = 7
@@ -167,7 +167,7 @@ def _rung(journey: Journey, at: dict[Place, float], y: float, width: float, righ
         time = sighting.since if index == 0 else f"+{(sighting.time_ns - first_ns) // 1000} µs"
         if sighting.time_ns - first_ns >= 10_000_000:
             time = f"+{(sighting.time_ns - first_ns) // 1_000_000} ms"
-        stops.append(_stop(sighting, x, row, time if len(time) < 9 else time.removesuffix(" ms")))
+        stops.append(_stop(sighting, x, row, time if len(time) <= 9 else time.removesuffix(" ms")))
         row += _ROW
     last = journey.sightings[-1]
     if last.direction == "out":

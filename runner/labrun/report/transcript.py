@@ -15,6 +15,7 @@ from labrun.protocol.shown import equivalent
 from labrun.protocol.state import KernelState, NodeState
 from labrun.report import anchors
 from labrun.report.ansi import terminal_lines
+from labrun.report.kernel import Change, Course
 from labrun.report.room import Room
 from labrun.report.view import Link, NodeFacts, StepView, StreamView
 from labrun.report.visible import one_line, size, text_of, visible
@@ -25,7 +26,7 @@ _TAIL = 4  # the end gets a quarter as much as the beginning
 MAX_FACTS = 200  # objects of a node's snapshot
 
 
-def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, room: Room) -> StepView:
+def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, room: Room, course: Course) -> StepView:
     step = record.step
     result = record.ended.result if record.ended else None
     outputs = result if isinstance(result, CommandResult) else record.process
@@ -38,6 +39,7 @@ def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, 
         stdin=_stdin(record),
         outputs=_streams(variant, outputs, run, room) if outputs is not None else (),
         facts=_facts(variant, record),
+        changes=_changes(variant, record, course),
         ended=_ended(outputs) if outputs is not None else None,
         trouble=_trouble(record),
         remark=_remark(record),
@@ -141,6 +143,14 @@ def _took(record: StepRecord) -> str | None:
         return None
     took_ns = record.ended.t_ns - record.started.t_ns
     return "<1 ms" if took_ns < 1_000_000 else f"{took_ns // 1_000_000} ms"
+
+
+def _changes(variant: VariantRecord, record: StepRecord, course: Course) -> tuple[Change, ...]:
+    try:
+        snapshot = variant.snapshot(record.step.id) if isinstance(record.step.action, Snapshot) else None
+        return course.after(variant.state_after(record), snapshot)
+    except EvidenceError:
+        return ()
 
 
 def _facts(variant: VariantRecord, record: StepRecord) -> tuple[NodeFacts, ...]:

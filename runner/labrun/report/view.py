@@ -13,6 +13,7 @@ from typing import Literal
 from labrun.judge.results import Truth, Verdict
 from labrun.report.ansi import Line
 from labrun.report.hexdump import PacketBytes
+from labrun.report.kernel import Change
 from labrun.report.ladder import Ladder
 from labrun.report.topology import TopologyView
 
@@ -26,6 +27,8 @@ class Link:
 
     text: str
     href: str
+    file: str | None = None
+    """The file of the run directory that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class StepView:
     trouble: str | None
     remark: str | None
     took: str | None
+    changes: tuple[Change, ...]
+    """What it changed in the kernel, as far as anybody looked."""
     changed: bool
     """In a control: the experiment has no such step, or another in its place."""
     typed: bool
@@ -248,3 +253,7 @@ class RunView:
     labs: tuple[LabView, ...]
     environments: tuple[Environment, ...]
     files: tuple[Link, ...]
+    times_ms: tuple[int, int] = (0, 0)
+    """When it began and when its evidence ends, since the epoch."""
+    cut: str | None = None
+    """What the page leaves out to stay small."""
