@@ -22,6 +22,7 @@ from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
 from labrun.lab.topology import topology_steps
 from labrun.report import anchors
+from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
 from labrun.report.kernel import Course
@@ -33,6 +34,7 @@ from labrun.report.topology import TopologyView, topology_of
 from labrun.report.transcript import step_view
 from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
 from labrun.report.visible import one_line, shorten, visible
+from labrun.report.volatile import named
 
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
 
@@ -241,9 +243,10 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
         before = known.get(step.id)
         if before is None:
             return replace(step, changed=True)
-        return replace(
-            step, changed=step.command != before.command, note=step.note if step.note != before.note else None
-        )
+        changed = step.command != before.command
+        like = None if changed or _told(step) != _told(before) else before.anchor
+        note = step.note if step.note != before.note else None
+        return replace(step, changed=changed, like=like, note=note)
 
     return {
         name: view
@@ -251,6 +254,14 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
         else replace(view, topology_differs=differs(view), steps=tuple(beside(step) for step in view.steps))
         for name, view in views.items()
     }
+
+
+def _told(step: StepView) -> str:
+    """What a reader learns of the step, without what is never the same."""
+    outputs = [plain_text((*out.lines, *out.tail)) for out in step.outputs]
+    facts = [line for node in step.facts for line in (node.node, *node.lines)]
+    changed = [f"{change.sign} {change.node} {change.text}" for change in step.changes]
+    return named("\n".join((*outputs, *facts, *changed, str(step.ended), str(step.trouble), str(step.remark))))
 
 
 def _variant_view(
@@ -269,7 +280,10 @@ def _variant_view(
         path = f"{folder}/{record.capture.path}" if record.capture else f"{folder}/captures/{record.step.id}.pcapng"
         capture = capture_view(slug, variant, record, run, cited.get(path, {}), room)
         read += [capture] if capture is not None else []
-    room.next_variant({anchor: packet for capture in read for anchor, packet in capture.packets.items()})
+    room.next_variant(
+        {anchor: packet for capture in read for anchor, packet in capture.packets.items()},
+        is_control=variant.plan.variant != EXPERIMENT,
+    )
     sightings = [sighting for capture in read for sighting in capture.sightings]
     every = journeys_of(sightings)
     ladder = ladder_of(every, [Place(c.view.node, name) for c in read for name in c.view.interfaces])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def _page(view: RunView, single: bool) -> str:
 
 
 def _css(view: RunView) -> str:
-    return (_TEMPLATES / "style.css").read_text(encoding="utf-8") + palette_css(_styles(view)) + _field_css()
+    own = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return re.sub(r"\s*([{};,])\s*", r"\1", own) + palette_css(_styles(view)) + _field_css()
 
 
 def _script() -> str:

@@ -39,6 +39,11 @@ def render_markdown(view: RunView) -> str:
     return "\n\n".join(part for part in _run(view) if part) + "\n"
 
 
+def lab_markdown(lab: LabView) -> str:
+    """One lab alone, without what the run says of itself."""
+    return "\n\n".join(part for part in _lab(lab) if part) + "\n"
+
+
 def _run(view: RunView) -> Iterator[str]:
     yield f"# {gfm.label(view.title)}"
     if len(view.labs) == 1 and view.labs[0].question:
@@ -168,7 +173,7 @@ def _steps(steps: list[StepView]) -> Iterator[str]:
         yield "".join(gfm.anchor(step.anchor) for step in part)
         block = gfm.fence("\n".join(_terminal(step) for step in part), "console")
         yield gfm.details(f"{', '.join(step.id for step in part)}: a long output", block) if long else block
-        for step in part:
+        for step in (each for each in part if not each.like):
             for out in step.outputs:
                 if out.cut or len(out.lines) > MAX_LINES:
                     cut = out.cut or f"The first {MAX_LINES} lines are shown."
@@ -182,6 +187,8 @@ def _steps(steps: list[StepView]) -> Iterator[str]:
 
 
 def _terminal(step: StepView) -> str:
+    if step.like:
+        return f"{step.prompt} {step.command[0]}   # as in the experiment"
     lines = [f"{step.prompt} " + "\n".join(step.command) + ("   # only in this control" if step.changed else "")]
     if step.stdin:
         lines += [f"> {line}" for line in step.stdin.rstrip("\n").split("\n")]

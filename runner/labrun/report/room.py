@@ -15,7 +15,7 @@ MAX_PAGE = 10_000_000  # bytes of the HTML page, whatever ran
 _ROWS = 6_000  # packet rows, of a page; a row takes some 500 bytes
 _DUMPS = 400  # hex dumps, of a page; one takes some 4 KiB
 _DUMPS_OF_VARIANT = 24
-_CITED_DUMPS_OF_VARIANT = 24  # more, for packets that a verdict refers to
+_CITED_DUMPS_OF_VARIANT = 12  # more, for packets that a verdict refers to
 _LINES = 25_000  # of outputs
 _TEXT = 2_500_000  # characters of outputs
 _INLINE = 2_500_000  # bytes of captures
@@ -37,9 +37,10 @@ class Room:
     _variant: int = 0
     _cited: int = 0
 
-    def next_variant(self, packets: Mapping[str, Packet]) -> None:
+    def next_variant(self, packets: Mapping[str, Packet], is_control: bool) -> None:
+        """In a control just what a verdict refers to is shown byte by byte."""
         self.packets = packets
-        self._variant, self._cited = _DUMPS_OF_VARIANT, _CITED_DUMPS_OF_VARIANT
+        self._variant, self._cited = 0 if is_control else _DUMPS_OF_VARIANT, _CITED_DUMPS_OF_VARIANT
 
     def rows(self, wanted: int) -> int:
         """How many rows a capture may show."""

@@ -45,6 +45,7 @@ def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, 
         remark=_remark(record),
         took=_took(record),
         changed=False,
+        like=None,
         typed=not isinstance(step.action, Run | Start | Stop | Capture | Snapshot | Wait),
     )
 

@@ -73,6 +73,9 @@ class StepView:
     """What it changed in the kernel, as far as anybody looked."""
     changed: bool
     """In a control: the experiment has no such step, or another in its place."""
+    like: str | None
+    """In a control: the anchor of the experiment's step, where it went as there, but for times and ids. It is not
+    told twice."""
     typed: bool
     """A change that labrun made over netlink; the command is what would do the same."""
 
