@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from labrun.report.write import write_reports
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.recorded import hostile_run, recorded_run
@@ -37,7 +43,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, make in (("recorded", recorded_run), ("hostile", hostile_run)):
         run, result = make(tmp_path_factory.mktemp(name))
         found[name] = write_reports(run, result, ("html",))[0]
-    return found
+    shutil.copytree(found["recorded"].parent, folder := tmp_path_factory.mktemp("folder") / "run")
+    write_reports(folder, recorded_run(tmp_path_factory.mktemp("again"))[1], ("html",), "folder")
+    return {**found, "folder": folder / "index.html"}
 
 
 class Opened:
@@ -68,7 +76,7 @@ class Opened:
         self.context.close()
 
 
-@pytest.mark.parametrize("name", ["recorded", "hostile"])
+@pytest.mark.parametrize("name", ["recorded", "hostile", "folder"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 768, 1440])
 def test_it_opens_quietly_and_fits(
@@ -79,13 +87,19 @@ def test_it_opens_quietly_and_fits(
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.page.evaluate("window.hit") is None
         assert opened.complaints == []
-        assert opened.requests == [opened.url]
+        beside = ["report.css", "report.js"] if name == "folder" else []
+        assert opened.requests == [opened.url, *(opened.url.replace("index.html", file) for file in beside)]
 
 
 def test_hostile_text_makes_no_elements(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["hostile"]) as opened:
         page = opened.page
-        assert page.locator("script, iframe, img, object, embed, form, link, textarea").count() == 0
+        assert (
+            page.locator(
+                "script:not(body > script:last-child), iframe, img, object, embed, form, link, textarea"
+            ).count()
+            == 0
+        )
         assert page.locator("h1").count() == 1
         for link in page.locator("a[href^='#'], main a:not([href])").all()[:40]:
             link.dispatch_event("mouseover")
@@ -161,3 +175,135 @@ def test_dark_is_dark(browser: Browser, pages: dict[str, Path]) -> None:
 def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"]) as opened:
         assert len(opened.page.pdf(format="A4")) > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["recorded", "hostile"])
+def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
+    """WCAG 2.2 AA as far as a machine can tell, with everything unfolded."""
+    with Opened(browser, pages[name], scheme=scheme) as opened:
+        opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        found = Axe().run(opened.page, options={"runOnly": {"type": "tag", "values": tags}})
+        told = [(each["id"], node["html"][:160], node.get("failureSummary", "")[:300])
+                for each in found.response["violations"] for node in each["nodes"][:3]]  # fmt: skip
+        assert told == []
+
+
+def test_the_filter_is_in_the_address(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        page = opened.page
+        page.keyboard.press("/")
+        page.keyboard.type("docker0 refuted")
+        assert page.locator("output").inner_text() == "1 of 4 verdicts, 2 of 4 labs"
+        assert page.locator(".matrix tbody tr:visible").count() == 1
+        assert not page.locator("#lab-broken").is_visible()
+        address = page.url
+        assert "q=docker0+refuted" in address
+        page.keyboard.press("Escape")
+        assert page.locator(".matrix tbody tr:visible").count() == 4 and "q=" not in page.url
+        page.goto(address)
+        assert page.locator("#filter").input_value() == "docker0 refuted"
+        assert page.locator(".matrix tbody tr:visible").count() == 1
+        page.goto(address + "#lab-colours-h-wrong")  # a link to what the filter hides shows it
+        page.reload()
+        assert page.locator("#lab-colours-h-wrong").is_visible()
+
+
+def test_keys_move_and_can_be_turned_off(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        page = opened.page
+
+        def here() -> str:
+            return str(page.evaluate("document.activeElement.id"))
+
+        page.keyboard.press("j")
+        first = here()
+        page.keyboard.press("j")
+        assert first.startswith("lab-") and here() not in ("", first)
+        page.keyboard.press("k")
+        assert here() == first
+        page.keyboard.press("x")
+        assert page.locator(f"#{here()}").evaluate("e => e.matches('.surprise, .inconclusive')")
+        page.locator(".keys summary").click()
+        page.locator("#keys").uncheck()
+        page.locator("body").evaluate("() => document.activeElement.blur()")
+        page.keyboard.press("j")
+        assert here() == ""
+
+
+def test_a_command_is_copied_without_its_prompt(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        opened.page.evaluate(
+            "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }"
+        )
+        opened.page.locator("#lab-own-address-s-routes").hover()
+        opened.page.locator("#lab-own-address-s-routes .copy").click()
+        assert opened.page.evaluate("window.copied") == "ip route show table local"
+
+
+def test_from_the_ladder_to_the_row_to_the_bytes(browser: Browser, pages: dict[str, Path]) -> None:
+    for script in (True, False):
+        with Opened(browser, pages["recorded"], script=script) as opened:
+            page = opened.page
+            page.locator("#lab-own-address-p-seen-1-l").click()
+            row = page.locator("#lab-own-address-p-seen-1")
+            assert page.url.endswith("#lab-own-address-p-seen-1") and row.is_visible()
+            row.get_by_role("link", name="on the ladder").click()
+            assert page.url.endswith("#lab-own-address-p-seen-1-l")
+            row.get_by_role("link", name="bytes of packet 1").click()
+            dump = page.locator("#lab-own-address-p-seen-1-b")
+            dump.get_by_text("ip.src").wait_for()  # the folds around a link's target open by themselves
+            dump.locator("li", has_text="ip.src").hover()
+            lit = dump.locator("pre i").evaluate_all(
+                "all => all.filter(i => getComputedStyle(i).backgroundColor !== 'rgba(0, 0, 0, 0)').map(i => i.textContent)"
+            )
+            assert " ".join(lit) == "ac 11 00 01"
+
+
+def test_the_capture_in_the_page_is_one_that_wireshark_reads(
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        with opened.page.expect_download() as download:
+            opened.page.get_by_role("link", name="Download seen.pcapng").first.click()
+        assert download.value.suggested_filename == "seen.pcapng"
+        download.value.save_as(tmp_path / "seen.pcapng")
+    kept = pages["recorded"].parent / "labs/own-address/experiment/captures/seen.pcapng"
+    assert (tmp_path / "seen.pcapng").read_bytes() == kept.read_bytes()
+    tshark = ["tshark", "-r", str(tmp_path / "seen.pcapng"), "-T", "fields", "-e", "icmp.type"]
+    read = subprocess.run(tshark, capture_output=True, text=True)
+    assert (read.stdout.split(), read.returncode) == (["8", "0"], 0)
+
+
+JENKINS = "sandbox; default-src 'none'; img-src 'self'; style-src 'self';"
+
+
+def test_under_jenkins_policy(browser: Browser, pages: dict[str, Path]) -> None:
+    """Its default policy: no script at all, no inline style, nothing but images and style sheets of the same server."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Content-Security-Policy", JENKINS)
+            super().end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(pages["folder"].parent)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    try:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
+        assert page.locator("h1").inner_text() == "4 hypotheses in 4 labs"
+        assert page.locator(".matrix").evaluate("e => getComputedStyle(e).tableLayout") == "fixed"  # it has its style
+        page.locator("summary", has_text="The topology").first.click()
+        assert page.locator("#lab-own-address-s-topology-001").is_visible()
+        assert page.locator("a", has_text="seen.pcapng").first.get_attribute("href") == (
+            "./labs/own-address/experiment/captures/seen.pcapng"
+        )
+        assert not re.search(r"<style|\sstyle=|<script>|\son[a-z]+=", page.content().split("<main>")[0])
+    finally:
+        context.close()
+        server.shutdown()

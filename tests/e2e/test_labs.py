@@ -1,5 +1,6 @@
 """The labs that ship, in real containers: what a newcomer sees after `make labs`."""
 
+import os
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from e2e.conftest import REPOSITORY, Labrun, Ran
+from labrun.judge.run import judge_run
+from labrun.report.build import build_view
+from labrun.report.markdown import lab_markdown, render_markdown
+from labrun.report.volatile import named
 
 IDS = {
     "empty-namespace": [
@@ -132,3 +137,27 @@ def test_the_labs_of_the_checkout_are_those_that_ship(labrun: Labrun) -> None:
     assert here.exit == shipped.exit == 0
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)
+
+
+GOLDEN = REPOSITORY / "tests" / "golden" / "labs"
+
+
+def test_each_lab_reads_as_it_always_did(everything: Ran) -> None:
+    """Its Markdown, byte for byte once the volatile parts are named. `LABRUN_GOLDEN=write` writes it anew."""
+    view = build_view(everything.run, judge_run(everything.run))
+    different = []
+    for lab in view.labs:
+        text, file = named(lab_markdown(lab)), GOLDEN / f"{lab.slug}.md"
+        if os.environ.get("LABRUN_GOLDEN") == "write":
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        if text != file.read_text(encoding="utf-8"):
+            wanted = file.read_text(encoding="utf-8").splitlines()
+            different += [f"{lab.slug}: {line}" for line in text.splitlines() if line not in wanted][:8]
+    assert different == []
+    assert {lab.slug for lab in view.labs} == {file.stem for file in GOLDEN.glob("*.md")}
+
+
+def test_judging_and_rendering_again_gives_the_same_bytes(everything: Ran) -> None:
+    pages = [render_markdown(build_view(everything.run, judge_run(everything.run))) for _ in range(2)]
+    assert pages[0] == pages[1] == (everything.run / "index.md").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ from labrun.agent.nodes import Nodes
 from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
+from labrun.agent.watch import Watch
 from labrun.protocol.actions import Link
 from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
@@ -92,6 +93,7 @@ def _begin(stage: Stage) -> bool:
 def _steps(stage: Stage) -> None:
     emitter = stage.emitter
     end = time.monotonic() + stage.plan.limits.lab_timeout_s
+    watch = Watch(stage)
     topology = [step for step in stage.plan.steps if step.phase == "topology"]
     for step in stage.plan.steps:
         if time.monotonic() >= end:
@@ -103,6 +105,8 @@ def _steps(stage: Stage) -> None:
             return
         if step.phase == "lab":
             stage.ship_running()
+        if step.phase == "lab" or step is last:
+            watch.after(step)
 
 
 def _step(stage: Stage, step: Step, deadline: float, last_of_topology: Step | None) -> bool:

@@ -123,6 +123,9 @@ def _run(
     from labrun.cli.terminal import print_summary
 
     print_summary(result, sys.stderr if as_json else sys.stdout)
+    from labrun.cli.ci import tell_ci
+
+    tell_ci(run, result, sys.stderr if as_json else sys.stdout)
     where = f"report: {run / 'index.html'}"
     if as_json:
         import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,12 @@ from labrun.cli.options import REPORTS, Json, Out, Strict
 
 if TYPE_CHECKING:
     from labrun.judge.results import RunResult
+
+
+class PageLayout(StrEnum):
+    single = "single"
+    folder = "folder"
+
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or its id (latest: the newest).")]
 
@@ -38,15 +45,31 @@ def judge(run: Run, out: Out = REPORTS, strict: Strict = False, as_json: Json = 
     raise typer.Exit(exit_code(result, strict))
 
 
-def report(run: Run, out: Out = REPORTS) -> None:
-    """Render a stored run's reports again: index.html, index.md, junit.xml."""
+def report(
+    run: Run,
+    out: Out = REPORTS,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Some of html, md, junit, ctrf; commas between.")
+    ] = "html,md,junit",
+    layout: Annotated[
+        PageLayout, typer.Option(help="The page as a single file, or a folder: style and script beside it.")
+    ] = PageLayout.single,
+) -> None:
+    """Render a stored run's reports again, from its evidence alone."""
+    from labrun.cli.ci import tell_ci
     from labrun.conduct import write_results
-    from labrun.report.write import write_reports
+    from labrun.report.write import FORMATS, write_reports
 
+    wanted = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown or not wanted:
+        known = ", ".join(FORMATS)
+        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not one of {known}", param_hint="--format")
     folder, result = _judged(run, out)
     write_results(folder, result)
-    for path in write_reports(folder, result):
+    for path in write_reports(folder, result, wanted, layout.value):
         print(path)
+    tell_ci(folder, result, sys.stdout)
 
 
 def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, RunResult]:

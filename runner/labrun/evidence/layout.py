@@ -7,6 +7,7 @@ reports/<run-id>/
                                         repeats of it in experiment.2, experiment.3, ...
         plan.json events.jsonl agent.log
         outputs/<step>.stdout|stderr  captures/<step>.pcapng  snapshots/<step>.json
+        kernel/<step>.json            the state after a step that changed it
     results.json index.html index.md junit.xml   derived: `labrun judge` and `labrun report` make them again
 """
 

@@ -19,6 +19,7 @@ from labrun.protocol.events import (
     ProcessEnded,
     SeriesResult,
     SnapshotResult,
+    StateNoted,
     StepEnded,
     StepStarted,
     TraceEnded,
@@ -42,6 +43,7 @@ class StepRecord:
     capture: CaptureEnded | None = None
     process: ProcessEnded | None = None
     trace: TraceEnded | None = None
+    noted: StateNoted | None = None
     line: int | None = None
 
 
@@ -107,6 +109,17 @@ class VariantRecord:
         except OSError as error:
             raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
 
+    def output_end(self, output: Output, limit: int) -> bytes:
+        """The last ``limit`` bytes of what was kept of a stream. b"" where the file never arrived."""
+        try:
+            with (self.folder / output.path).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - limit))
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
+
     def snapshot(self, step_id: str) -> KernelState | None:
         """The kernel state that a snapshot step wrote down (of a repeated one, the first); None if it never did."""
         series = self.series(step_id)
@@ -115,7 +128,14 @@ class VariantRecord:
         record = self.step(step_id)
         if record is None or record.ended is None or not isinstance(record.ended.result, SnapshotResult):
             return None
-        file = self.folder / record.ended.result.path
+        return self._state(record.ended.result.path)
+
+    def state_after(self, record: StepRecord) -> KernelState | None:
+        """The kernel state after the step, where it was noted: where it differs from the one before."""
+        return self._state(record.noted.path) if record.noted is not None else None
+
+    def _state(self, path: str) -> KernelState | None:
+        file = self.folder / path
         try:
             return loads(KernelState, file.read_bytes())
         except FileNotFoundError:
@@ -148,6 +168,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
     captures: dict[str, CaptureEnded] = {}
     processes: dict[str, ProcessEnded] = {}
     traces: dict[str, TraceEnded] = {}
+    noted: dict[str, StateNoted] = {}
     places: dict[str, int] = {}
     for number, event in enumerate(events, start=1):
         if isinstance(event, StepStarted):
@@ -156,6 +177,8 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
         elif isinstance(event, StepEnded):
             ended[event.step] = event
             places[event.step] = number
+        elif isinstance(event, StateNoted):
+            noted[event.step] = event
         elif isinstance(event, CaptureEnded):
             captures[event.step] = event
         elif isinstance(event, ProcessEnded):
@@ -170,6 +193,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
             captures.get(step.id),
             processes.get(step.id),
             traces.get(step.id),
+            noted.get(step.id),
             places.get(step.id),
         )
         for step in plan.steps

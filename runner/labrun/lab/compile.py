@@ -205,6 +205,7 @@ def _plan(
         values=tuple((name, str(as_text(value))) for name, value in lab.cell.items()),
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),
         seed=0,
+        watch=None if model.watch else False,
     ).sealed()
 
 

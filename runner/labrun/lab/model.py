@@ -99,6 +99,7 @@ class LabModel(Strict):
     requires: RequiresModel = RequiresModel()
     timeout: Duration = 120.0
     parameters: dict[ValueName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
+    watch: bool = True
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
     hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]

@@ -155,6 +155,17 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StateNoted:
+    """The kernel's state after a step, where it is not what it was after the one before. For reports; never judged."""
+
+    KIND: ClassVar[str] = "state-noted"
+    step: str
+    t_ns: int
+    wall_ns: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureEnded:
     """A capture was stopped and drained. It kept all in [started_ns, ended_ns] (wall clock) if nothing was lost.
 
@@ -228,4 +239,4 @@ class Done:
     wall_ns: int
 
 
-Event = Hello | StepStarted | StepEnded | CaptureEnded | TraceEnded | ProcessEnded | Fault | Done
+Event = Hello | StepStarted | StepEnded | StateNoted | CaptureEnded | TraceEnded | ProcessEnded | Fault | Done

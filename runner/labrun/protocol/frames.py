@@ -23,6 +23,7 @@ from labrun.protocol.events import (
     ProcessEnded,
     SeriesResult,
     SnapshotResult,
+    StateNoted,
     StepEnded,
     TraceEnded,
     TraceResult,
@@ -113,7 +114,7 @@ def checked(event: Event) -> Event:
 
 def _paths(event: Event) -> tuple[str, ...]:
     """The evidence files that an event points at: the host will open them."""
-    if isinstance(event, CaptureEnded | TraceEnded):
+    if isinstance(event, CaptureEnded | TraceEnded | StateNoted):
         return (event.path,)
     if isinstance(event, ProcessEnded):
         return (event.stdout.path, event.stderr.path)

@@ -64,6 +64,7 @@ class Plan:
     values: tuple[tuple[str, str], ...] = ()  # parameters; commands have them, and what steps save, as environment
     limits: Limits = Limits()
     seed: int = 0
+    watch: bool | None = None  # False: do not note the kernel's state after each step; None does not change the digest
     schema: int = PLAN_SCHEMA
     digest: str = ""
 

@@ -33,6 +33,18 @@ def packet(slug: str, variant_name: str, name: str, number: int) -> str:
     return f"{capture(slug, variant_name, name)}-{number}"
 
 
+def packet_bytes(slug: str, variant_name: str, name: str, number: int) -> str:
+    return f"{packet(slug, variant_name, name, number)}-b"
+
+
+def on_ladder(packet_anchor: str) -> str:
+    return f"{packet_anchor}-l"
+
+
+def ladder(slug: str, variant_name: str) -> str:
+    return f"{variant(slug, variant_name)}-ladder"
+
+
 def file_href(path: str) -> str:
     """A path relative to the run directory as a URL. Never absolute and never upwards: those get no link."""
     parts = path.split("/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
@@ -21,14 +22,19 @@ from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
 from labrun.lab.topology import topology_steps
 from labrun.report import anchors
+from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
-from labrun.report.packets import capture_view
+from labrun.report.kernel import Course
+from labrun.report.ladder import Place, journeys_of, ladder_of
+from labrun.report.packets import CaptureRead, capture_view, with_journeys
 from labrun.report.references import Places, cited_packets
+from labrun.report.room import Room
 from labrun.report.topology import TopologyView, topology_of
 from labrun.report.transcript import step_view
 from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
 from labrun.report.visible import one_line, shorten, visible
+from labrun.report.volatile import named
 
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
 
@@ -38,11 +44,12 @@ def build_view(run: Path, result: RunResult) -> RunView:
     record = read_run(run)
     entries = {entry.slug: entry for entry in record.labs}
     labs: list[LabView] = []
+    room = Room()
     read: list[tuple[str, list[VariantRecord]]] = []
     for lab in result.labs:
         variants, notes = _variants(run, entries.get(lab.id), lab.id)
         read.append((lab.id, variants))
-        labs.append(_lab_view(run, lab, entries.get(lab.id), variants, notes))
+        labs.append(_lab_view(run, lab, entries.get(lab.id), variants, notes, room))
     counts = result.counts()
     rows = [MatrixRow(lab.slug, lab.anchor, h) for lab in labs for h in lab.hypotheses]
     rows.sort(key=lambda row: _WORST.index(row.hypothesis.standing))  # stable: in the run's order otherwise
@@ -62,6 +69,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
         labs=tuple(labs),
         environments=environments(read),
         files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
+        times_ms=_times(record, [variant for _, variants in read for variant in variants]),
     )  # fmt: skip
 
 
@@ -94,6 +102,15 @@ def _headline(counts: dict[str, int]) -> str:
 def _when(started: str) -> str:
     """2026-11-24T02:14:38+00:00 as people write it."""
     return one_line(started).replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+
+
+def _times(record: RunRecord, variants: Sequence[VariantRecord]) -> tuple[int, int]:
+    try:
+        began = int(datetime.fromisoformat(record.started).timestamp() * 1000)
+    except ValueError:
+        began = 0
+    ends = [step.ended.wall_ns // 1_000_000 for variant in variants for step in variant.steps if step.ended]
+    return began, max((began, *ends))
 
 
 def _where(record: RunRecord) -> str:
@@ -137,14 +154,19 @@ def _model(run: Path, slug: str, entry: LabEntry | None, notes: list[str]) -> La
 
 
 def _lab_view(
-    run: Path, lab: LabResult, entry: LabEntry | None, variants: list[VariantRecord], notes: list[str]
+    run: Path,
+    lab: LabResult,
+    entry: LabEntry | None,
+    variants: list[VariantRecord],
+    notes: list[str],
+    room: Room,
 ) -> LabView:
     notes = [] if lab.status == "skipped" else notes  # nothing ran, so nothing is missing
     model = _model(run, lab.id, entry, notes)
     places = Places(lab.id, variants, run)
     cited = cited_packets(lab.id, lab.hypotheses)
     changes = {control.variant: control.change for each in lab.hypotheses for control in each.controls}
-    views = {v.plan.variant: _variant_view(run, lab.id, v, cited, changes.get(v.plan.variant)) for v in variants}
+    views = {v.plan.variant: _variant_view(run, lab.id, v, cited, changes.get(v.plan.variant), room) for v in variants}
     for view in views.values():
         places.show(view.captures)
     views = _beside(views)
@@ -221,9 +243,10 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
         before = known.get(step.id)
         if before is None:
             return replace(step, changed=True)
-        return replace(
-            step, changed=step.command != before.command, note=step.note if step.note != before.note else None
-        )
+        changed = step.command != before.command
+        like = None if changed or _told(step) != _told(before) else before.anchor
+        note = step.note if step.note != before.note else None
+        return replace(step, changed=changed, like=like, note=note)
 
     return {
         name: view
@@ -233,20 +256,39 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
     }
 
 
+def _told(step: StepView) -> str:
+    """What a reader learns of the step, without what is never the same."""
+    outputs = [plain_text((*out.lines, *out.tail)) for out in step.outputs]
+    facts = [line for node in step.facts for line in (node.node, *node.lines)]
+    changed = [f"{change.sign} {change.node} {change.text}" for change in step.changes]
+    return named("\n".join((*outputs, *facts, *changed, str(step.ended), str(step.trouble), str(step.remark))))
+
+
 def _variant_view(
     run: Path,
     slug: str,
     variant: VariantRecord,
     cited: dict[str, dict[int, tuple[Link, ...]]],
     change: str | None,
+    room: Room,
 ) -> VariantView:
     folder = variant.folder.relative_to(run).as_posix()
-    steps = [(record.step.phase, step_view(slug, variant, record, run)) for record in variant.steps]
-    captures = []
+    course = Course()
+    steps = [(record.step.phase, step_view(slug, variant, record, run, room, course)) for record in variant.steps]
+    read: list[CaptureRead] = []
     for record in variant.steps:
         path = f"{folder}/{record.capture.path}" if record.capture else f"{folder}/captures/{record.step.id}.pcapng"
-        view = capture_view(slug, variant, record, run, cited.get(path, {}))
-        captures += [view] if view is not None else []
+        capture = capture_view(slug, variant, record, run, cited.get(path, {}), room)
+        read += [capture] if capture is not None else []
+    room.next_variant(
+        {anchor: packet for capture in read for anchor, packet in capture.packets.items()},
+        is_control=variant.plan.variant != EXPERIMENT,
+    )
+    sightings = [sighting for capture in read for sighting in capture.sightings]
+    every = journeys_of(sightings)
+    ladder = ladder_of(every, [Place(c.view.node, name) for c in read for name in c.view.interfaces])
+    drawn = frozenset(s.anchor for journey in (ladder.journeys if ladder else ()) for s in journey.sightings)
+    captures = [with_journeys(capture, every, drawn, slug, variant.plan.variant, room) for capture in read]
     faults = tuple(
         f"{one_line(fault.code)}: {one_line(fault.message)}" + (f" (step {one_line(fault.step)})" if fault.step else "")
         for fault in variant.faults
@@ -259,6 +301,7 @@ def _variant_view(
         topology_differs=True,
         steps=tuple(view for phase, view in steps if phase == "lab"),
         captures=tuple(captures),
+        ladder=ladder,
         faults=faults,
         partial=None
         if variant.complete

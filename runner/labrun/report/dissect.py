@@ -36,7 +36,7 @@ class Words:
 def dissect(data: bytes, linktype: int) -> Words:
     """Never raises: what cannot be taken apart is said to be so."""
     try:
-        words = _words(_parsed(data, linktype))
+        words = _words(parsed(data, linktype))
     except Exception as error:  # noqa: BLE001  the bytes are hostile and scapy's dissectors are many
         return Words("?", "", "", f"{len(data)} bytes that cannot be dissected ({type(error).__name__})")
     return Words(*(shorten(one_line(text), _MAX_INFO) for text in (
@@ -57,7 +57,7 @@ def _layers() -> dict[str, Any]:
     return found
 
 
-def _parsed(data: bytes, linktype: int) -> Any:
+def parsed(data: bytes, linktype: int) -> Any:
     layers = _layers()
     if linktype == _ETHERNET:
         return layers["Ether"](data)

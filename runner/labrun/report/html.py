@@ -1,13 +1,15 @@
-"""The view as one self-contained HTML page: no script, no request, nothing outside the file.
+"""The view as one self-contained HTML page: no request, nothing outside the file, and nothing that needs a script.
 
-The page forbids itself whatever it does not need: its Content-Security-Policy allows the one style sheet, by its
-digest, and nothing else. Should a hostile byte ever get past the escaping, it finds nothing that it may do.
+The page forbids itself whatever it does not need: its Content-Security-Policy allows the one style sheet and the one
+script, by their digests, and nothing else. Should a hostile byte ever get past the escaping, it finds nothing that it
+may do.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +18,42 @@ from markupsafe import Markup, escape
 
 from labrun.report.ansi import Line, Style
 from labrun.report.drawing import draw
+from labrun.report.fields import MAX_FIELDS
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
+from labrun.report.room import MAX_PAGE
+from labrun.report.rungs import draw_ladder
+from labrun.report.slim import LEVELS, slimmer
 from labrun.report.view import RunView, StepView, VariantView
 
 _TEMPLATES = Path(__file__).parent / "templates"
 FOLD_LINES = 40  # an output longer than this shows its beginning, and the rest when asked
 OPEN_LINES = 24
+STYLE, SCRIPT = "report.css", "report.js"
 TRUTHS: dict[bool | None, str] = {True: "holds", False: "does not hold", None: "unknown"}
 
 
 def render_html(view: RunView) -> str:
-    """The same view gives the same bytes."""
+    """One page with everything in it, of at most MAX_PAGE bytes. The same view gives the same bytes."""
+    return _within_bounds(view, single=True)
+
+
+def render_folder(view: RunView) -> dict[str, str]:
+    """The page, its style and its script as files: name -> text. For where a server's policy (as Jenkins' by default)
+    forbids what stands inside a page."""
+    return {"index.html": _within_bounds(view, single=False), STYLE: _css(view), SCRIPT: _script()}
+
+
+def _within_bounds(view: RunView, single: bool) -> str:
+    page = _page(view, single)
+    for level in range(1, len(LEVELS) + 1):
+        if len(page.encode()) <= MAX_PAGE:
+            break
+        page = _page(slimmer(view, level), single)
+    return page
+
+
+def _page(view: RunView, single: bool) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -37,11 +63,48 @@ def render_html(view: RunView) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(prose=prose, label=label, terminal=_terminal)
-    environment.globals.update(draw=draw, truths=TRUTHS, fold_lines=FOLD_LINES, open_lines=OPEN_LINES)
-    css = (_TEMPLATES / "style.css").read_text(encoding="utf-8") + palette_css(_styles(view))
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return environment.get_template("index.html.j2").render(run=view, css=Markup(css), policy=policy)
+    environment.globals.update(
+        draw=draw,
+        draw_ladder=draw_ladder,
+        proto_class=_proto_class,
+        truths=TRUTHS,
+        fold_lines=FOLD_LINES,
+        open_lines=OPEN_LINES,
+        single=single,
+        style_file=STYLE,
+        script_file=SCRIPT,
+    )
+    css, script = _css(view), _script()
+    style, code = (_digest(css), _digest(script)) if single else ("'self'", "'self'")
+    policy = f"default-src 'none'; style-src {style}; script-src {code}; base-uri 'none'; form-action 'none'"
+    return environment.get_template("index.html.j2").render(
+        run=view, css=Markup(css), script=Markup(script), policy=policy
+    )
+
+
+def _css(view: RunView) -> str:
+    own = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    return re.sub(r"\s*([{};,])\s*", r"\1", own) + palette_css(_styles(view)) + _field_css()
+
+
+def _script() -> str:
+    return (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _field_css() -> str:
+    """Pointing at a field lights up its bytes, and at bytes their fields: a rule a field, for want of a script."""
+    to_bytes = ",".join(f".hex:has(.n{n}:hover) .x{n}" for n in range(MAX_FIELDS + 1))
+    to_fields = ",".join(f".hex:has(.x{n}:hover) .n{n}" for n in range(MAX_FIELDS + 1))
+    return f"{to_bytes},{to_fields}{{background:var(--accent);color:var(--paper)}}"
+
+
+def _proto_class(protocol: str) -> str:
+    """A colour's class for the protocols that have one. The name is there too: colour is never alone."""
+    return f"p-{protocol.lower()}" if protocol in ("ARP", "ICMP", "ICMPv6", "TCP", "UDP", "DNS") else ""
 
 
 def _terminal(lines: tuple[Line, ...]) -> Markup:
@@ -69,9 +132,8 @@ def _span(text: str, classes: str) -> Markup:
 def _styles(view: RunView) -> Iterator[Style]:
     for step in _steps(view):
         for stream in step.outputs:
-            for line in stream.lines:
-                for span in line:
-                    yield span.style
+            for line in (*stream.lines, *stream.tail):
+                yield from (span.style for span in line)
 
 
 def _steps(view: RunView) -> Iterator[StepView]:

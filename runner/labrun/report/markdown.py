@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from labrun.judge.results import Truth
-from labrun.report import gfm
+from labrun.report import gfm, mermaid
 from labrun.report.ansi import plain_text
 from labrun.report.view import (
     CaptureView,
@@ -25,6 +25,10 @@ from labrun.report.view import (
 
 MAX_LINES = 100  # of an output
 MAX_ROWS = 50  # of a capture; cited packets are always there
+_TAIL = 20
+_PACKET_HEAD = (
+    "No.", "When", "Time", "Packet", "Interface", "Way", "Protocol", "From", "To", "What", "Bytes", "Cited by",
+)  # fmt: skip
 _FOLD_LINES = 40
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 _TRUTHS: dict[Truth, str] = {True: "✓ holds", False: "✗ does not hold", None: "? unknown"}
@@ -33,6 +37,11 @@ _TRUTHS: dict[Truth, str] = {True: "✓ holds", False: "✗ does not hold", None
 def render_markdown(view: RunView) -> str:
     """The same view gives the same bytes."""
     return "\n\n".join(part for part in _run(view) if part) + "\n"
+
+
+def lab_markdown(lab: LabView) -> str:
+    """One lab alone, without what the run says of itself."""
+    return "\n\n".join(part for part in _lab(lab) if part) + "\n"
 
 
 def _run(view: RunView) -> Iterator[str]:
@@ -93,12 +102,15 @@ def _lab(lab: LabView) -> Iterator[str]:
     yield gfm.prose(lab.background) if lab.background else ""
     if lab.topology is not None:
         yield "### Topology"
+        yield gfm.fence(drawn, "mermaid") if (drawn := mermaid.topology(lab.topology)) else ""
         yield "\n".join(_topology(lab))
     if lab.experiment is not None:
         yield "### Experiment"
         yield from _variant(lab.experiment)
         if lab.experiment.captures:
             yield "### Captures"
+            ladder = lab.experiment.ladder
+            yield gfm.fence(drawn, "mermaid") if ladder and (drawn := mermaid.ladder(ladder)) else ""
             for capture in lab.experiment.captures:
                 yield from _capture(capture)
     if lab.hypotheses:
@@ -161,17 +173,22 @@ def _steps(steps: list[StepView]) -> Iterator[str]:
         yield "".join(gfm.anchor(step.anchor) for step in part)
         block = gfm.fence("\n".join(_terminal(step) for step in part), "console")
         yield gfm.details(f"{', '.join(step.id for step in part)}: a long output", block) if long else block
-        for step in part:
+        for step in (each for each in part if not each.like):
             for out in step.outputs:
                 if out.cut or len(out.lines) > MAX_LINES:
                     cut = out.cut or f"The first {MAX_LINES} lines are shown."
                     yield f"{gfm.text(cut)} The whole: {gfm.link(gfm.text(out.file.text), out.file.href)}"
+            if step.changes:
+                lines = "\n".join(f"{c.sign if c.sign != '~' else '!'} {c.node} {c.text}" for c in step.changes)
+                yield gfm.details(f"{step.id}: {len(step.changes)} changes in the kernel", gfm.fence(lines, "diff"))
             for node in step.facts:
                 lines = "\n".join(node.lines)
                 yield gfm.details(f"{step.id}, {node.node}: {node.summary}", gfm.fence(lines)) if lines else ""
 
 
 def _terminal(step: StepView) -> str:
+    if step.like:
+        return f"{step.prompt} {step.command[0]}   # as in the experiment"
     lines = [f"{step.prompt} " + "\n".join(step.command) + ("   # only in this control" if step.changed else "")]
     if step.stdin:
         lines += [f"> {line}" for line in step.stdin.rstrip("\n").split("\n")]
@@ -179,6 +196,8 @@ def _terminal(step: StepView) -> str:
         lines.append(plain_text(out.lines[:MAX_LINES]))
         if len(out.lines) > MAX_LINES:
             lines.append(f"[{len(out.lines) - MAX_LINES} more lines]")
+        if out.tail:
+            lines += [f"[{out.gap}]", plain_text(out.tail[-_TAIL:])]
     lines += [f"[{words}]" for words in (step.ended, step.remark, step.trouble) if words]
     return "\n".join(lines)
 
@@ -198,7 +217,7 @@ def _capture(capture: CaptureView) -> Iterator[str]:
             else:
                 rows.append(_packet(group.title, row))
     if rows:
-        head = ["No.", "When", "Time", "Interface", "Way", "Protocol", "From", "To", "What", "Bytes", "Cited by"]
+        head = list(_PACKET_HEAD)
         content = gfm.table(head, rows)
         yield gfm.details(f"{len(rows)} packets", content) if len(rows) > 12 else content
     cut = f"{left_out} more rows are in the HTML report. " if left_out else ""
@@ -206,7 +225,18 @@ def _capture(capture: CaptureView) -> Iterator[str]:
 
 
 def _packet(title: str, row: PacketRow) -> list[str]:
-    words = (title, row.time, row.interface, row.direction or "", row.protocol, row.source, row.destination, row.info)
+    letter = row.journey.text if row.journey else ""
+    words = (
+        title,
+        row.time,
+        letter,
+        row.interface,
+        row.direction or "",
+        row.protocol,
+        row.source,
+        row.destination,
+        row.info,
+    )
     return [f"{gfm.anchor(row.anchor)}{row.number}", *(gfm.text(word) for word in words), str(row.length),
             _links(row.cited)]  # fmt: skip
 

@@ -1,10 +1,12 @@
 """Captures as tables: the packets of each step with their times from its start. A big capture shows its beginning,
-and whatever packet a verdict refers to; the rest is in the file, and the table says so."""
+and whatever packet a verdict refers to; the rest is in the file, and the table says so. Each shown packet is also a
+sighting, from which the ladder is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,11 +16,17 @@ from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 from labrun.report import anchors
 from labrun.report.dissect import dissect
+from labrun.report.fields import compared, fields_of
+from labrun.report.hexdump import PacketBytes
+from labrun.report.ladder import Journey, Place, Sighting
+from labrun.report.room import Room
+from labrun.report.sameness import identity
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
 from labrun.report.visible import one_line, shorten
 
 MAX_ROWS = 200  # of a capture
 MAX_CITED = 100  # more rows, for packets that a verdict refers to
+MAX_INLINE = 1024 * 1024  # bytes of a capture that the page itself carries
 MAX_READ = 2_000_000  # packets looked at to find those
 
 Cited = Mapping[int, tuple[Link, ...]]
@@ -42,7 +50,19 @@ def capture_path(record: StepRecord) -> str | None:
     return result.path if isinstance(result, CaptureResult) else None
 
 
-def capture_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, cited: Cited) -> CaptureView | None:
+@dataclass(frozen=True, slots=True)
+class CaptureRead:
+    """A capture as it is shown, with the packets of its rows."""
+
+    view: CaptureView
+    sightings: tuple[Sighting, ...]
+    packets: Mapping[str, Packet]
+    """By the anchors of their rows."""
+
+
+def capture_view(
+    slug: str, variant: VariantRecord, record: StepRecord, run: Path, cited: Cited, room: Room
+) -> CaptureRead | None:
     """None where the step captured nothing that could be shown: it is no capture, or never started."""
     action, path = record.step.action, capture_path(record)
     if not isinstance(action, Capture) or path is None:
@@ -51,16 +71,23 @@ def capture_view(slug: str, variant: VariantRecord, record: StepRecord, run: Pat
     file = f"{variant.folder.relative_to(run).as_posix()}/{path}"
     windows = _windows(variant)
     rows: list[tuple[str, PacketRow]] = []
+    sightings: list[Sighting] = []
+    packets: dict[str, Packet] = {}
     note: str | None = None
+    node = one_line(record.step.node or "")
     try:
-        for packet in _chosen(read_packets(variant.folder / path), cited):
+        for packet in _chosen(read_packets(variant.folder / path), cited, room.rows(MAX_ROWS)):
             title, since_ns = _moment(windows, packet.time_ns)
             anchor = anchors.packet(slug, name, record.step.id, packet.number)
-            rows.append((title, _row(packet, anchor, since_ns, cited.get(packet.number, ()))))
+            row = _row(packet, anchor, since_ns, cited.get(packet.number, ()))
+            rows.append((title, row))
+            sightings.append(_sighting(packet, row, node, title, one_line(record.step.id)))
+            packets[anchor] = packet
     except FileNotFoundError:
         note = "The file is not there: it never left the sandbox."
     except (PcapngError, OSError) as error:
         note = f"The file could not be read to its end: {one_line(str(error)).replace(str(run), '.')}"
+    room.took_rows(len(rows))
     kept = record.capture.packets if record.capture else None
     if note is None and kept is not None and kept > len(rows):
         note = f"{len(rows)} of {kept} packets are shown; the file has them all."
@@ -68,10 +95,10 @@ def capture_view(slug: str, variant: VariantRecord, record: StepRecord, run: Pat
         PacketGroup(title, tuple(row for _, row in part)) for title, part in groupby(rows, key=lambda item: item[0])
     )
     health, healthy = _health(record)
-    return CaptureView(
+    view = CaptureView(
         step=record.step.id,
         anchor=anchors.capture(slug, name, record.step.id),
-        node=one_line(record.step.node or ""),
+        node=node,
         interfaces=tuple(one_line(i) for i in (record.capture.interfaces if record.capture else action.interfaces)),
         filter=one_line(action.filter) if action.filter else None,
         file=Link(path.rpartition("/")[2], anchors.file_href(file)),
@@ -80,15 +107,83 @@ def capture_view(slug: str, variant: VariantRecord, record: StepRecord, run: Pat
         healthy=healthy,
         groups=groups,
         cut=note,
+        inline=_inline(variant.folder / path, room),
+    )
+    return CaptureRead(view, tuple(sightings), packets)
+
+
+def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str) -> Sighting:
+    return Sighting(
+        place=Place(node, row.interface),
+        direction=packet.direction,
+        time_ns=packet.time_ns,
+        since=row.time,
+        moment=moment,
+        capture=capture,
+        number=packet.number,
+        anchor=row.anchor,
+        identity=identity(packet.data, packet.linktype),
+        protocol=row.protocol,
+        ends=(row.source, row.destination),
+        info=row.info,
+        cited=bool(row.cited),
     )
 
 
-def _chosen(packets: Iterator[Packet], cited: Cited) -> Iterator[Packet]:
+def _inline(path: Path, room: Room) -> str | None:
+    """The file in base64 (RFC 4648), if it is small enough to be carried in the page."""
+    try:
+        size = path.stat().st_size
+        return base64.b64encode(path.read_bytes()).decode() if 0 < size <= MAX_INLINE and room.inline(size) else None
+    except OSError:
+        return None
+
+
+def with_journeys(
+    read: CaptureRead, journeys: Sequence[Journey], drawn: frozenset[str], slug: str, variant: str, room: Room
+) -> CaptureView:
+    """The capture with its packets' letters and hex dumps. ``drawn``: anchors of the rows that the ladder has."""
+    names: dict[str, str] = {}
+    earlier: dict[str, str] = {}  # a row -> the row of the same packet's passage before it
+    for journey in journeys:
+        before: str | None = None
+        for sighting in journey.sightings:
+            for anchor in (sighting.anchor, *sighting.twins):
+                names[anchor] = journey.name
+            if before is not None:
+                earlier[sighting.anchor] = before
+            before = sighting.anchor
+    step = read.view.step
+    dumps: list[PacketBytes] = []
+    groups = []
+    packets = room.packets
+    for group in read.view.groups:
+        rows = []
+        for row in group.rows:
+            letter = names.get(row.anchor)
+            link = Link(letter, f"#{anchors.on_ladder(row.anchor)}" if row.anchor in drawn else "") if letter else None
+            href = None
+            packet = read.packets[row.anchor]
+            if packet.data and room.dump(bool(row.cited)):
+                anchor = anchors.packet_bytes(slug, variant, step, row.number)
+                fields = fields_of(packet.data, packet.linktype)
+                previous = packets.get(earlier.get(row.anchor, ""))
+                if previous is not None:
+                    fields = compared(fields, fields_of(previous.data, previous.linktype))
+                title = f"{row.protocol} {row.info}" + (f" on {row.interface}" if row.interface else "")
+                dumps.append(PacketBytes(anchor, row.number, title, packet.data, fields, read.view.file.text))
+                href = f"#{anchor}"
+            rows.append(replace(row, journey=link, bytes=href))
+        groups.append(replace(group, rows=tuple(rows)))
+    return replace(read.view, groups=tuple(groups), bytes=tuple(dumps))
+
+
+def _chosen(packets: Iterator[Packet], cited: Cited, most: int) -> Iterator[Packet]:
     """The first packets, and the cited ones. Stops reading when there is nothing left to look for."""
     last = min(max(cited, default=0), MAX_READ)
     extra = 0
     for packet in packets:
-        if packet.number <= MAX_ROWS:
+        if packet.number <= most:
             yield packet
         elif packet.number > last or extra == MAX_CITED:
             return

@@ -54,22 +54,22 @@ class Places:
         if ref.file in self._steps:
             words, anchor = self._steps[ref.file]
             more = f", line {ref.line}" if ref.line else f", {shorten(one_line(ref.path), 80)}" if ref.path else ""
-            return (Link(words + more, f"#{anchor}"),)
+            return (Link(words + more, f"#{anchor}", ref.file),)
         if ref.line is not None and (ref.file, ref.line) in self._events:
             words, anchor = self._events[ref.file, ref.line]
-            return (Link(words, f"#{anchor}"),)
-        return (Link(shorten(one_line(str(ref)), 120), anchors.file_href(ref.file)),)
+            return (Link(words, f"#{anchor}", ref.file),)
+        return (Link(shorten(one_line(str(ref)), 120), anchors.file_href(ref.file), ref.file),)
 
     def _packet_links(self, ref: Ref, slug: str, variant: str, step: str) -> tuple[Link, ...]:
         links: list[Link] = []
         for number in ref.packets[:MAX_PACKETS]:
             anchor = anchors.packet(slug, variant, step, number)
             href = f"#{anchor}" if anchor in self._rows else anchors.file_href(ref.file)
-            links.append(Link(str(number) if links else f"packet {number}", href))
+            links.append(Link(str(number) if links else f"packet {number}", href, ref.file))
         rest = len(ref.packets) - MAX_PACKETS
         if rest > 0 or not links:
             words = f"and {rest} more in capture {step}" if rest > 0 else f"capture {step}"
-            links.append(Link(words, f"#{anchors.capture(slug, variant, step)}"))
+            links.append(Link(words, f"#{anchors.capture(slug, variant, step)}", ref.file))
         return tuple(links)
 
 

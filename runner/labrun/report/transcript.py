@@ -15,15 +15,18 @@ from labrun.protocol.shown import equivalent
 from labrun.protocol.state import KernelState, NodeState
 from labrun.report import anchors
 from labrun.report.ansi import terminal_lines
+from labrun.report.kernel import Change, Course
+from labrun.report.room import Room
 from labrun.report.view import Link, NodeFacts, StepView, StreamView
 from labrun.report.visible import one_line, size, text_of, visible
 
 MAX_BYTES = 32 * 1024  # shown of each stream
-MAX_LINES = 1000
+MAX_LINES = 800
+_TAIL = 4  # the end gets a quarter as much as the beginning
 MAX_FACTS = 200  # objects of a node's snapshot
 
 
-def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path) -> StepView:
+def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, room: Room, course: Course) -> StepView:
     step = record.step
     result = record.ended.result if record.ended else None
     outputs = result if isinstance(result, CommandResult) else record.process
@@ -34,13 +37,15 @@ def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path) 
         command=_command(record),
         note=visible(step.note, "\n\t") if step.note else None,
         stdin=_stdin(record),
-        outputs=_streams(variant, outputs, run) if outputs is not None else (),
+        outputs=_streams(variant, outputs, run, room) if outputs is not None else (),
         facts=_facts(variant, record),
+        changes=_changes(variant, record, course),
         ended=_ended(outputs) if outputs is not None else None,
         trouble=_trouble(record),
         remark=_remark(record),
         took=_took(record),
         changed=False,
+        like=None,
         typed=not isinstance(step.action, Run | Start | Stop | Capture | Snapshot | Wait),
     )
 
@@ -60,35 +65,45 @@ def _stdin(record: StepRecord) -> str | None:
     return visible(action.stdin, "\n\t") if isinstance(action, Run | Start) and action.stdin else None
 
 
-def _streams(variant: VariantRecord, outputs: CommandResult | ProcessEnded, run: Path) -> tuple[StreamView, ...]:
+def _streams(
+    variant: VariantRecord, outputs: CommandResult | ProcessEnded, run: Path, room: Room
+) -> tuple[StreamView, ...]:
     shown: list[StreamView] = []
     if outputs.stdout.size:
-        shown.append(_stream(variant, "stdout", outputs.stdout, run))
+        shown.append(_stream(variant, "stdout", outputs.stdout, run, room))
     if outputs.stderr.size:
-        shown.append(_stream(variant, "stderr", outputs.stderr, run))
+        shown.append(_stream(variant, "stderr", outputs.stderr, run, room))
     return tuple(shown)
 
 
-def _stream(variant: VariantRecord, name: str, output: Output, run: Path) -> StreamView:
+def _stream(variant: VariantRecord, name: str, output: Output, run: Path, room: Room) -> StreamView:
+    """The beginning of an output, and its end where the middle had to go: that is where a program says how it went."""
     file = f"{variant.folder.relative_to(run).as_posix()}/{output.path}"
     link = Link(output.path.rpartition("/")[2], anchors.file_href(file))
+    most, most_lines = room.text(MAX_BYTES), room.lines(MAX_LINES)
     cut: list[str] = []
+    data = rest = b""
     try:
-        data = variant.output(output, MAX_BYTES)
+        data = variant.output(output, most)
+        if output.kept > len(data) == most:
+            rest = variant.output_end(output, min(most // _TAIL, output.kept - most))
     except EvidenceError:
-        data = b""
         cut.append("The file could not be read.")
-    lines = terminal_lines(text_of(data))
-    if len(lines) > MAX_LINES:
-        cut.append(f"The first {MAX_LINES} lines of {size(output.size)} are shown.")
-        lines = lines[:MAX_LINES]
-    elif len(data) < min(output.kept, MAX_BYTES):
+    lines, tail = terminal_lines(text_of(data)), terminal_lines(text_of(rest)) if rest else ()
+    if len(lines) > most_lines:
+        tail = (*lines[most_lines:], *tail)
+        lines = lines[:most_lines]
+    tail = tail[-(most_lines // _TAIL) :]
+    gap = None
+    if tail:
+        gap = "some lines are left out here"
+        cut.append(f"The first {len(lines)} and the last {len(tail)} lines of {size(output.size)} are shown.")
+    elif len(data) < min(output.kept, most):
         cut.append(f"{size(len(data))} of {size(output.size)} arrived from the sandbox.")
-    elif output.kept > len(data):
-        cut.append(f"The first {size(len(data))} of {size(output.size)} are shown.")
     if output.size > output.kept:
         cut.append(f"labrun kept the first {size(output.kept)} of {size(output.size)}.")
-    return StreamView("stderr" if name == "stderr" else "stdout", lines, link, " ".join(cut) or None)
+    room.took(len(lines) + len(tail), sum(len(span.text) for line in (*lines, *tail) for span in line))
+    return StreamView("stderr" if name == "stderr" else "stdout", lines, link, " ".join(cut) or None, tail, gap)
 
 
 def _ended(outputs: CommandResult | ProcessEnded) -> str | None:
@@ -129,6 +144,14 @@ def _took(record: StepRecord) -> str | None:
         return None
     took_ns = record.ended.t_ns - record.started.t_ns
     return "<1 ms" if took_ns < 1_000_000 else f"{took_ns // 1_000_000} ms"
+
+
+def _changes(variant: VariantRecord, record: StepRecord, course: Course) -> tuple[Change, ...]:
+    try:
+        snapshot = variant.snapshot(record.step.id) if isinstance(record.step.action, Snapshot) else None
+        return course.after(variant.state_after(record), snapshot)
+    except EvidenceError:
+        return ()
 
 
 def _facts(variant: VariantRecord, record: StepRecord) -> tuple[NodeFacts, ...]:

@@ -6,11 +6,15 @@ that is each renderer's own duty. ``Prose`` is an author's Markdown, everything 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from labrun.judge.results import Truth, Verdict
 from labrun.report.ansi import Line
+from labrun.report.hexdump import PacketBytes
+from labrun.report.kernel import Change
+from labrun.report.ladder import Ladder
 from labrun.report.topology import TopologyView
 
 Prose = str
@@ -23,16 +27,21 @@ class Link:
 
     text: str
     href: str
+    file: str | None = None
+    """The file of the run directory that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """One output of a command, its beginning at least. ``cut``: what is missing here and where the whole is."""
+    """One output of a command, its beginning at least, and its end. ``cut``: what is missing, where the whole is."""
 
     name: Literal["stdout", "stderr"]
     lines: tuple[Line, ...]
     file: Link
     cut: str | None = None
+    tail: tuple[Line, ...] = ()
+    """Its last lines, where what comes before them is left out; ``gap`` says so in between."""
+    gap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +69,13 @@ class StepView:
     trouble: str | None
     remark: str | None
     took: str | None
+    changes: tuple[Change, ...]
+    """What it changed in the kernel, as far as anybody looked."""
     changed: bool
     """In a control: the experiment has no such step, or another in its place."""
+    like: str | None
+    """In a control: the anchor of the experiment's step, where it went as there, but for times and ids. It is not
+    told twice."""
     typed: bool
     """A change that labrun made over netlink; the command is what would do the same."""
 
@@ -80,6 +94,10 @@ class PacketRow:
     info: str
     cited: tuple[Link, ...]
     """The hypotheses whose judging refers to this packet."""
+    journey: Link | None = None
+    """The letter of the packet in the ladder: rows of one letter are one packet."""
+    bytes: str | None = None
+    """Where its hex dump is: #anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,12 @@ class CaptureView:
     healthy: bool
     groups: tuple[PacketGroup, ...]
     cut: str | None
+    bytes: tuple[PacketBytes, ...] = ()
+    inline: str | None = None
+    """The whole file as base64, where it is small."""
+
+    def rows(self) -> Iterator[PacketRow]:
+        return (row for group in self.groups for row in group.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +142,7 @@ class VariantView:
     """False in a control that was set up just as the experiment was."""
     steps: tuple[StepView, ...]
     captures: tuple[CaptureView, ...]
+    ladder: Ladder | None
     faults: tuple[str, ...]
     partial: str | None
 
@@ -233,3 +258,7 @@ class RunView:
     labs: tuple[LabView, ...]
     environments: tuple[Environment, ...]
     files: tuple[Link, ...]
+    times_ms: tuple[int, int] = (0, 0)
+    """When it began and when its evidence ends, since the epoch."""
+    cut: str | None = None
+    """What the page leaves out to stay small."""

@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from labrun.judge.results import RunResult
 from labrun.report.build import build_view
-from labrun.report.html import render_html
+from labrun.report.ctrf import render_ctrf
+from labrun.report.html import render_folder, render_html
 from labrun.report.junit import render_junit
 from labrun.report.markdown import render_markdown
 from labrun.report.view import RunView
 
-FORMATS: dict[str, tuple[str, Callable[[RunView], str]]] = {
-    "html": ("index.html", render_html),
-    "md": ("index.md", render_markdown),
-    "junit": ("junit.xml", render_junit),
-}
+FORMATS: dict[str, str] = {"html": "index.html", "md": "index.md", "junit": "junit.xml", "ctrf": "ctrf.json"}
+DEFAULT = ("html", "md", "junit")
+LAYOUTS = ("single", "folder")
 
 
 def write_reports(
-    run_dir: Path, result: RunResult, formats: tuple[str, ...] = ("html", "md", "junit")
+    run_dir: Path,
+    result: RunResult,
+    formats: tuple[str, ...] = DEFAULT,
+    layout: str = "single",
+    evidence: str | None = None,
 ) -> tuple[Path, ...]:
     """Write each format's file into ``run_dir`` and return their paths, in the order of ``formats``.
 
-    A reader never sees half a file: each is replaced in one step. Raises KeyError for a format that is none of
-    FORMATS, EvidenceError where ``run_dir`` is no run, OSError where nothing can be written.
+    ``layout``: the HTML page as a single file, or with its style and script beside it. ``evidence``: the run
+    directory as CI knows it, for attachments. A reader never sees half a file: each is replaced in one step. Raises
+    KeyError for a format that is none of FORMATS, EvidenceError where ``run_dir`` is no run, OSError where nothing
+    can be written.
     """
-    chosen = [FORMATS[name] for name in formats]
+    names = [FORMATS[name] for name in formats]
     view = build_view(run_dir, result)
-    written = []
-    for name, render in chosen:
-        path = run_dir / name
-        fresh = run_dir / f".{name}.{os.getpid()}"
-        try:
-            fresh.write_text(render(view), encoding="utf-8", newline="\n")
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
-        written.append(path)
-    return tuple(written)
+    for name in formats:
+        for file, text in _rendered(name, view, layout, evidence).items():
+            _replace(run_dir / file, text)
+    return tuple(run_dir / name for name in names)
+
+
+def _rendered(name: str, view: RunView, layout: str, evidence: str | None) -> dict[str, str]:
+    if name == "html":
+        return render_folder(view) if layout == "folder" else {FORMATS[name]: render_html(view)}
+    if name == "junit":
+        return {FORMATS[name]: render_junit(view, evidence)}
+    return {FORMATS[name]: render_ctrf(view) if name == "ctrf" else render_markdown(view)}
+
+
+def _replace(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8", newline="\n")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,221 @@
+"""Where each part of a ladder goes: a line down for each interface, a rung for each passage of a packet.
+
+Sizes are CSS pixels of the picture. Three interfaces fit a phone; more make it wider, and its frame scrolls.
+No colours here: those are the style sheet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labrun.report.ladder import Journey, Ladder, Place, Sighting
+from labrun.report.visible import shorten
+
+_CHAR = 6.7  # advance of the 11 px monospace text
+_LEFT, _STUB, _RIGHT = 66, 38, 6
+_GAP_LEAST, _GAP_MOST = 96, 168
+_NODE, _HEAD, _BAND, _LABEL, _ROW, _AFTER = 24, 20, 30, 22, 26, 8
+_ARROW = 7
+_MAX_NAME = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Rail:
+    """An interface's line."""
+
+    x: float
+    name: str
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """A node over its interfaces."""
+
+    x: float
+    width: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Where another step's time begins."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A passage: a packet on an interface, linked to its row."""
+
+    x: float
+    y: float
+    href: str
+    anchor: str
+    number: int
+    title: str
+    time: str
+    cited: bool
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A line between passages, or from and to where nobody captured. ``head``: the arrow's triangle."""
+
+    path: str
+    head: str
+    unsure: bool
+    outer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    name: str
+    protocol: str
+    text: str
+    x: float
+    y: float
+    stops: tuple[Stop, ...]
+    ways: tuple[Way, ...]
+    note: str | None
+    note_at: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LadderDrawing:
+    width: int
+    height: int
+    top: float
+    rails: tuple[Rail, ...]
+    roofs: tuple[Roof, ...]
+    bands: tuple[Band, ...]
+    rungs: tuple[Rung, ...]
+    summary: str
+
+
+def draw_ladder(ladder: Ladder) -> LadderDrawing:
+    count = len(ladder.columns)
+    longest = max(len(shorten(place.interface, _MAX_NAME)) for place in ladder.columns)
+    room = _GAP_MOST if count < 3 else 108
+    gap = min(_GAP_MOST, max(_GAP_LEAST, longest * _CHAR + 16, room if count < 4 else 0))
+    at = {place: _LEFT + _STUB + gap * index for index, place in enumerate(ladder.columns)}
+    width = _LEFT + _STUB + gap * (count - 1) + _STUB + _RIGHT
+    width = max(width, 344)
+    top = float(_NODE + _HEAD)
+    y = top
+    bands: list[Band] = []
+    rungs: list[Rung] = []
+    outside: dict[Place, int] = {}
+    moment = None
+    for journey in ladder.journeys:
+        if journey.first.moment != moment:
+            moment = journey.first.moment
+            bands.append(Band(y + 20, moment))
+            y += _BAND
+        rungs.append(_rung(journey, at, y, width, _rightwards(journey, at, outside)))
+        y += _LABEL + _ROW * len(journey.sightings) + _AFTER
+    return LadderDrawing(
+        width=round(width),
+        height=round(y + 6),
+        top=top,
+        rails=tuple(Rail(at[p], shorten(p.interface, _MAX_NAME), p in ladder.quiet) for p in ladder.columns),
+        roofs=tuple(_roofs(ladder.columns, at, gap)),
+        bands=tuple(bands),
+        rungs=tuple(rungs),
+        summary=_summary(ladder),
+    )
+
+
+def _rightwards(journey: Journey, at: dict[Place, float], outside: dict[Place, int]) -> bool:
+    """Which way it goes. ``outside``: on which side of an interface the uncaptured world is (1: right, -1: left).
+
+    That is settled by the first packet on it, so that an answer comes from where the question went.
+    """
+    first, last = journey.sightings[0], journey.sightings[-1]
+    if at[first.place] != at[last.place]:
+        sign = 1 if at[last.place] > at[first.place] else -1
+        if first.direction == "in":
+            outside.setdefault(first.place, -sign)
+        if last.direction == "out":
+            outside.setdefault(last.place, sign)
+        return sign > 0
+    leaves = last.direction == "out"
+    side = outside.setdefault(last.place, 1 if leaves else -1)
+    return (side > 0) == leaves
+
+
+def _rung(journey: Journey, at: dict[Place, float], y: float, width: float, rightwards: bool) -> Rung:
+    stops: list[Stop] = []
+    ways: list[Way] = []
+    note: str | None = None
+    note_at = (0.0, 0.0)
+    sign = 1 if rightwards else -1
+    first_ns = journey.first.time_ns
+    row = y + _LABEL + 6
+    for index, sighting in enumerate(journey.sightings):
+        x = at[sighting.place]
+        if index == 0 and sighting.direction == "in":
+            ways.append(_way(x - sign * (_STUB - 4), row - 7, x, row, outer=True))
+        if stops:
+            before = stops[-1]
+            ways.append(_way(before.x, before.y, x, row, unsure=sighting.unjoined))
+            if sighting.unjoined and note is None:
+                note, note_at = "rewritten?", ((before.x + x) / 2, (before.y + row) / 2 - 5)
+        time = sighting.since if index == 0 else f"+{(sighting.time_ns - first_ns) // 1000} µs"
+        if sighting.time_ns - first_ns >= 10_000_000:
+            time = f"+{(sighting.time_ns - first_ns) // 1_000_000} ms"
+        stops.append(_stop(sighting, x, row, time if len(time) <= 9 else time.removesuffix(" ms")))
+        row += _ROW
+    last = journey.sightings[-1]
+    if last.direction == "out":
+        ways.append(_way(stops[-1].x, stops[-1].y, stops[-1].x + sign * (_STUB - 4), stops[-1].y + 7, outer=True))
+    words = " → ".join(journey.first.ends) if journey.first.ends[0] else ""
+    room = int((width - _LEFT - 12) / _CHAR) - len(journey.first.protocol) - 3
+    text = f"{journey.first.info}  {words}".strip() if len(journey.first.info) + len(words) + 2 <= room else (
+        journey.first.info)  # fmt: skip
+    return Rung(journey.name, journey.first.protocol, shorten(text, max(12, room)), _LEFT, y + 15, tuple(stops),
+                tuple(ways), note, note_at)  # fmt: skip
+
+
+def _stop(sighting: Sighting, x: float, y: float, time: str) -> Stop:
+    way = {"in": "in on", "out": "out on", None: "on"}[sighting.direction]
+    title = f"packet {sighting.number} of {sighting.capture}, {way} {sighting.place.node}.{sighting.place.interface}"
+    more = f", also in {len(sighting.twins)} other captures" if sighting.twins else ""
+    return Stop(x, y, f"#{sighting.anchor}", f"{sighting.anchor}-l", sighting.number, title + more, time,
+                sighting.cited, sighting.direction or "")  # fmt: skip
+
+
+def _way(x1: float, y1: float, x2: float, y2: float, unsure: bool = False, outer: bool = False) -> Way:
+    """A straight line that ends short of the dot, with its arrow's head."""
+    length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5 or 1.0
+    ux, uy = (x2 - x1) / length, (y2 - y1) / length
+    tx, ty = x2 - ux * 8.0, y2 - uy * 8.0
+    bx, by = tx - ux * _ARROW, ty - uy * _ARROW
+    head = f"M{tx:.1f} {ty:.1f}L{bx - uy * 3.5:.1f} {by + ux * 3.5:.1f}L{bx + uy * 3.5:.1f} {by - ux * 3.5:.1f}Z"
+    return Way(f"M{x1:.1f} {y1:.1f}L{bx:.1f} {by:.1f}", head, unsure, outer)
+
+
+def _roofs(columns: tuple[Place, ...], at: dict[Place, float], gap: float) -> Iterable[Roof]:
+    start = 0
+    for index in range(1, len(columns) + 1):
+        if index == len(columns) or columns[index].node != columns[start].node:
+            x = at[columns[start]] - min(gap, 96) / 2 + 4
+            width = at[columns[index - 1]] - at[columns[start]] + min(gap, 96) - 8
+            yield Roof(x, width, shorten(columns[start].node, max(4, int(width / 7.6))))
+            start = index
+
+
+def _summary(ladder: Ladder) -> str:
+    """The picture in words, for those who cannot see it."""
+    told = [
+        f"{journey.name}: {journey.first.protocol} {journey.first.info}, "
+        + ", then ".join(f"{s.direction or ''} {s.place.node}.{s.place.interface}".strip() for s in journey.sightings)
+        for journey in ladder.journeys[:12]
+    ]
+    more = f"; and {len(ladder.journeys) - 12} more" if len(ladder.journeys) > 12 else ""
+    quiet = f" Nothing on {', '.join(f'{p.node}.{p.interface}' for p in ladder.columns if p in ladder.quiet)}." if (
+        ladder.quiet) else ""  # fmt: skip
+    return "; ".join(told) + more + "." + quiet

@@ -1,0 +1,94 @@
+"""A view made smaller, in steps, until its page fits: what is read least goes first, and the page says what went.
+
+`room` keeps nearly every page small while it is built; this is for what it cannot foresee, such as thousands of labs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from labrun.report.view import CaptureView, LabView, PacketGroup, RunView, StepView, StreamView, VariantView
+
+_LINES = 12
+_ROWS = 20
+_LABS = 200
+_MATRIX = 5_000
+
+LEVELS = (
+    "captures within the page and hex dumps",
+    "most lines of outputs and most packet rows",
+    "outputs, packets and the runs of controls",
+    "all but the first labs that are as expected",
+)
+
+
+def slimmer(view: RunView, level: int) -> RunView:
+    """``level`` from 1 to len(LEVELS); each has what those before it do."""
+    labs = view.labs
+    if level >= 4:
+        odd = [lab for lab in labs if lab.standing != "as-expected"][:_LABS]
+        rest = [lab for lab in labs if lab.standing == "as-expected"][: _LABS - len(odd)]
+        keep = {id(lab) for lab in (*odd, *rest)}
+        labs = tuple(lab for lab in labs if id(lab) in keep)
+    anchors = {lab.anchor for lab in labs}
+    rows = tuple(row for row in view.matrix if row.lab_anchor in anchors)[:_MATRIX] if level >= 4 else view.matrix
+    missing = len(view.labs) - len(labs)
+    words = "Cut, so that this page stays under 10 MB: " + ", ".join(LEVELS[:level]) + "."
+    words += f" {missing} labs are in results.json alone." if missing else ""
+    return replace(view, labs=tuple(_lab(lab, level) for lab in labs), matrix=rows,
+                   cut=words + " The evidence beside the page has everything.")  # fmt: skip
+
+
+def _lab(lab: LabView, level: int) -> LabView:
+    return replace(
+        lab,
+        experiment=_variant(lab.experiment, level) if lab.experiment else None,
+        controls=tuple(_variant(v, level) for v in lab.controls),
+        topology=lab.topology if level < 4 else None,
+    )
+
+
+def _variant(variant: VariantView, level: int) -> VariantView:
+    is_control = variant.change is not None
+    return replace(
+        variant,
+        topology_steps=variant.topology_steps if level < 3 else (),
+        steps=tuple(_step(step, level) for step in variant.steps),
+        captures=tuple(_capture(capture, level) for capture in variant.captures),
+        ladder=None if level >= 3 or (level >= 2 and is_control) else variant.ladder,
+    )
+
+
+def _step(step: StepView, level: int) -> StepView:
+    if level < 2:
+        return step
+    return replace(
+        step,
+        facts=() if level >= 3 else step.facts,
+        changes=() if level >= 3 else step.changes,
+        outputs=tuple(_stream(s, level) for s in step.outputs),
+    )
+
+
+def _stream(stream: StreamView, level: int) -> StreamView:
+    lines = _LINES if level == 2 else 1
+    if len(stream.lines) <= lines and not stream.tail:
+        return stream
+    return replace(stream, lines=stream.lines[:lines], tail=(), gap=None,
+                   cut=f"The first {min(lines, len(stream.lines))} lines are shown.")  # fmt: skip
+
+
+def _capture(capture: CaptureView, level: int) -> CaptureView:
+    slim = replace(capture, bytes=(), inline=None, groups=tuple(_unlinked(group) for group in capture.groups))
+    if level < 2:
+        return slim
+    rows = list(slim.rows())
+    kept = {row.anchor for row in rows if row.cited} if level >= 2 else set()
+    kept |= {row.anchor for row in rows[:_ROWS]}
+    groups = tuple(replace(g, rows=tuple(row for row in g.rows if row.anchor in kept)) for g in slim.groups)
+    note = slim.cut if len(kept) == len(rows) else f"{len(kept)} of {len(rows)} rows are shown; the file has them all."
+    return replace(slim, groups=tuple(group for group in groups if group.rows), cut=note)
+
+
+def _unlinked(group: PacketGroup) -> PacketGroup:
+    return replace(group, rows=tuple(replace(row, bytes=None) for row in group.rows))

@@ -1,0 +1,135 @@
+// What a reader without JavaScript does not need: a filter, keys, copy buttons, and folds that open for their link.
+// It makes no request, keeps nothing, and sets no style: it hides, shows and moves what the page already has.
+"use strict";
+(() => {
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const make = (tag, attributes = {}, ...children) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+
+  // The filter. Its words are in the address, so that what one sees can be sent to another.
+  const verdicts = document.getElementById("verdicts");
+  const field = make("input", { type: "search", id: "filter", autocomplete: "off", spellcheck: "false" });
+  const count = make("output", { for: "filter" });
+  const toggle = make("input", { type: "checkbox", id: "keys", checked: "" });
+  const bar = make("div", { class: "bar", role: "search" },
+    make("label", { for: "filter" }, "Filter"), field, count,
+    make("details", { class: "keys" }, make("summary", {}, "Keys"), toggle, make("label", { for: "keys" }, "on "),
+      ...["/ filter", "j next", "k back", "x next that is not as expected", "o open or fold"].flatMap((text) => {
+        const [key, ...words] = text.split(" ");
+        return [make("kbd", {}, key), " " + words.join(" ") + " "];
+      })));
+  verdicts.querySelector("h2").after(bar);
+
+  const text = new Map();
+  const textOf = (element) => {
+    if (!text.has(element)) text.set(element, element.textContent.toLowerCase());
+    return text.get(element);
+  };
+  const rows = all(".matrix tbody tr");
+  const labs = all("article.lab");
+  const tables = all(".packets").map((table) => all("tr[id]", table));
+  const filter = () => {
+    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const matches = (element) => words.every((word) => textOf(element).includes(word));
+    rows.forEach((row) => { row.hidden = !matches(row); });
+    labs.forEach((lab) => { lab.hidden = !matches(lab); });
+    tables.forEach((packets) => {
+      const some = packets.some(matches);
+      packets.forEach((row) => { row.hidden = some && !matches(row); });
+    });
+    const shown = rows.filter((row) => !row.hidden).length;
+    const within = labs.filter((lab) => !lab.hidden).length;
+    count.textContent = words.length ? `${shown} of ${rows.length} verdicts, ${within} of ${labs.length} labs` : "";
+  };
+  const remember = () => {
+    const address = new URL(location.href);
+    if (field.value.trim()) address.searchParams.set("q", field.value.trim());
+    else address.searchParams.delete("q");
+    // A sandboxed page may not change its address; then the words are just not in it.
+    try { history.replaceState(null, "", address); } catch { /* the filter works all the same */ }
+  };
+  field.addEventListener("input", () => { filter(); remember(); });
+  const recall = () => {
+    field.value = new URL(location.href).searchParams.get("q") ?? "";
+    filter();
+  };
+
+  // A link into something that is folded or filtered away opens it.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let element = target; element; element = element.parentElement) {
+      if (element.tagName === "DETAILS") element.open = true;
+      element.hidden = false;
+    }
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  addEventListener("popstate", recall);
+  addEventListener("beforeprint", () => all("details.rest").forEach((each) => { each.open = true; }));
+
+  // Keys. They can be turned off: a reader's own software may need the letters.
+  const stops = all(".lab, .hypothesis, .step, .capture-title, .ladder-title").filter((each) => each.id);
+  let current = -1;
+  const visible = (element) => element.checkVisibility ? element.checkVisibility() : element.offsetParent !== null;
+  const go = (step, wanted) => {
+    for (let index = current + step; index >= 0 && index < stops.length; index += step) {
+      if (!visible(stops[index]) || (wanted && !stops[index].matches(wanted))) continue;
+      current = index;
+      stops[index].tabIndex = -1;
+      stops[index].focus({ preventScroll: true });
+      stops[index].scrollIntoView({ block: "start" });
+      return;
+    }
+  };
+  const keys = {
+    "/": () => field.focus(),
+    j: () => go(1),
+    k: () => go(-1),
+    x: () => go(1, ".hypothesis.surprise, .hypothesis.inconclusive"),
+    o: () => {
+      const fold = stops[current]?.matches("details") ? stops[current] : stops[current]?.querySelector("details")
+        ?? stops[current]?.closest("details");
+      if (fold) fold.open = !fold.open;
+    },
+  };
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && document.activeElement === field) {
+      field.value = "";
+      filter();
+      remember();
+      field.blur();
+      return;
+    }
+    const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+    if (!toggle.checked || typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+
+  // Copy buttons: the command, without its prompt.
+  const copy = async (button, words) => {
+    try {
+      await navigator.clipboard.writeText(words);
+      button.textContent = "copied";
+    } catch {
+      button.textContent = "not allowed";
+    }
+    setTimeout(() => { button.textContent = "copy"; }, 1500);
+  };
+  all(".step .command, .again code").forEach((element) => {
+    const button = make("button", { type: "button", class: "copy" }, "copy");
+    button.setAttribute("aria-label", "Copy the command");
+    const words = () => element.classList.contains("command") ? element.textContent
+      : element.textContent.split("\n").map((line) => line.replace(/^\$ /, "").replace(/\s+#.*$/, "")).join("\n");
+    button.addEventListener("click", () => copy(button, words()));
+    element.closest("pre").before(button);
+  });
+
+  recall();
+  if (location.hash) reveal();
+})();
