@@ -20,7 +20,7 @@ from labrun.evidence.writer import EvidenceFull, EvidenceWriter
 from labrun.judge.results import LabResult, RunResult, results_json
 from labrun.judge.run import judge_entry, judge_run
 from labrun.lab.compile import CompiledLab
-from labrun.protocol.events import Fault, StepStarted
+from labrun.protocol.events import Done, Fault, StepStarted
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
 
@@ -58,6 +58,7 @@ class _Conductor:
         folder = layout.variant_folder(self.run, slug, plan.variant, repeat)
         name = layout.repeated(plan.variant, repeat)
         t_ns = 0
+        done = False
         with EvidenceWriter(folder, plan) as writer:
             try:
                 with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
@@ -67,7 +68,10 @@ class _Conductor:
                             t_ns = frame.t_ns
                         if isinstance(frame, StepStarted):
                             self._tell_step(slug, name, frame.step)
-                return
+                        done = done or isinstance(frame, Done)
+                if done:
+                    return
+                fault = Fault(t_ns, "sandbox-died", "the sandbox ended before its agent was done")
             except EngineError as error:
                 fault = Fault(t_ns, error.code, str(error))
             except EvidenceFull as error:

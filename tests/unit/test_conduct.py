@@ -239,8 +239,9 @@ def test_a_sandbox_that_cannot_start(stage):
 
 def test_a_sandbox_that_ends_early_without_a_word(stage):
     stage.go({"one": (whole(0)[:-1], whole(1))})
-    assert stage.faults("one") == []
-    assert stage.verdicts() == {"one": [("inconclusive", "evidence-incomplete")]}
+    ((code, _, _),) = stage.faults("one")
+    assert code == "sandbox-died"
+    assert stage.verdicts() == {"one": [("inconclusive", "sandbox-died")]}
 
 
 @pytest.mark.parametrize("path", ["../../../run.json", layout.EVENTS, layout.PLAN, "/etc/x"])

@@ -23,7 +23,7 @@ def entries(state):
     """A node whose one neighbour is in this state; None: it has none; "?": its neighbours could not be read."""
     if state == "?":
         return NodeState(unavailable={"neighbours": "the kernel said EBUSY"})
-    found = () if state is None else (NeighbourState("inet", "10.0.0.2", "eth0", state),)
+    found = () if state is None else (NeighbourState("eth0", "inet", "10.0.0.2", state),)
     return NodeState(neighbours=found)
 
 
@@ -32,7 +32,7 @@ def moments(*states, every=100, first=7000.0):
 
 
 def leaf(state="STALE", count=1, **time):
-    return {"neighbours": {"at": "watch", "where": {"state": state}}, "count": count, **time}
+    return {"neighbours": {"at": "watch", "in": "host", "where": {"state": state}}, "count": count, **time}
 
 
 def judge(evidence, predicted):
@@ -156,7 +156,10 @@ def test_one_moment_is_all_of_a_time_that_is_shorter_than_its_period(evidence):
         (lambda evidence: evidence.series("watch", []).done(), "evidence-missing"),
         (lambda evidence: evidence.series("watch", moments(S), ship=False).done(), "evidence-missing"),
         (lambda evidence: evidence.series("watch", moments(S), ended=False).fault("sandbox-died"), "sandbox-died"),
-        (lambda evidence: evidence.series("watch", [], result=None, status="failed", message="x").done(), "step-failed"),
+        (
+            lambda evidence: evidence.series("watch", [], result=None, status="failed", message="x").done(),
+            "step-failed",
+        ),
         # A snapshot that was made once says nothing about time.
         (lambda evidence: evidence.snapshot("watch", {"host": entries(S)}).done(), "evidence-missing"),
     ],

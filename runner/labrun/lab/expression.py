@@ -44,7 +44,12 @@ def check_expression(text: str, names: Iterable[str]) -> str | None:
         tree = parse_expression(text)
     except ValueError as error:
         return str(error)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS}
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    values = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
+    used = {node.id for node in values}
+    function = next((name for name in FUNCTIONS if name in used), None)
+    if function is not None:
+        return f"{function} is a function: call it, as in {function}(...)"
     for name in sorted(used):
         if name not in known:
             return f"unknown value '{name}'.{did_you_mean(name, known)}"
@@ -73,4 +78,9 @@ def _check(node: ast.AST) -> None:
 
 
 def _depth(node: ast.AST) -> int:
-    return 1 + max((_depth(child) for child in ast.iter_child_nodes(node)), default=0)
+    """Level by level: what is nested too deeply must not be walked by recursion."""
+    depth, level = 0, [node]
+    while level:
+        depth += 1
+        level = [child for parent in level for child in ast.iter_child_nodes(parent)]
+    return depth
