@@ -77,11 +77,12 @@ def _begin(stage: Stage) -> bool:
             environment.capabilities(),
             environment.packages(),
             programs,
+            environment.userland(),
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
     if missing:
-        trouble = Fault(t_ns, "missing-tool", f"not in the sandbox: {', '.join(missing)}")
+        trouble = Fault(t_ns, "missing-tool", environment.where_to_get(missing))
     if trouble is not None:
         emitter.event(trouble)
         return False

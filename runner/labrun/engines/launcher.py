@@ -4,8 +4,9 @@
 
 Three processes. The *outer* one stays in the host's namespaces: it writes the user mapping, puts the sandbox into its
 cgroups, waits, and removes them. Its child is *init*, process 1 of new user, mount, pid, network, UTS and IPC
-namespaces: when it goes, the kernel kills all in them. Init's child becomes the *agent*. Whoever started this may die in
-any way: the kernel then tells the outer process (PR_SET_PDEATHSIG), whose end kills init likewise. stdin is the agent's.
+namespaces: when it goes, the kernel kills all in them. Init's child becomes the *agent*. Whoever started this may die
+in any way: the kernel then tells the outer process (PR_SET_PDEATHSIG), whose end kills init likewise. stdin is the
+agent's.
 
 Standard library without `site`, since every millisecond here is one of every lab. It imports nothing of labrun.
 `man 7 user_namespaces`, `man 2 clone`, `man 2 pivot_root`, `man 2 mount_setattr`.

@@ -38,9 +38,9 @@ def host_userland(tools: Iterable[str] = ()) -> Userland:
     """This host's programs, under the Python that runs labrun. ``tools``: Debian packages whose versions matter."""
     binds, links = [], []
     for path in _TOP:
-        if os.path.islink(path):
+        if Path(path).is_symlink():
             links.append((path, os.readlink(path)))  # noqa: PTH115
-        elif os.path.isdir(path):
+        elif Path(path).is_dir():
             binds.append(path)
     paths = _library_folders()
     inner = [sys.prefix, sys.exec_prefix, sys.base_prefix, os.path.realpath(sys.executable), *paths]

@@ -43,6 +43,7 @@ class Hello:
     capabilities: tuple[str, ...]
     packages: dict[str, str]
     programs: tuple[Program, ...]
+    userland: str | None = None  # whose programs: the lab image's, or, as here named, the host's
 
 
 @dataclass(frozen=True, slots=True)
