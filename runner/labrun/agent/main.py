@@ -83,6 +83,13 @@ def _begin(stage: Stage) -> bool:
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
     if missing:
         trouble = Fault(t_ns, "missing-tool", environment.where_to_get(missing))
+    elif plan.features:
+        from labrun.agent.features import lacking
+
+        without = lacking(plan.features)
+        if without:
+            words = ", ".join(f"{name} ({why})" for name, why in without.items())
+            trouble = Fault(t_ns, "missing-feature", f"not in this kernel: {words}", None, {"lacking": without})
     if trouble is not None:
         emitter.event(trouble)
         return False

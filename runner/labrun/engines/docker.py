@@ -110,7 +110,7 @@ class DockerEngine:
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(
-            name=_name_of(self._version),
+            name=name_of(self._version),
             version=str(self._version.get("Version", "")),
             isolation=self._isolation,
             note=self._note,
@@ -327,7 +327,7 @@ def _discard(client: Any, container_id: str | None) -> None:
         return  # the daemon is away; its AutoRemove sees to it
 
 
-def _name_of(version: dict[str, Any]) -> str:
+def name_of(version: dict[str, Any]) -> str:
     """Podman says who it is among its components (`GET /version`)."""
     components = version.get("Components") or ()
     return "podman" if any("podman" in str(part.get("Name", "")).lower() for part in components) else "docker"

@@ -158,6 +158,7 @@ def _plan(lab: Lab, steps: tuple[Placed, ...], variant: str, timeout_s: float | 
         tools=tuple(sorted(set(model.requires.tools))),
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),
         seed=0,
+        features=tuple(sorted(set(model.requires.kernel))),
     ).sealed()
 
 

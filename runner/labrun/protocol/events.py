@@ -166,7 +166,7 @@ class ProcessEnded:
 class Fault:
     """The tool broke, or the sandbox lacks what the plan needs. Never evidence against a hypothesis.
 
-    ``code``: agent-crashed, missing-tool, bad-filter, lab-timeout, interrupted, ...
+    ``code``: agent-crashed, missing-tool, missing-feature, bad-filter, lab-timeout, interrupted, ...
     """
 
     KIND: ClassVar[str] = "fault"

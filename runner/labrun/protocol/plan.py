@@ -52,6 +52,7 @@ class Plan:
     tools: tuple[str, ...] = ()
     limits: Limits = Limits()
     seed: int = 0
+    features: tuple[str, ...] = ()  # of the kernel, by the names of protocol/features.py; likewise
     schema: int = PLAN_SCHEMA
     digest: str = ""
 
