@@ -6,6 +6,7 @@ Kernel features are probed by trying them, inside a sandbox, where labs would us
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
