@@ -126,6 +126,7 @@ def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
     if userland.kind == "host":
         files.append([PACKAGES, json.dumps(packages)])
     return {
+        "name": name,  # for people who look at `ps`
         "parent": os.getpid(),
         "root": userland.root,
         "binds": userland.binds,
