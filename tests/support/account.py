@@ -67,7 +67,6 @@ def _prepared(name: str, home: Path) -> Account:
         f"--regid={name}",
         "--clear-groups",
         "--inh-caps=-all",
-        "--bounding-set=-all",
     )
     paths = [str(RUNNER), sysconfig.get_paths()["purelib"]]
     for number, path in enumerate(paths):
