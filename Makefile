@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: labs test setup engine lint types imports units clean
+.PHONY: labs test setup engine engine-or-native lint types imports units clean
 
-labs: setup engine
+labs: setup engine-or-native
 	@$(BIN)/labrun all; status=$$?; \
 	  [ $$status -eq 0 ] || echo "labrun all: exit status $$status (1 a surprise, 2 a wrong lab, 3 inconclusive or broken)" >&2; \
 	  exit $$status
@@ -23,6 +23,9 @@ setup: $(VENV)/.installed
 
 engine: $(VENV)/.installed
 	@tools/see-to-engine $(BIN)/python
+
+engine-or-native: $(VENV)/.installed
+	@tools/see-to-engine --or-native $(BIN)/python
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

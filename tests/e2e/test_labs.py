@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from e2e.conftest import REPOSITORY, Labrun, Ran
+from e2e.conftest import REPOSITORY, Backend, Labrun, Ran
 from labrun.judge.run import judge_run
 from labrun.report.build import build_view
 from labrun.report.markdown import lab_markdown, render_markdown
@@ -28,15 +29,9 @@ IDS = {
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory, lab_image: str) -> Ran:
+def everything(backend: Backend, every_lab: Callable[[str], Ran]) -> Ran:
     """One `labrun all` of the shipped labs, in a folder that has no labs of its own."""
-    import sys
-
-    folder = tmp_path_factory.mktemp("all")
-    done = subprocess.run(
-        [sys.executable, "-m", "labrun", "all"], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    return Ran(done.returncode, done.stdout, done.stderr, folder)
+    return every_lab(backend.name)
 
 
 def test_all_eighteen_hypotheses_are_as_expected(everything: Ran) -> None:
@@ -54,15 +49,22 @@ def test_all_eighteen_hypotheses_are_as_expected(everything: Ran) -> None:
     assert everything.results["schema"] == 1
 
 
-def test_the_run_says_what_it_ran_on(everything: Ran) -> None:
+def test_the_run_says_what_it_ran_on(everything: Ran, backend: Backend) -> None:
     run = everything.results["run"]
-    assert run["engine"] == "docker"
-    assert run["isolation"] in ("privileged", "least")
     assert run["image"].startswith("labrun-lab:")
+    assert run["userland"] == "image"
     assert run["kernel"] and run["started"] and run["id"] == everything.run.name
-    if run["isolation"] == "least":
-        assert run["isolation_note"] in everything.err, "the fallback is said"
-        assert everything.err.count("refused a privileged container") == 1, "and said once"
+    if backend.name == "docker":
+        assert run["engine"] == "docker"
+        assert run["isolation"] in ("privileged", "least")
+        if run["isolation"] == "least":
+            assert run["isolation_note"] in everything.err, "the fallback is said"
+            assert everything.err.count("refused a privileged container") == 1, "and said once"
+    else:
+        assert (run["engine"], run["isolation"]) == ("native", "user-namespace")
+        assert "limits: " in run["isolation_note"]
+    if backend.name == "rootless":
+        assert run["engine_reason"] in everything.err, "a choice is said with its reason"
 
 
 def test_every_evidence_file_that_results_name_is_there(everything: Ran) -> None:
@@ -96,15 +98,18 @@ def test_the_reports_are_there_and_well_formed(everything: Ran) -> None:
     assert not suites.findall(".//failure") and not suites.findall(".//error")
 
 
-def test_nothing_is_left_on_the_engine(everything: Ran, docker_client: object) -> None:
-    containers = docker_client.containers.list(all=True, filters={"label": f"labrun.run={everything.run.name}"})  # type: ignore[attr-defined]
-    assert containers == []
+def test_nothing_is_left_on_the_engine(everything: Ran, backend: Backend) -> None:
+    assert backend.find(everything.run.name) == []
+    assert "labrun" not in "".join(
+        line.split(" - ")[1] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    )
 
 
 def test_judging_the_stored_run_again_gives_the_same_results(everything: Ran, tmp_path: Path, labrun: Labrun) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(everything.run, copy)
     (copy / "results.json").unlink()
+    subprocess.run(["chmod", "-R", "a+rwX", str(copy)], check=True)  # for an account that is not ours
     no_engine = {"DOCKER_HOST": "unix:///nowhere.sock"}
     again = labrun("judge", str(copy), env=no_engine)
     assert again.exit == 0, again.err
@@ -123,8 +128,9 @@ def test_two_runs_agree_in_what_was_observed(everything: Ran, labrun: Labrun) ->
         assert first["captures"] == second["captures"]
 
 
-def test_least_isolation_gives_the_same_verdicts(everything: Ran, labrun: Labrun) -> None:
-    least = labrun("all", "--isolation", "least")
+def test_least_isolation_gives_the_same_verdicts(every_lab: Callable[[str], Ran], docker_labrun: Labrun) -> None:
+    everything = every_lab("docker")
+    least = docker_labrun("all", "--isolation", "least")
     assert least.exit == 0, least.out + least.err
     assert least.results["run"]["isolation"] == "least"
     assert least.results["run"]["isolation_note"] is None, "it was asked for"
@@ -132,8 +138,8 @@ def test_least_isolation_gives_the_same_verdicts(everything: Ran, labrun: Labrun
         assert least.verdicts(lab["id"]) == everything.verdicts(lab["id"])
 
 
-def test_the_labs_of_the_checkout_are_those_that_ship(labrun: Labrun) -> None:
-    here, shipped = labrun("list", cwd=REPOSITORY), labrun("list")
+def test_the_labs_of_the_checkout_are_those_that_ship(docker_labrun: Labrun) -> None:
+    here, shipped = docker_labrun("list", cwd=REPOSITORY), docker_labrun("list")
     assert here.exit == shipped.exit == 0
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)

@@ -21,8 +21,8 @@ def granting_daemon(docker_client: Any, lab_image: str, recipe: Any) -> Iterator
         yield host
 
 
-def test_all_labs_in_privileged_containers(granting_daemon: str, labrun: Labrun) -> None:
-    ran = labrun("all", env={"DOCKER_HOST": granting_daemon})
+def test_all_labs_in_privileged_containers(granting_daemon: str, docker_labrun: Labrun) -> None:
+    ran = docker_labrun("all", env={"DOCKER_HOST": granting_daemon})
     assert ran.exit == 0, ran.out + ran.err
     assert ran.results["run"]["isolation"] == "privileged"
     assert ran.results["run"]["isolation_note"] is None

@@ -13,8 +13,8 @@ import socket
 from typing import Any
 
 from labrun.agent.links import parse_mac
-from labrun.agent.messages import AddressMessage, NeighbourMessage
 from labrun.agent.names import NEIGHBOUR_STATES, SCOPES, number, parse_address, parse_prefix
+from labrun.agent.outgoing import AddressMessage, NeighbourMessage
 from labrun.agent.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, refused
 from labrun.protocol.actions import Address, Neighbour
 

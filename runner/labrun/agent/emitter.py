@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from labrun.protocol.events import Event
@@ -34,6 +35,10 @@ class Emitter:
 
     def event(self, event: Event) -> None:
         self._write(event_frame(event))
+
+    def events(self, events: Iterable[Event]) -> None:
+        """Several at once."""
+        self._write(b"".join(map(event_frame, events)))
 
     def path(self, name: str) -> Path:
         """Where the evidence file ``name`` grows."""

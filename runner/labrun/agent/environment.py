@@ -7,11 +7,23 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 from labrun.protocol.events import Program
 
 PACKAGES = Path("/usr/share/labrun/packages.json")
+HOST_PACKAGES = Path("/run/labrun/packages.json")  # put there by the native engine, on the host's own userland
 LINKTYPES = (1, 101)  # LINKTYPE_ETHERNET, LINKTYPE_RAW: what captures of labs have
+
+# The Debian packages of what labs call.
+DEBIAN = {
+    "arping": "iputils-arping", "brctl": "bridge-utils", "bridge": "iproute2", "conntrack": "conntrack", "curl": "curl",
+    "dnsmasq": "dnsmasq-base", "drill": "ldnsutils", "ethtool": "ethtool", "ifconfig": "net-tools", "ip": "iproute2",
+    "iperf3": "iperf3", "iptables": "iptables", "nc": "netcat-openbsd", "netstat": "net-tools", "nft": "nftables",
+    "ping": "iputils-ping", "route": "net-tools", "socat": "socat", "ss": "iproute2", "sysctl": "procps",
+    "tc": "iproute2", "tcpdump": "tcpdump", "tracepath": "iputils-tracepath", "traceroute": "traceroute",
+    "wg": "wireguard-tools",
+}  # fmt: skip
 
 # include/uapi/linux/capability.h, by number
 _CAPABILITIES = (
@@ -33,10 +45,8 @@ def capabilities() -> tuple[str, ...]:
 
 def packages() -> dict[str, str]:
     """Name -> version, as the image recorded them when it was built; empty on a userland that has no record."""
-    try:
-        found = json.loads(PACKAGES.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    found = _record()
+    found.pop("userland", None)
     flat: dict[str, str] = {}
     for key, value in found.items():
         if isinstance(value, dict):
@@ -46,8 +56,31 @@ def packages() -> dict[str, str]:
     return dict(sorted(flat.items()))
 
 
+def userland() -> str:
+    """Whose programs these are: "image", or the host's by its name."""
+    return str(_record().get("userland", "image"))
+
+
+def _record() -> dict[str, Any]:
+    for place in (HOST_PACKAGES, PACKAGES):
+        try:
+            found = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
 def missing_tools(tools: tuple[str, ...], path: str) -> tuple[str, ...]:
     return tuple(tool for tool in tools if shutil.which(tool, path=path) is None)
+
+
+def where_to_get(missing: tuple[str, ...]) -> str:
+    """A sentence for people. Only on the host's own userland can they do something about it."""
+    words = f"not in the sandbox: {', '.join(missing)}"
+    packages = sorted({DEBIAN[tool] for tool in missing if tool in DEBIAN})
+    return f"{words}; Debian: {' '.join(packages)}" if packages and HOST_PACKAGES.exists() else words
 
 
 def python_version() -> str:

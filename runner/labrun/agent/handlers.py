@@ -38,7 +38,7 @@ _POLL_S = 0.01
 _OWN_VALUES = ("run", "start", "nft", "send", "stop")
 _LINKS: tuple[actions.SnapshotPart, ...] = ("links",)
 # The child that builds packets imports labrun from where the agent itself came from.
-_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from labrun.agent.send import main; main()"
+_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from labrun.agent.send import main; main()"
 
 
 class TimedOut(StepTimeout):
@@ -241,7 +241,7 @@ def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Resu
 
 def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Result:
     job = json.dumps({"packet": action.packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
-    argv = (sys.executable, "-I", "-c", _CHILD, stage.agent_path)
+    argv = (sys.executable, "-I", "-c", _CHILD, *sys.path)
     process = stage.spawn(step, argv, job)
     in_time = process.wait(_left(deadline))
     process.stop("KILL", 1.0)

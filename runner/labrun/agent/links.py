@@ -17,8 +17,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from labrun.agent.messages import LinkMessage
 from labrun.agent.names import number, parse_address
+from labrun.agent.outgoing import LinkMessage
 from labrun.agent.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,

@@ -78,11 +78,19 @@ def _begin(stage: Stage) -> bool:
             environment.capabilities(),
             environment.packages(),
             programs,
+            environment.userland(),
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
     if missing:
-        trouble = Fault(t_ns, "missing-tool", f"not in the sandbox: {', '.join(missing)}")
+        trouble = Fault(t_ns, "missing-tool", environment.where_to_get(missing))
+    elif plan.features:
+        from labrun.agent.features import lacking
+
+        without = lacking(plan.features)
+        if without:
+            words = ", ".join(f"{name} ({why})" for name, why in without.items())
+            trouble = Fault(t_ns, "missing-feature", f"not in this kernel: {words}", None, {"lacking": without})
     if trouble is not None:
         emitter.event(trouble)
         return False
@@ -94,22 +102,25 @@ def _steps(stage: Stage) -> None:
     emitter = stage.emitter
     end = time.monotonic() + stage.plan.limits.lab_timeout_s
     watch = Watch(stage)
-    topology = [step for step in stage.plan.steps if step.phase == "topology"]
-    for step in stage.plan.steps:
+    topology = tuple(step for step in stage.plan.steps if step.phase == "topology")
+    if topology:
+        from labrun.agent.topology import build
+
+        if not build(stage, topology, end):
+            return
+        watch.after(topology[-1])
+    for step in stage.plan.steps[len(topology) :]:
         if time.monotonic() >= end:
             text = f"the lab took longer than {stage.plan.limits.lab_timeout_s:g} s"
             emitter.event(Fault(emitter.t_ns(), "lab-timeout", text, step.id))
             return
-        last = topology[-1] if topology else None
-        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s), last):
+        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s)):
             return
-        if step.phase == "lab":
-            stage.ship_running()
-        if step.phase == "lab" or step is last:
-            watch.after(step)
+        stage.ship_running()
+        watch.after(step)
 
 
-def _step(stage: Stage, step: Step, deadline: float, last_of_topology: Step | None) -> bool:
+def _step(stage: Stage, step: Step, deadline: float) -> bool:
     """One step with its two events; False when the plan cannot go on."""
     emitter = stage.emitter
     emitter.event(StepStarted(step.id, *emitter.now()))
@@ -118,7 +129,7 @@ def _step(stage: Stage, step: Step, deadline: float, last_of_topology: Step | No
     message = None
     try:
         result = carry_out(stage, step, deadline)
-        if step is last_of_topology or (isinstance(step.action, Link) and step.action.up and step.phase == "lab"):
+        if isinstance(step.action, Link) and step.action.up:
             settle(stage, stage.nodes.fds())
     except StepTimeout as error:
         status, message = "timeout", str(error)

@@ -33,7 +33,7 @@ class Nodes:
         RUN_NETNS.mkdir(parents=True, exist_ok=True)
         ns.mount(str(RUN_NETNS), str(RUN_NETNS), None, ns.MS_BIND | ns.MS_REC)
         ns.mount("", str(RUN_NETNS), None, ns.MS_SHARED | ns.MS_REC)
-        _make_tun_device()
+        make_tun_device()
 
     def add(self, name: str) -> None:
         """A namespace bare as the kernel makes it. Raises FileExistsError if the name is taken."""
@@ -92,7 +92,7 @@ class Nodes:
             yield
 
 
-def _make_tun_device() -> None:
+def make_tun_device() -> None:
     """/dev/net/tun where the engine allows the device but did not make it. Without it, links of type tun fail."""
     if not TUN.exists():
         with contextlib.suppress(OSError):

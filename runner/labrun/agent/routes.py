@@ -12,7 +12,6 @@ import socket
 from typing import Any
 
 from labrun.agent.addresses import CREATE
-from labrun.agent.messages import RouteMessage, RuleMessage
 from labrun.agent.names import (
     ROUTE_TYPES,
     RULE_ACTIONS,
@@ -22,6 +21,7 @@ from labrun.agent.names import (
     parse_address,
     parse_prefix,
 )
+from labrun.agent.outgoing import RouteMessage, RuleMessage
 from labrun.agent.rtnetlink import Rtnetlink, refused
 from labrun.protocol.actions import Route, Rule
 

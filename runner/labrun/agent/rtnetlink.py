@@ -1,9 +1,9 @@
 """One rtnetlink socket: send a message, wait for the kernel's answer, say its refusal in words.
 
-The messages are pyroute2's; the transport is ours. pyroute2 0.9's own sockets each carry an asyncio event loop
-(350 us to open, 600 us for a dump of one address); a blocking socket opens in about 10 us, never forks, starts no
-thread, and stays in the network namespace where it was opened, which is all that the agent needs. It asks for
-extended acknowledgements, so that a refusal carries the kernel's own sentence.
+The transport is ours; the messages are outgoing.py's, or pyroute2's where answers are decoded. pyroute2 0.9's own
+sockets each carry an asyncio event loop (350 us to open, 600 us for a dump of one address); a blocking socket opens in
+about 10 us, never forks, starts no thread, and stays in the network namespace where it was opened, which is all that
+the agent needs. It asks for extended acknowledgements, so that a refusal carries the kernel's own sentence.
 
 It does not wait for notifications and does not know what the messages mean.
 """
@@ -14,11 +14,11 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from labrun.agent.messages import LinkMessage
+from labrun.agent.outgoing import LinkMessage, Outgoing
 
 # include/uapi/linux/netlink.h
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
@@ -35,6 +35,8 @@ HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequen
 RECEIVE_BYTES = 256 * 1024  # the kernel never puts more than 32 KiB into one dump message
 ANSWER_TIMEOUT_S = 10.0  # the kernel answers in the same system call; waiting at all means that something broke
 DUMP_ATTEMPTS = 10
+BATCH = 100  # acknowledgements wait in the socket's buffer, which holds some 250 of them (net.core.rmem_default)
+IFLA_IFNAME, IFLA_OPERSTATE = 3, 16
 # Python's table has one name a number, and not always the kernel's.
 ERRNO_NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN", errno.EDEADLK: "EDEADLK"}
 
@@ -81,6 +83,51 @@ class Rtnetlink:
         for _kind, _flags, _body in self._answers(sequence):
             pass
 
+    def changes(self, requests: Sequence[tuple[int, int, Outgoing]]) -> list[KernelRefused | None]:
+        """Many changes in few system calls, in their order; each one's refusal. One that is refused stops none."""
+        outcomes: list[KernelRefused | None] = []
+        for start in range(0, len(requests), BATCH):
+            outcomes += self._batch(requests[start : start + BATCH])
+        return outcomes
+
+    def _batch(self, requests: Sequence[tuple[int, int, Outgoing]]) -> list[KernelRefused | None]:
+        first = self._sequence + 1
+        datagram = bytearray()
+        for kind, flags, message in requests:
+            self._sequence += 1
+            body = message.body()
+            flags |= NLM_F_REQUEST | NLM_F_ACK
+            datagram += HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body
+            datagram += bytes(-len(body) % 4)
+        self._socket.send(datagram)
+        outcomes: list[KernelRefused | None] = [None] * len(requests)
+        missing = len(requests)
+        while missing:
+            for number, code, flags, whole in _acks(self._socket.recv(RECEIVE_BYTES)):
+                if number >= first:
+                    missing -= 1
+                    if code:
+                        outcomes[number - first] = refused(-code, _words(whole, flags))
+        return outcomes
+
+    def names(self) -> dict[str, int]:
+        """The interfaces here: name -> index."""
+        return {link[1]: link[0] for link in self.links()}
+
+    def links(self) -> tuple[tuple[int, str, int, int], ...]:
+        """(index, name, flags, operational state) of each interface here, read without decoding the rest."""
+        request = LinkMessage()
+        request["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+        for _attempt in range(DUMP_ATTEMPTS):
+            sequence = self._send(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, request)
+            found, interrupted = [], False
+            for _kind, flags, whole in self._answers(sequence):
+                interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                found.append(_brief(whole))
+            if not interrupted:
+                return tuple(found)
+        raise refused(errno.EINTR, "the kernel's list kept changing while it was read")
+
     def get(self, kind: int, message: Any) -> bytes | None:
         """The kernel's one answer, from its netlink header on; None if it acknowledged without any."""
         sequence = self._send(kind, NLM_F_REQUEST | NLM_F_ACK, message)
@@ -124,6 +171,10 @@ class Rtnetlink:
 
     def _send(self, kind: int, flags: int, message: Any) -> int:
         self._sequence += 1
+        if isinstance(message, Outgoing):
+            body = message.body()
+            self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
+            return self._sequence
         message["header"]["type"] = kind
         message["header"]["flags"] = flags
         message["header"]["sequence_number"] = self._sequence
@@ -148,6 +199,31 @@ class Rtnetlink:
                         raise refused(-code, _words(whole, flags) if kind == NLMSG_ERROR else None)
                     return
                 yield kind, flags, whole
+
+
+def _acks(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(sequence number, error code, flags, whole message) of each acknowledgement in a datagram."""
+    at = 0
+    while at + HEADER.size <= len(data):
+        length, kind, flags, number, _port = HEADER.unpack_from(data, at)
+        if kind == NLMSG_ERROR:
+            yield number, struct.unpack_from("=i", data, at + HEADER.size)[0], flags, data[at : at + length]
+        at += (length + 3) & ~3
+
+
+def _brief(whole: bytes) -> tuple[int, str, int, int]:
+    """(index, name, flags, operational state) of an RTM_NEWLINK."""
+    index, flags = struct.unpack_from("=iI", whole, HEADER.size + 4)
+    name, state = "", 0
+    at = HEADER.size + 16
+    while at + 4 <= len(whole):
+        length, kind = struct.unpack_from("=HH", whole, at)
+        if kind == IFLA_IFNAME:
+            name = os.fsdecode(whole[at + 4 : at + length - 1])
+        elif kind == IFLA_OPERSTATE:
+            state = whole[at + 4]
+        at += max(4, (length + 3) & ~3)
+    return index, name, flags, state
 
 
 def open_rtnetlink() -> Rtnetlink:

@@ -15,13 +15,11 @@ from labrun.agent.stage import Stage, StepTimeout, poll
 _EVERY_S = 0.002
 _LIMIT_S = 5.0  # linkwatch holds events back for up to a second when there are many (LW_URGENT)
 _UP, _LOWER_UP = 0x1, 0x10000  # include/uapi/linux/if.h
-_OPERATIONAL = ("UP", "UNKNOWN")  # lo and tunnels do not say
+_OPERATIONAL = (6, 0)  # IF_OPER_UP, and IF_OPER_UNKNOWN: lo and tunnels do not say (RFC 2863)
 
 
 def settle(stage: Stage, nodes: Iterable[str]) -> None:
     """Raises StepTimeout with the link that has a carrier and still is not operational."""
-    from labrun.agent.link_state import read_link_messages
-
     waiting = ""
     deadline = time.monotonic() + _LIMIT_S
 
@@ -30,10 +28,9 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
         def settled(node: str = node) -> bool:
             nonlocal waiting
             with stage.nodes.inside(node):
-                for message in read_link_messages(stage.netlink(node)):
-                    ready = message.get_attr("IFLA_OPERSTATE") in _OPERATIONAL
-                    if message["flags"] & _UP and message["flags"] & _LOWER_UP and not ready:
-                        waiting = f"{message.get_attr('IFLA_IFNAME')} of {node}"
+                for _index, name, flags, state in stage.netlink(node).links():
+                    if flags & _UP and flags & _LOWER_UP and state not in _OPERATIONAL:
+                        waiting = f"{name} of {node}"
                         return False
             return True
 

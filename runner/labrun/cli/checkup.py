@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from labrun.engines.base import EngineError, Isolation
-from labrun.protocol.actions import Action, Link, Namespace, Nft, Peer, Run
-from labrun.protocol.events import ChangeResult, CommandResult, Fault, Hello, StepEnded
-from labrun.protocol.plan import Plan, Step
+from labrun.protocol.events import Fault, Hello
+from labrun.protocol.features import FEATURES
+from labrun.protocol.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +29,42 @@ class Finding:
 
 
 def checkup() -> Iterator[Finding]:
+    """Docker or Podman, then the kernel's own namespaces; one of them must work."""
+    from labrun.cli.checkup_native import native_checkup
+    from labrun.cli.engines import find_daemon
     from labrun.judge.libpcap import compile_filter
 
+    works = []
     try:
-        from labrun.engines.docker import connect
-
-        client = connect(timeout_s=10)
+        client, why_not = find_daemon()
     except EngineError as error:
+        # Named by DOCKER_HOST or a context: labrun will not go elsewhere by itself.
         yield Finding("engine", str(error), False, _engine_remedy())
-        return
-    version = client.version()
-    yield Finding("engine", f"docker {version.get('Version')} on kernel {version.get('KernelVersion')}", True)
-    yield from _limits(client.info())
-    image = yield from _image(client)
-    if image is not None:
-        yield from _sandbox(client, image)
+    else:
+        if client is None:
+            yield Finding("engine docker", why_not, None, _engine_remedy())
+        else:
+            works.append((yield from _daemon(client)))
+    works.append((yield from native_checkup()))
+    if not any(works):
+        yield Finding("engines", "none works here: see above", False)
     if compile_filter("icmp") is None:
         yield Finding("libpcap", "not on this machine: `labrun check` cannot check filters (runs can)", None,
                       "Debian and Ubuntu: apt install libpcap0.8")  # fmt: skip
     else:
         yield Finding("libpcap", "filters are checked before a run", True)
+
+
+def _daemon(client: Any) -> Generator[Finding, None, bool]:
+    """Findings about a daemon; whether labs can run on it."""
+    from labrun.engines.docker import name_of
+
+    version = client.version()
+    words = f"{name_of(version)} {version.get('Version')} on kernel {version.get('KernelVersion')}"
+    yield Finding("engine", words, True)
+    yield from _limits(client.info())
+    image = yield from _image(client)
+    return image is None or (yield from _sandbox(client, image))
 
 
 def _engine_remedy() -> str:
@@ -85,7 +102,7 @@ def _image(client: Any) -> Any:
     return image
 
 
-def _sandbox(client: Any, image: str) -> Iterator[Finding]:
+def _sandbox(client: Any, image: str) -> Generator[Finding, None, bool]:
     """A privileged sandbox, then one with least capabilities; kernel features in whichever works."""
     from labrun.engines.docker import DockerEngine
 
@@ -102,73 +119,67 @@ def _sandbox(client: Any, image: str) -> Iterator[Finding]:
                     works = works or isolation
         except EngineError as error:
             yield Finding(f"--isolation {isolation}", str(error), False)
-    if works is not None:
-        with DockerEngine(client, image, image, works, f"doctor-{secrets.token_hex(3)}") as engine:
-            yield from _features(engine)
+    if works is None:
+        return False
+    with DockerEngine(client, image, image, works, f"doctor-{secrets.token_hex(3)}") as engine:
+        return (yield from features(engine, "docker"))
 
 
-_NODE = "probe"
-
-
-def _kernel_probes() -> tuple[tuple[str, Action], ...]:
-    """A feature's name, and the smallest action that needs it."""
-    return (
-        ("veth", Link("add", "p-veth", type="veth", peer=Peer("p-peer"))),
-        ("bridge", Link("add", "p-br", type="bridge")),
-        ("vxlan", Link("add", "p-vxlan", type="vxlan", vni=1, remote="192.0.2.1", port=4789)),
-        ("macvlan", Link("add", "p-macvlan", type="macvlan", link="p-veth", mode="bridge")),
-        ("ipvlan", Link("add", "p-ipvlan", type="ipvlan", link="p-peer", mode="l2")),
-        ("vlan (802.1Q)", Link("add", "p-vlan", type="vlan", link="p-veth", vlan=7)),
-        ("vrf", Link("add", "p-vrf", type="vrf")),
-        ("dummy", Link("add", "p-dummy", type="dummy")),
-        ("bond", Link("add", "p-bond", type="bond")),
-        ("wireguard", Link("add", "p-wg", type="wireguard")),
-        ("tun", Run(("bash", "-c", "ip tuntap add p-tun mode tun"))),
-        (
-            "nftables",
-            Nft(
-                "add table inet p; add chain inet p c { type filter hook input priority 0; }; add rule inet p c counter"
-            ),
-        ),
-        ("netem", Run(("bash", "-c", "tc qdisc add dev p-veth root netem delay 1ms"))),
-        ("tbf", Run(("bash", "-c", "tc qdisc add dev p-peer root tbf rate 1mbit burst 10k latency 50ms"))),
-    )
-
-
-def _features(engine: Any) -> Iterator[Finding]:
-    probes = _kernel_probes()
-    steps = [Step("node", Namespace("add", _NODE))]
-    steps += [Step(f"probe-{n}", action, _NODE, may_fail=True) for n, (_, action) in enumerate(probes)]
-    plan = Plan("doctor", "experiment", tuple(steps), (_NODE,)).sealed()
-    ended: dict[str, StepEnded] = {}
-    fault: str | None = None
+def features(engine: Any, name: str) -> Generator[Finding, None, bool]:
+    """A plan that requires every feature there is: what is lacking is in its answer. Whether a sandbox worked."""
+    plan = Plan("doctor", "experiment", (), (), features=tuple(FEATURES)).sealed()
+    without: dict[str, str] = {}
+    trouble: str | None = None
+    greeted = False
     try:
         with engine.sandbox(plan, "doctor") as frames:
             for frame in frames:
-                if isinstance(frame, StepEnded):
-                    ended[frame.step] = frame
-                elif isinstance(frame, Hello):
-                    yield Finding("kernel", f"{frame.kernel} {frame.machine}, python {frame.python} in the image", True)
+                if isinstance(frame, Hello):
+                    greeted = True
+                    words = f"{frame.kernel} {frame.machine}, python {frame.python}, programs of the {frame.userland}"
+                    yield Finding(f"sandbox ({name})", words, True)
+                elif isinstance(frame, Fault) and frame.code == "missing-feature":
+                    without = {str(k): str(v) for k, v in (frame.detail or {}).get("lacking", {}).items()}
                 elif isinstance(frame, Fault):
-                    fault = frame.message
+                    trouble = frame.message
     except EngineError as error:
-        fault = str(error)
-    if fault is not None:
-        yield Finding("sandbox", fault, False)
-    there: list[str] = []
-    lacking: list[str] = []
-    for number, (name, _) in enumerate(probes):
-        end = ended.get(f"probe-{number}")
-        (there if end is not None and _worked(end) else lacking).append(name)
-    if there:
-        yield Finding("kernel has", ", ".join(there), True)
-    if lacking:
-        yield Finding("kernel lacks", ", ".join(lacking), None, "labs that need these are skipped with that reason")
-
-
-def _worked(end: StepEnded) -> bool:
-    if end.status != "ok":
+        trouble = str(error)
+    if trouble is not None or not greeted:
+        yield Finding(f"sandbox ({name})", trouble or "it said nothing", False)
         return False
-    if isinstance(end.result, ChangeResult):
-        return end.result.errno is None
-    return isinstance(end.result, CommandResult) and end.result.exit == 0
+    there = [feature for feature in FEATURES if feature not in without]
+    yield Finding(f"kernel has ({name})", ", ".join(there), True)
+    if without:
+        words = ", ".join(f"{feature} ({why})" for feature, why in without.items())
+        yield Finding(f"kernel lacks ({name})", words, None, _kernel_remedy(tuple(without)))
+        skipped = _labs_that_need(set(without))
+        if skipped:
+            yield Finding("labs", f"skipped here: {', '.join(skipped)}", None)
+    return True
+
+
+def _kernel_remedy(without: tuple[str, ...]) -> str:
+    words = []
+    modules = [FEATURES[name].module for name in without if name != "tun"]
+    if modules:
+        words.append(f"as root: modprobe {' '.join(modules)} (Ubuntu: apt install linux-modules-extra-$(uname -r))")
+    if "tun" in without:
+        words.append("for tun as root: modprobe tun; chmod 666 /dev/net/tun")
+    return "; ".join(words) + "; labs that require what is lacking are skipped with that reason"
+
+
+def _labs_that_need(without: set[str]) -> list[str]:
+    """The labs at hand that will be skipped, each with what it needs."""
+    from labrun.lab.catalogue import all_labs, labs_folder
+    from labrun.lab.load import load_lab
+    from labrun.lab.problems import LabError
+
+    found = []
+    for path in all_labs(labs_folder(Path.cwd())):
+        try:
+            needs = without & set(load_lab(path).model.requires.kernel)
+        except LabError:
+            continue
+        if needs:
+            found.append(f"{path.parent.name} (needs {', '.join(sorted(needs))})")
+    return found

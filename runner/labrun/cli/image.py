@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
+
+from labrun.cli.options import EngineName
 
 app = typer.Typer(help="The lab image: the userland that labs run on.", no_args_is_help=True)
 
@@ -14,27 +17,47 @@ def _say(text: str) -> None:
 
 
 @app.command("build")
-def build() -> None:
-    """Build the lab image if its recipe has none yet, and print its name."""
-    from labrun.engines.docker import connect
+def build(
+    engine: Annotated[EngineName, typer.Option(help="Where it is to be; auto as for runs.")] = EngineName.auto,
+) -> None:
+    """Build the lab image if its recipe has none yet, and print its name. Natively: a folder in the user's cache."""
+    from labrun.cli.engines import find_daemon, native_rootfs, podman_client
     from labrun.image.build import ensure_image
     from labrun.image.recipe import load_recipe
 
     recipe = load_recipe()
-    ensure_image(connect(), recipe, _say)
-    print(recipe.tag)
+    client = None
+    if engine is EngineName.docker:
+        from labrun.engines.docker import connect
+
+        client = connect()
+    elif engine is EngineName.podman:
+        client = podman_client()
+    elif engine is EngineName.auto:
+        client, _ = find_daemon()
+    if client is None:
+        print(native_rootfs(recipe, _say))
+    else:
+        ensure_image(client, recipe, _say)
+        print(recipe.tag)
 
 
 @app.command("list")
 def list_them() -> None:
-    """List the lab images that the engine has; the current recipe's is marked."""
-    from labrun.engines.docker import connect
+    """List the lab images that there are; the current recipe's is marked."""
+    from labrun.cli.engines import find_daemon
     from labrun.image.build import list_images
     from labrun.image.recipe import load_recipe
+    from labrun.image.rootfs import find_rootfs
 
-    rows = list_images(connect(), load_recipe())
+    recipe = load_recipe()
+    client, _ = find_daemon()
+    rows = list_images(client, recipe) if client is not None else ()
     for row in rows:
         mark = "*" if row.current else " "
         print(f"{mark} {row.tags[0] if row.tags else row.id[:19]}  {row.size_bytes / 1e6:.0f} MB  {row.created[:19]}")
-    if not any(row.current for row in rows):
+    folder = find_rootfs(recipe)
+    if folder is not None:
+        print(f"* {folder}  (native)")
+    if folder is None and not any(row.current for row in rows):
         _say("the current recipe has no image yet: labrun image build")

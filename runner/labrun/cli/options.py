@@ -13,6 +13,14 @@ import typer
 class EngineName(StrEnum):
     auto = "auto"
     docker = "docker"
+    podman = "podman"
+    native = "native"
+
+
+class UserlandName(StrEnum):
+    auto = "auto"
+    image = "image"
+    host = "host"
 
 
 class IsolationName(StrEnum):
@@ -20,10 +28,17 @@ class IsolationName(StrEnum):
     least = "least"
 
 
-Engine = Annotated[EngineName, typer.Option(help="Where labs run. auto: a Docker engine that answers.")]
+Engine = Annotated[
+    EngineName,
+    typer.Option(help="Where labs run. auto: Docker or Podman if one answers, else native: no daemon, no root."),
+]
+Userland = Annotated[
+    UserlandName,
+    typer.Option(help="Whose programs labs run, natively. auto: the lab image's if it is there or can be built."),
+]
 Isolation = Annotated[
-    IsolationName,
-    typer.Option(help="privileged containers (falling back where they are refused), or least capabilities."),
+    IsolationName | None,
+    typer.Option(help="Containers: privileged (the default; least where refused), or least capabilities."),
 ]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sandboxes at a time (default: cores).")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run directories go.")]

@@ -14,17 +14,18 @@ import typer
 
 from labrun import __version__
 from labrun.cli import options
-from labrun.cli.options import REPORTS, EngineName, IsolationName
+from labrun.cli.options import REPORTS, EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
-    from labrun.engines.docker import DockerEngine
+    from labrun.engines.base import Engine, EngineInfo
     from labrun.evidence.run import InvalidLab
     from labrun.lab.compile import CompiledLab
 
 
 def all_labs(
     engine: options.Engine = EngineName.auto,
-    isolation: options.Isolation = IsolationName.privileged,
+    isolation: options.Isolation = None,
+    userland: options.Userland = UserlandName.auto,
     jobs: options.Jobs = None,
     out: options.Out = REPORTS,
     tag: options.Tag = None,
@@ -43,13 +44,14 @@ def all_labs(
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    _run(paths, engine, isolation, jobs, out, tag, timeout_s, strict, as_json, repeat)
+    _run(paths, engine, isolation, userland, jobs, out, tag, timeout_s, strict, as_json, repeat)
 
 
 def some_labs(
     labs: Annotated[list[str], typer.Argument(metavar="LAB...", help="Slugs, folders with a lab.yaml, or files.")],
     engine: options.Engine = EngineName.auto,
-    isolation: options.Isolation = IsolationName.privileged,
+    isolation: options.Isolation = None,
+    userland: options.Userland = UserlandName.auto,
     jobs: options.Jobs = None,
     out: options.Out = REPORTS,
     tag: options.Tag = None,
@@ -62,13 +64,15 @@ def some_labs(
     from labrun.lab.catalogue import find_labs
 
     timeout_s = options.duration_s(timeout)
-    _run(find_labs(labs, Path.cwd()), engine, isolation, jobs, out, tag, timeout_s, strict, as_json, repeat)
+    paths = find_labs(labs, Path.cwd())
+    _run(paths, engine, isolation, userland, jobs, out, tag, timeout_s, strict, as_json, repeat)
 
 
 def _run(
     paths: Sequence[Path],
     engine: EngineName,
-    isolation: IsolationName,
+    isolation: IsolationName | None,
+    userland: UserlandName,
     jobs: int | None,
     out: Path,
     tags: list[str] | None,
@@ -88,6 +92,7 @@ def _run(
     for lab in invalid:
         _say("\n".join(lab.problems))
 
+    from labrun.cli.engines import choose
     from labrun.conduct import begin, entry_of, finish
     from labrun.evidence.run import RunRecord, new_run_id
     from labrun.judge.results import exit_code, results_json
@@ -95,9 +100,10 @@ def _run(
     now = datetime.now(UTC)
     run_id = new_run_id(now)
     run = out / run_id
-    with _docker(isolation, run_id) as docker:
-        info = docker.info
-        _say(f"engine: {info.name} {info.version}, {info.isolation}" + (f": {info.note}" if info.note else ""))
+    choice = choose(engine, userland, isolation, run_id, _say)
+    with choice.engine as chosen:
+        info = chosen.info
+        _say(_about(info, choice.reason))
         begin(
             run,
             RunRecord(
@@ -115,9 +121,11 @@ def _run(
                 command=("labrun", *sys.argv[1:]),
                 labs=tuple(entry_of(lab, repeat) for lab in compiled),
                 invalid=tuple(invalid),
+                engine_reason=choice.reason,
+                userland=info.userland,
             ),
         )
-        whole = _conduct(compiled, docker, run, jobs or options.default_jobs(), repeat)
+        whole = _conduct(compiled, chosen, run, jobs or options.default_jobs(), repeat)
     result = finish(run)
 
     from labrun.cli.terminal import print_summary
@@ -140,13 +148,13 @@ def _run(
     raise typer.Exit(exit_code(result, strict))
 
 
-def _conduct(compiled: Sequence[CompiledLab], docker: DockerEngine, run: Path, jobs: int, repeat: int) -> bool:
+def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, repeat: int) -> bool:
     from labrun.cli.terminal import Lines, Live
     from labrun.conduct import conduct as go
 
     progress = Live(len(compiled)) if sys.stderr.isatty() else Lines()
     try:
-        return go(compiled, docker, run, jobs, progress, time.monotonic, repeat)
+        return go(compiled, engine, run, jobs, progress, time.monotonic, repeat)
     finally:
         progress.close()
 
@@ -184,16 +192,11 @@ def _compile(
     return compiled, invalid
 
 
-def _docker(isolation: IsolationName, run_id: str) -> DockerEngine:
-    """The Docker engine with the lab image, built now if its recipe has none."""
-    from labrun.engines.docker import DockerEngine, connect
-    from labrun.image.build import ensure_image
-    from labrun.image.recipe import load_recipe
-
-    client = connect()
-    recipe = load_recipe()
-    image_id = ensure_image(client, recipe, _say)
-    return DockerEngine(client, recipe.tag, image_id, isolation.value, run_id)
+def _about(info: EngineInfo, reason: str | None) -> str:
+    """One line: where labs run, with whose programs, and why."""
+    programs = f", programs of the {info.userland}" if info.name == "native" else ""
+    words = [f"engine: {info.name} {info.version}, {info.isolation}{programs}"]
+    return words[0] + (f" ({reason})" if reason else "") + (f": {info.note}" if info.note else "")
 
 
 def _say(text: str) -> None:

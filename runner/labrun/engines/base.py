@@ -11,7 +11,7 @@ from labrun.protocol.events import Event
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
 
-Isolation = Literal["privileged", "least"]
+Isolation = Literal["privileged", "least", "user-namespace"]
 Frame = Event | Piece
 
 
@@ -26,6 +26,7 @@ class EngineInfo:
     kernel: str | None = None
     image: str | None = None
     image_id: str | None = None
+    userland: str = "image"  # whose programs a lab has: the lab image's, or this host's
 
 
 class EngineError(Exception):

@@ -37,13 +37,16 @@ _AGENT_LOG = "agent.log"
 _LOG_LIMIT = 1024 * 1024
 
 
-def connect(timeout_s: int = 60) -> Any:
-    """A client for the daemon that DOCKER_HOST or the current context names. Raises EngineError."""
+def connect(timeout_s: int = 60, host: str | None = None) -> Any:
+    """A client for the daemon at ``host``, else that of DOCKER_HOST or the current context. Raises EngineError."""
     import docker
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=timeout_s, **_context())
+        if host is not None:
+            client = docker.DockerClient(base_url=host, timeout=timeout_s)
+        else:
+            client = docker.from_env(timeout=timeout_s, **_context())
         client.ping()
     except (DockerException, OSError, ValueError) as error:
         raise EngineError("engine-unreachable", f"no Docker engine answers: {_one_line(error)}") from error
@@ -110,7 +113,7 @@ class DockerEngine:
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(
-            name="docker",
+            name=name_of(self._version),
             version=str(self._version.get("Version", "")),
             isolation=self._isolation,
             note=self._note,
@@ -326,6 +329,12 @@ def discard(client: Any, container_id: str | None) -> None:
             raise EngineError("engine-error", f"a container could not be removed: {_one_line(error)}") from error
     except (DockerException, OSError):
         return  # the daemon is away; its AutoRemove sees to it
+
+
+def name_of(version: dict[str, Any]) -> str:
+    """Podman says who it is among its components (`GET /version`)."""
+    components = version.get("Components") or ()
+    return "podman" if any("podman" in str(part.get("Name", "")).lower() for part in components) else "docker"
 
 
 def containers(client: Any, run_id: str | None = None) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from labrun.protocol.codec import dumps
@@ -18,13 +19,13 @@ AGENT_ZIP = "/run/labrun-agent.zip"
 _BOOT = (
     "import sys; n = int(sys.stdin.buffer.readline()); p = sys.argv[1]; "
     "f = open(p, 'wb'); f.write(sys.stdin.buffer.read(n)); f.close(); "
-    "sys.path.insert(0, p); from labrun.agent.main import main; main(p)"
+    "sys.path[1:1] = sys.argv[2:]; sys.path.insert(0, p); from labrun.agent.main import main; main(p)"
 )
 
 
-def agent_command(python: str = "python3", place: str = AGENT_ZIP) -> tuple[str, ...]:
-    """The sandbox's command. ``place``: where the source may be put."""
-    return (python, "-I", "-c", _BOOT, place)
+def agent_command(python: str = "python3", place: str = AGENT_ZIP, paths: Sequence[str] = ()) -> tuple[str, ...]:
+    """The sandbox's command. ``place``: where the source may be put; ``paths``: where that Python finds libraries."""
+    return (python, "-I", "-c", _BOOT, place, *paths)
 
 
 @functools.cache

@@ -62,6 +62,8 @@ class RunRecord:
     labs: tuple[LabEntry, ...]
     invalid: tuple[InvalidLab, ...] = ()
     schema: int = RUN_SCHEMA
+    engine_reason: str | None = None  # why this engine, where the choice was left to labrun
+    userland: str = "image"  # whose programs the labs had: "image" or "host"
 
 
 def new_run_id(now: datetime) -> str:

@@ -106,12 +106,12 @@ def ensure_image(
     if found is not None:
         return found
     chosen = (HostBuilder(), ContainerBuilder(client)) if builders is None else tuple(builders)
-    with _locked(_cache(cache_dir), recipe, say) as lock:
+    with locked(cache_folder(cache_dir), recipe, say) as lock:
         # Another process may have built it while we waited.
         found = find_image(client, recipe)
         if found is not None:
             return found
-        with _workplace(lock) as work:
+        with workplace(lock) as work:
             try:
                 return _build(client, recipe, say, chosen, work)
             except ImageError as error:
@@ -125,7 +125,7 @@ def remove_leftovers(client: "docker.DockerClient", *, cache_dir: Path | None = 
     Builds that are under way are left alone.
     """
     removed: list[str] = []
-    for lock in sorted(_cache(cache_dir).glob(f"{REPOSITORY}-*.lock")):
+    for lock in sorted(cache_folder(cache_dir).glob(f"{REPOSITORY}-*.lock")):
         with lock.open("r+", encoding="utf-8") as file, contextlib.suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder = _remove_leftover(lock)
@@ -141,14 +141,15 @@ def remove_leftovers(client: "docker.DockerClient", *, cache_dir: Path | None = 
     return tuple(removed)
 
 
-def _cache(cache_dir: Path | None) -> Path:
+def cache_folder(cache_dir: Path | None) -> Path:
+    """Where labrun keeps what it can make again; `cache_dir` where it is given."""
     return Path.home() / ".cache" / "labrun" if cache_dir is None else cache_dir
 
 
 def _build(client: Any, recipe: Recipe, say: Say, builders: Sequence[Builder], work: Path) -> str:
     started = time.monotonic()
     say(f"building {recipe.tag}, once for this recipe")
-    context = _context(recipe, work, say)
+    context = make_context(recipe, work, say)
     out = work / "root.tar"
     failures: list[ImageError] = []
     for builder in builders:
@@ -173,7 +174,7 @@ def _build(client: Any, recipe: Recipe, say: Say, builders: Sequence[Builder], w
     )
 
 
-def _context(recipe: Recipe, work: Path, say: Say) -> Context:
+def make_context(recipe: Recipe, work: Path, say: Say) -> Context:
     """A copy of everything that the build reads: the recipe may lie where a build's user namespace cannot look."""
     root = work / "context"
     for path in recipe_files(recipe.root):
@@ -220,7 +221,7 @@ def _engine_errors(doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, recipe: Recipe, say: Say) -> Iterator[Path]:
+def locked(cache: Path, recipe: Recipe, say: Say) -> Iterator[Path]:
     """Holds the lock of this recipe's build; yields the lock file."""
     path = cache / f"{REPOSITORY}-{recipe.digest[:12]}.lock"
     try:
@@ -253,7 +254,7 @@ def _locked(cache: Path, recipe: Recipe, say: Say) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _workplace(lock: Path) -> Iterator[Path]:
+def workplace(lock: Path) -> Iterator[Path]:
     """A folder for one build, gone afterwards.
 
     The lock file names it, for the next build to remove should we be killed.
@@ -266,7 +267,7 @@ def _workplace(lock: Path) -> Iterator[Path]:
         work.chmod(0o755)
         yield work
     finally:
-        _remove(work)
+        remove_tree(work)
         lock.write_text("", encoding="utf-8")
 
 
@@ -275,11 +276,11 @@ def _remove_leftover(lock: Path) -> Path | None:
     before = Path(lock.read_text(encoding="utf-8").strip() or "/")
     if not before.name.startswith(_WORK) or not before.is_dir() or before.stat().st_uid != os.geteuid():
         return None
-    _remove(before)
+    remove_tree(before)
     return before
 
 
-def _remove(work: Path) -> None:
+def remove_tree(work: Path) -> None:
     """Remove the folder; a command that has just been killed may be writing there for another moment."""
     # Not shutil.rmtree: a chroot may have something mounted in it, and that must not be emptied.
     remove = ["rm", "-rf", "--one-file-system", "--", str(work)]

@@ -70,9 +70,13 @@ class HostBuilder:
 
     def obstacle(self) -> str | None:
         missing = self._missing()
-        if not missing or (os.geteuid() == 0 and shutil.which("apt-get")):
-            return None
-        return f"not installed here: {', '.join(missing)}"
+        if os.geteuid() == 0:
+            return None if not missing or shutil.which("apt-get") else f"not installed here: {', '.join(missing)}"
+        if not shutil.which("newuidmap"):
+            missing.append("uidmap")
+        if missing:
+            return f"not installed here: {', '.join(missing)} (Debian: apt install {' '.join(missing)})"
+        return None if _has_subids() else "this account has no ids of its own to map (usermod --add-subuids)"
 
     def build(self, context: Context, out: Path, say: Say) -> None:
         missing = self._missing()
@@ -94,6 +98,18 @@ class HostBuilder:
     def _missing(self) -> list[str]:
         missing = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
         return missing if self.keyring.exists() else [*missing, "debian-archive-keyring"]
+
+
+def _has_subids() -> bool:
+    """Does /etc/subuid give this account the ids that a root file system's users need (subuid(5))?"""
+    import pwd
+
+    try:
+        names = {str(os.getuid()), pwd.getpwuid(os.getuid()).pw_name}
+        lines = Path("/etc/subuid").read_text(encoding="utf-8").splitlines()
+    except (OSError, KeyError):
+        return False
+    return any(line.split(":")[0] in names for line in lines)
 
 
 @dataclass(frozen=True)
@@ -205,6 +221,11 @@ def _fetch(container: Any, path: str, out: Path) -> None:
             if content is not None:
                 with out.open("wb") as file:
                     shutil.copyfileobj(content, file)
+
+
+def as_file(chunks: Iterable[bytes]) -> Any:
+    """Chunks as they come, to read from."""
+    return _Stream(chunks)
 
 
 class _Stream(io.RawIOBase):

@@ -24,7 +24,7 @@ from labrun.protocol.actions import Capture
 from labrun.protocol.codec import encode
 from labrun.protocol.events import CaptureResult
 
-SKIPPING = ("missing-tool",)  # faults that say: this sandbox cannot run the lab, nothing was tried
+SKIPPING = ("missing-tool", "missing-feature")  # faults that say: this sandbox cannot run the lab, nothing was tried
 
 
 def judge_run(run: Path) -> RunResult:

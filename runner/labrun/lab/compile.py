@@ -206,6 +206,7 @@ def _plan(
         limits=Limits(lab_timeout_s=timeout_s or model.timeout),
         seed=0,
         watch=None if model.watch else False,
+        features=tuple(sorted(set(model.requires.kernel))),
     ).sealed()
 
 

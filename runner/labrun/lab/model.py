@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from labrun.lab.base import Duration, Int, Scalar, Slug, Strict, ValueName, fail
 from labrun.lab.predictions import Prediction
+from labrun.lab.problems import did_you_mean
 from labrun.lab.steps import StepModel
 from labrun.lab.topology import TopologyModel
+from labrun.protocol.features import FEATURES
 
 Verdict = Literal["supported", "refuted", "inconclusive"]
 Expected = Literal["supported", "refuted"]
@@ -25,10 +27,18 @@ class SourceModel(Strict):
     url: str | None = None
 
 
+def _feature(name: str) -> str:
+    if name not in FEATURES:
+        known = did_you_mean(name, FEATURES) or f" Known are {', '.join(FEATURES)}."
+        raise fail("feature", f"unknown kernel feature '{name[:60]}'.{known}")
+    return name
+
+
 class RequiresModel(Strict):
     """What the sandbox must have. Where it is missing, the lab is skipped with that reason, never judged."""
 
     tools: tuple[str, ...] = ()
+    kernel: tuple[Annotated[str, AfterValidator(_feature), Field(json_schema_extra={"enum": list(FEATURES)})], ...] = ()
 
 
 def _one_or_more(model: type[Strict]) -> Any:

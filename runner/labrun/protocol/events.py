@@ -45,6 +45,7 @@ class Hello:
     capabilities: tuple[str, ...]
     packages: dict[str, str]
     programs: tuple[Program, ...]
+    userland: str | None = None  # whose programs: the lab image's, or, as here named, the host's
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class ProcessEnded:
 class Fault:
     """The tool broke, or the sandbox lacks what the plan needs. Never evidence against a hypothesis.
 
-    ``code``: agent-crashed, missing-tool, bad-filter, lab-timeout, interrupted, ...
+    ``code``: agent-crashed, missing-tool, missing-feature, bad-filter, lab-timeout, interrupted, ...
     """
 
     KIND: ClassVar[str] = "fault"

@@ -65,6 +65,7 @@ class Plan:
     limits: Limits = Limits()
     seed: int = 0
     watch: bool | None = None  # False: do not note the kernel's state after each step; None does not change the digest
+    features: tuple[str, ...] = ()  # of the kernel, by the names of protocol/features.py; likewise
     schema: int = PLAN_SCHEMA
     digest: str = ""
 

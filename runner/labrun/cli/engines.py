@@ -1,0 +1,193 @@
+"""Which engine a run gets, and why: chosen once, said in one line, recorded.
+
+``auto`` takes a Docker engine that answers (Docker's, or Podman's socket, which speaks the same), else the kernel's own
+namespaces. An engine that was named, by --engine or DOCKER_HOST, is never replaced by another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from labrun.cli.options import EngineName, IsolationName, UserlandName
+from labrun.engines.base import Engine, EngineError
+
+if TYPE_CHECKING:
+    from labrun.engines.native import NativeEngine
+    from labrun.engines.userland import Userland
+    from labrun.image.recipe import Recipe
+
+Say = Callable[[str], None]
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+
+
+class EnteredEngine(Engine, AbstractContextManager["EnteredEngine"], Protocol):
+    """An engine that is entered before use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``reason``: why this engine, where labrun chose."""
+
+    engine: Any
+    reason: str | None
+
+
+def choose(
+    engine: EngineName, userland: UserlandName, isolation: IsolationName | None, run_id: str, say: Say
+) -> Choice:
+    """Raises EngineError and ImageError."""
+    if engine is EngineName.native:
+        _not_for_native(isolation)
+        return Choice(_native(userland, run_id, say), None)
+    if engine is EngineName.podman:
+        return Choice(_docker(podman_client(), userland, isolation, run_id, say), None)
+    if engine is EngineName.docker:
+        from labrun.engines.docker import connect
+
+        return Choice(_docker(connect(), userland, isolation, run_id, say), None)
+    if userland is UserlandName.host:
+        return Choice(_native(userland, run_id, say), "--userland host is this machine's own")
+    client, why_not = find_daemon()
+    if client is not None:
+        return Choice(_docker(client, userland, isolation, run_id, say), "it answers")
+    _not_for_native(isolation)
+    return Choice(_native(userland, run_id, say), why_not)
+
+
+def _not_for_native(isolation: IsolationName | None) -> None:
+    if isolation is IsolationName.privileged:
+        words = "the native engine is never privileged: leave --isolation out, or use --engine docker"
+        raise EngineError("sandbox-refused", words)
+
+
+def find_daemon() -> tuple[Any, str]:
+    """A client for an engine that answers, or None and why. Without a socket, docker is not even imported.
+
+    Raises EngineError where DOCKER_HOST or the context names an engine and that does not answer.
+    """
+    named = _named_engine()
+    if named is None and not _existing(DOCKER_SOCKET):
+        for socket in podman_sockets():
+            try:
+                return _connect_to(socket), ""
+            except EngineError:
+                continue
+        return None, "no Docker or Podman socket here"
+    from labrun.engines.docker import connect
+
+    try:
+        return connect(timeout_s=60), ""
+    except EngineError as error:
+        if named is not None:
+            raise EngineError(error.code, f"{error} ({named}); start it, or choose another: --engine native") from error
+        return None, f"{error}"
+
+
+def _named_engine() -> str | None:
+    """How the user named an engine that is not the default one."""
+    if os.environ.get("DOCKER_HOST"):
+        return f"DOCKER_HOST is {os.environ['DOCKER_HOST']}"
+    context = os.environ.get("DOCKER_CONTEXT")
+    if not context:
+        folder = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
+        try:
+            context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext")
+        except (OSError, ValueError, AttributeError):
+            return None
+    return f"the docker context is {context}" if context and context != "default" else None
+
+
+def podman_sockets() -> tuple[str, ...]:
+    """Podman's Docker-compatible sockets that exist: the named one, the user's, the system's."""
+    found = [os.environ.get("CONTAINER_HOST", "")]
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    found += [f"unix://{runtime}/podman/podman.sock", "unix:///run/podman/podman.sock"]
+    return tuple(socket for socket in dict.fromkeys(found) if socket and _existing(socket))
+
+
+def podman_client() -> Any:
+    """Raises EngineError with what to do."""
+    sockets = podman_sockets()
+    if not sockets:
+        start = "systemctl --user start podman.socket, or `podman system service --time 0 &`"
+        raise EngineError("engine-unreachable", f"no Podman socket here: {start}")
+    return _connect_to(sockets[0])
+
+
+def _existing(socket: str) -> bool:
+    """Sockets elsewhere (tcp, ssh) are taken to exist. One that we may not use counts as not there."""
+    path = socket.removeprefix("unix://")
+    return path == socket or os.access(path, os.R_OK | os.W_OK)
+
+
+def _connect_to(host: str) -> Any:
+    from labrun.engines.docker import connect
+
+    return connect(host=host)
+
+
+def _docker(client: Any, userland: UserlandName, isolation: IsolationName | None, run_id: str, say: Say) -> Any:
+    """A daemon with the lab image, built now if its recipe has none."""
+    from labrun.engines.docker import DockerEngine
+    from labrun.image.build import ensure_image
+    from labrun.image.recipe import load_recipe
+
+    if userland is UserlandName.host:
+        raise EngineError("sandbox-refused", "--userland host needs --engine native: a container has an image")
+    recipe = load_recipe()
+    image_id = ensure_image(client, recipe, say)
+    return DockerEngine(client, recipe.tag, image_id, (isolation or IsolationName.privileged).value, run_id)
+
+
+def _native(userland: UserlandName, run_id: str, say: Say) -> NativeEngine:
+    from labrun.engines.native import NativeEngine
+
+    found, note = native_userland(userland, say)
+    return NativeEngine(found, run_id, note=note)
+
+
+def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:
+    """The userland, and why it is the host's if the image's would have been preferred. Raises ImageError."""
+    from labrun.engines.userland import host_userland, image_userland
+    from labrun.image.errors import ImageError
+    from labrun.image.recipe import load_recipe
+
+    recipe = load_recipe()
+    if userland is UserlandName.host:
+        return host_userland(_packages(recipe)), None
+    try:
+        return image_userland(recipe.tag, native_rootfs(recipe, say)), None
+    except ImageError as error:
+        if userland is UserlandName.image:
+            raise
+        note = f"the host's own programs: {error.what}"
+        return host_userland(_packages(recipe)), note
+
+
+def native_rootfs(recipe: Recipe, say: Say) -> Path:
+    """The image's root file system, unpacked now from Docker or a build if it is not there. Raises ImageError."""
+    from labrun.image.rootfs import ensure_rootfs, find_rootfs
+
+    found = find_rootfs(recipe)
+    if found is not None:
+        return found
+    from labrun.engines.native import FIRST_ID
+
+    try:
+        client, _ = find_daemon()
+    except EngineError:
+        client = None
+    return ensure_rootfs(recipe, say, first_id=FIRST_ID if os.geteuid() == 0 else None, client=client)
+
+
+def _packages(recipe: Recipe) -> tuple[str, ...]:
+    """The Debian packages of the recipe: on the host their versions are what to record."""
+    lines = (recipe.root / "packages.txt").read_text(encoding="utf-8").splitlines()
+    names = (line.partition("#")[0].strip() for line in lines)
+    return tuple(name for name in names if name)

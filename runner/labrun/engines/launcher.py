@@ -1,0 +1,389 @@
+"""A program of its own, run by path: makes namespaces, a root file system in them, and the agent's process in that.
+
+    python -I -S launcher.py '{"parent": PID, "root": "/path or null", "binds": [...], "command": [...], ...}'
+
+Three processes. The *outer* one stays in the host's namespaces: it writes the user mapping, puts the sandbox into its
+cgroups, waits, and removes them. Its child is *init*, process 1 of new user, mount, pid, network, UTS and IPC
+namespaces: when it goes, the kernel kills all in them. Init's child becomes the *agent*. Whoever started this may die
+in any way: the kernel then tells the outer process (PR_SET_PDEATHSIG), whose end kills init likewise. stdin is the
+agent's.
+
+Standard library without `site`, since every millisecond here is one of every lab. It imports nothing of labrun.
+`man 7 user_namespaces`, `man 2 clone`, `man 2 pivot_root`, `man 2 mount_setattr`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import stat
+import sys
+import time
+from typing import Any, NoReturn
+
+REFUSED = 70  # the exit status when no sandbox could be made; the last line of stderr says why
+ENDED = 71  # when the sandbox was ended from outside
+MARK = "labrun-launcher: "
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+ALL_NEW = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC
+SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
+SYS_MOUNT_SETATTR = 442  # the same on all, as every system call since 5.1
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 0x1, 0x2, 0x4, 0x8, 0x20
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
+MNT_DETACH, AT_RECURSIVE, AT_FDCWD = 2, 0x8000, -100
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+
+# Not CDLL: that lets go of Python's lock around the call, and the child of a clone must own it.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_machine = os.uname().machine
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, data)]
+    result = _libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
+    _check(result, f"mount {kind or source} on {target}")
+
+
+def _read_only(target: str) -> None:
+    """The tree of mounts at ``target`` cannot be written any more."""
+    attributes = (ctypes.c_uint64 * 4)(MS_RDONLY, 0, 0, 0)  # struct mount_attr: set, clear, propagation, userns
+    result = _libc.syscall(
+        SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)
+    )
+    _check(result, f"make {target} read-only")
+
+
+def _die_with_parent(number: int, parent: int) -> None:
+    _check(_libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "PR_SET_PDEATHSIG")
+    if parent and os.getppid() != parent:
+        os._exit(ENDED)  # it was gone before we could ask to be told
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+# --- the outer process ---
+
+
+def outer(job: dict[str, Any]) -> int:
+    """Start init, wait for its end or for ours to be wanted, and clean up. The agent's exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD, signal.SIGINT})
+    _die_with_parent(signal.SIGTERM, job["parent"])
+    tun = _tun_for_all(job) if os.geteuid() == 0 else None
+    go_read, go_write = os.pipe()
+    trouble_read, trouble_write = os.pipe()
+    cgroups: list[str] = []
+    child = _check(_libc.syscall(SYS_CLONE[_machine], ALL_NEW | signal.SIGCHLD, 0, 0, 0, 0), "new namespaces")
+    if child == 0:
+        os.close(go_write)
+        os.close(trouble_read)
+        _init(job, go_read, trouble_write, tun)
+    os.close(trouble_write)
+    try:
+        _map_ids(child, job["first_id"], job["ids"])
+        for folder, settings in job["cgroups"]:
+            os.mkdir(folder)
+            cgroups.append(folder)
+            for name, value in settings:
+                _write(f"{folder}/{name}", value)
+            _write(f"{folder}/cgroup.procs", str(child))
+        os.write(go_write, b"g")
+        quiet = os.open("/dev/null", os.O_RDWR)
+        os.dup2(quiet, 0)
+        os.dup2(quiet, 1)
+        trouble = b""
+        while part := os.read(trouble_read, 4096):  # ends when the agent's program has been executed
+            trouble += part
+        if trouble:
+            raise OSError(trouble.decode(errors="replace"))
+        return _await(child)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+        for folder in cgroups:
+            _remove_cgroup(folder)
+
+
+def _await(child: int) -> int:
+    while True:
+        number = signal.sigwait({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+        if number != signal.SIGCHLD:
+            return ENDED
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            if os.WIFSIGNALED(status):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+                return 128 + os.WTERMSIG(status)
+            return os.WEXITSTATUS(status)
+
+
+def _map_ids(child: int, first: int, count: int) -> None:
+    """Root in there is ``first`` out here. Without a capability only oneself can be mapped, and no groups set."""
+    if os.geteuid() != 0:
+        _write(f"/proc/{child}/setgroups", "deny")
+    gid = first if os.geteuid() == 0 else os.getegid()
+    _write(f"/proc/{child}/gid_map", f"0 {gid} {count}")
+    _write(f"/proc/{child}/uid_map", f"0 {first} {count}")
+
+
+def _remove_cgroup(folder: str) -> None:
+    for _ in range(200):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.005)  # the last of its processes is on its way out
+        else:
+            return
+
+
+def _tun_for_all(job: dict[str, Any]) -> str | None:
+    """A /dev/net/tun that the mapped root may open: only real root can make device nodes. None if it cannot."""
+    try:
+        _check(_libc.unshare(CLONE_NEWNS), "a mount namespace")
+        _mount("", "/", None, MS_REC | MS_PRIVATE)
+        place = _staging(job)
+        _mount("tun", place, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
+        os.mknod(f"{place}/tun", 0o20666, os.makedev(10, 200))  # Documentation/admin-guide/devices.txt
+        os.chmod(f"{place}/tun", 0o666)
+    except OSError:
+        return None
+    return f"{place}/tun"
+
+
+def _staging(job: dict[str, Any]) -> str:
+    """A folder of the host that can be covered: nothing that the sandbox needs is below it."""
+    needed = [path for path in (job["root"], *job["binds"]) if path]
+    for place in ("/dev/shm", "/mnt", "/media", "/srv", "/opt"):
+        if os.path.isdir(place) and not any(path == place or path.startswith(f"{place}/") for path in needed):
+            return place
+    raise OSError("none of /dev/shm, /mnt, /media, /srv and /opt can be covered")
+
+
+# --- init, process 1 of the sandbox ---
+
+
+def _init(job: dict[str, Any], go: int, trouble: int, tun: str | None) -> NoReturn:
+    try:
+        _die_with_parent(signal.SIGKILL, 0)
+        if not os.read(go, 1):
+            os._exit(ENDED)
+        os.close(go)
+        sources = _open_sources(job)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        # Becoming the mapped root resets both.
+        _check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE")
+        _die_with_parent(signal.SIGKILL, 0)
+        _file_system(job, sources, tun)
+        for fd in sources.values():
+            os.close(fd)
+        _host_name(job["hostname"])
+        agent = os.fork()
+        if agent == 0:
+            _agent(job, trouble)
+        os.close(trouble)
+        quiet = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(quiet, fd)
+        _reap(agent)
+    except BaseException as error:  # whatever it is, the outer process tells it
+        _tell(trouble, error)
+
+
+def _tell(trouble: int, error: BaseException) -> NoReturn:
+    os.write(trouble, (str(error.args[-1]) if error.args else type(error).__name__).encode()[:4000])
+    os._exit(REFUSED)
+
+
+def _reap(agent: int) -> NoReturn:
+    """Orphans of labs end up here. When the agent is done, so is the sandbox."""
+    while True:
+        pid, status = os.wait()
+        if pid == agent:
+            os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
+def _agent(job: dict[str, Any], trouble: int) -> NoReturn:
+    try:
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if job["rlimits"]:
+            import resource
+
+            for name, value in job["rlimits"]:
+                resource.setrlimit(getattr(resource, name), (value, value))
+        os.execve(job["command"][0], job["command"], job["environment"])
+    except BaseException as error:
+        _tell(trouble, OSError(f"cannot run {job['command'][0]}: {error}"))
+
+
+def _open_sources(job: dict[str, Any]) -> dict[str, int]:
+    """While we still may look where only the caller may: below a home folder."""
+    flags = os.O_PATH | os.O_CLOEXEC
+    return {path: os.open(path, flags) for path in (job["root"], *job["binds"]) if path}
+
+
+def _file_system(job: dict[str, Any], sources: dict[str, int], tun: str | None) -> None:
+    """A root of our own. Nothing of the host's can be reached from it but what was bound, read-only."""
+    _mount("", "/", None, MS_REC | MS_PRIVATE)
+    stage = "/tmp" if os.path.isdir("/tmp") and (tun is None or not tun.startswith("/tmp/")) else "/mnt"
+    size = job["tmpfs_bytes"]
+    _mount("labrun", stage, "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},mode=755")
+    root = f"{stage}/root"
+    os.mkdir(root)
+    os.umask(0o022)
+    if job["root"]:
+        _image_root(stage, root, sources[job["root"]])
+    else:
+        _host_root(root, job, sources)
+    _own_parts(root, size, tun)
+    os.chdir(root)
+    _check(_libc.syscall(SYS_PIVOT_ROOT[_machine], b".", b"."), "pivot_root")
+    _check(_libc.umount2(b".", MNT_DETACH), "leaving the host's root")
+    os.chdir("/")
+    for path, text in job["files"]:
+        _put(path, text)
+
+
+def _bind(fd: int, target: str) -> None:
+    _mount(f"/proc/self/fd/{fd}", target, None, MS_BIND | MS_REC)
+
+
+def _image_root(stage: str, root: str, image: int) -> None:
+    """The image below, a tmpfs above: the sandbox may write everywhere and the image stays as it is.
+
+    Where the kernel has no overlay for us (before 5.11), the image is read-only but for /etc, /root and /var/tmp.
+    """
+    for name in ("lower", "upper", "work"):
+        os.mkdir(f"{stage}/{name}")
+    _bind(image, f"{stage}/lower")
+    layers = f"lowerdir={stage}/lower,upperdir={stage}/upper,workdir={stage}/work"
+    for extra in (",userxattr", ""):
+        with contextlib.suppress(OSError):
+            _mount("labrun", root, "overlay", 0, layers + extra)
+            return
+    _bind(image, root)
+    _read_only(root)
+    for name in ("etc", "root", "var/tmp"):
+        _writable_copy(f"{root}/{name}")
+
+
+def _writable_copy(folder: str) -> None:
+    import shutil
+
+    copy = f"/tmp/copy-{folder.rpartition('/')[2]}"
+    shutil.copytree(folder, copy, symlinks=True, copy_function=shutil.copyfile)
+    _mount(copy, folder, None, MS_BIND)
+
+
+def _host_root(root: str, job: dict[str, Any], sources: dict[str, int]) -> None:
+    """A tmpfs with the host's programs and libraries, read-only; nobody's home."""
+    _mount("labrun", root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={job['tmpfs_bytes']},mode=755")
+    for path, target in job["links"]:
+        os.symlink(target, root + path)
+    for path in job["binds"]:
+        if stat.S_ISDIR(os.fstat(sources[path]).st_mode):  # by now we may not look there by name any more
+            os.makedirs(root + path, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(root + path), exist_ok=True)
+            _touch(root + path)
+        _bind(sources[path], root + path)
+        _read_only(root + path)
+    for name in ("root", "var", "var/tmp", "var/lib", "var/run"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+
+
+def _own_parts(root: str, size: int, tun: str | None) -> None:
+    """/proc, /sys, /dev, /run and /tmp are the sandbox's own."""
+    for name in ("proc", "sys", "dev", "run", "tmp"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    careful = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    _mount("proc", f"{root}/proc", "proc", careful)
+    _mount("sysfs", f"{root}/sys", "sysfs", careful)
+    _mount("run", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},mode=755")
+    _mount("tmp", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},mode=1777")
+    dev = f"{root}/dev"
+    _mount("dev", dev, "tmpfs", MS_NOSUID, "size=64k,mode=755")
+    for name in ("null", "zero", "full", "random", "urandom", "tty"):
+        _touch(f"{dev}/{name}")
+        _mount(f"/dev/{name}", f"{dev}/{name}", None, MS_BIND)
+    os.makedirs(f"{dev}/net")
+    tun = tun or "/dev/net/tun"
+    if os.path.exists(tun):
+        _touch(f"{dev}/net/tun")
+        _mount(tun, f"{dev}/net/tun", None, MS_BIND)
+    os.mkdir(f"{dev}/shm")
+    _mount("shm", f"{dev}/shm", "tmpfs", careful, f"size={size},mode=1777")
+    os.mkdir(f"{dev}/pts")
+    _mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    for name, target in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
+        os.symlink(target, f"{dev}/{name}")
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+
+def _put(path: str, text: str) -> None:
+    """A small file of ours, over a read-only one if need be. Called when the root is the sandbox's own."""
+    real = os.path.realpath(path)
+    try:
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with open(real, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        if not os.path.exists(real):
+            return  # a host without it, which we may not give it
+        copy = "/run/.labrun-file"
+        with open(copy, "w", encoding="utf-8") as file:
+            file.write(text)
+        _mount(copy, real, None, MS_BIND)
+        os.unlink(copy)
+
+
+def _host_name(name: str) -> None:
+    encoded = name.encode()
+    _check(_libc.sethostname(encoded, len(encoded)), "sethostname")
+
+
+def main() -> None:
+    import json
+
+    try:
+        status = outer(json.loads(sys.argv[1]))
+    except (OSError, KeyError) as error:
+        text = error.args[-1] if error.args else error
+        print(f"{MARK}{text}", file=sys.stderr, flush=True)
+        status = REFUSED
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Native: namespaces of the kernel around the agent, without any daemon; as root or not, always as nobody's root.
+
+The sandbox has a user namespace of its own in either case: whoever is root in there has no right out here. It ends with
+the runner, however that ends, and leaves nothing (see launcher.py, which does the work in a process of its own).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import platform
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from labrun.engines.base import EngineError, EngineInfo, Frame
+from labrun.engines.cgroups import PREFIX, Limits, find_limits
+from labrun.engines.shipment import agent_command, parcel
+from labrun.engines.userland import Userland
+from labrun.protocol.codec import ProtocolError
+from labrun.protocol.frames import Piece, read_frames
+from labrun.protocol.plan import Plan
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+# Root in a sandbox that root starts is this user out here: of no account, in the range for containers
+# (systemd, docs/UIDS-GIDS.md).
+FIRST_ID, IDS = 0x6C61_0000, 65536
+_GRACE_S = 15.0
+_END_S = 10.0
+_TMPFS_BYTES = 1024**3
+_AGENT_LOG = "agent.log"
+_LOG_LIMIT = 1024 * 1024
+_READ = 1 << 20
+_REFUSED = 70  # launcher.py
+_MARK = "labrun-launcher: "
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+PACKAGES = "/run/labrun/packages.json"
+
+
+class NativeEngine:
+    """Sandboxes on this kernel. Enter it before use: that finds out whether one can be made."""
+
+    def __init__(self, userland: Userland, run_id: str, limits: Limits | None = None, note: str | None = None) -> None:
+        self._userland = userland
+        self._run_id = run_id
+        self._limits = limits or find_limits()
+        self._note = note
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._live: set[_Sandbox] = set()
+        self._spare: _Sandbox | None = None
+        self._cancelled = False
+
+    def __enter__(self) -> NativeEngine:
+        """Start the first sandbox ahead; the first plan gets it."""
+        self._spare = self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+        with self._lock:
+            left = tuple(self._live)
+        for sandbox in left:
+            sandbox.remove()
+
+    @property
+    def info(self) -> EngineInfo:
+        words = [self._note, f"limits: {self._limits.words}"]
+        return EngineInfo(
+            name="native",
+            version=f"linux {platform.release()}",
+            isolation="user-namespace",
+            note="; ".join(word for word in words if word),
+            kernel=platform.release(),
+            image=self._userland.name,
+            image_id=None,
+            userland=self._userland.kind,
+        )
+
+    def cancel(self) -> None:
+        """See `Engine.cancel`."""
+        with self._lock:
+            self._cancelled = True
+            live = tuple(self._live)
+        for sandbox in live:
+            sandbox.end()
+
+    @contextmanager
+    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+        """See `Engine.sandbox`."""
+        with self._lock:
+            sandbox, self._spare = self._spare, None
+        sandbox = sandbox or self._start()
+        try:
+            yield sandbox.frames(plan)
+        finally:
+            sandbox.remove()
+            with self._lock:
+                self._live.discard(sandbox)
+
+    def _start(self) -> _Sandbox:
+        with self._lock:
+            if self._cancelled:
+                raise EngineError("interrupted", "interrupted before it started")
+            number = next(self._numbers)
+            sandbox = _Sandbox(_job(self._userland, self._limits, f"{PREFIX}{os.getpid()}-{self._run_id}-{number}"))
+            self._live.add(sandbox)
+        return sandbox
+
+
+def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
+    root = os.geteuid() == 0
+    packages = {"userland": userland.name, "packages": dict(userland.packages)}
+    files = [["/etc/hosts", _HOSTS], ["/etc/hostname", "lab\n"], ["/etc/resolv.conf", ""]]
+    if userland.kind == "host":
+        files.append([PACKAGES, json.dumps(packages)])
+    return {
+        "name": name,  # for people who look at `ps`
+        "parent": os.getpid(),
+        "root": userland.root,
+        "binds": userland.binds,
+        "links": userland.links,
+        "files": files,
+        "first_id": FIRST_ID if root else os.geteuid(),
+        "ids": IDS if root else 1,
+        "cgroups": [[f"{parent}/{name}", settings] for parent, settings in limits.cgroups],
+        "rlimits": limits.rlimits,
+        "tmpfs_bytes": _TMPFS_BYTES,
+        "hostname": "lab",
+        "command": agent_command(userland.python, paths=userland.paths),
+        "environment": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+    }
+
+
+class _Sandbox:
+    """A launcher whose agent waits for a plan."""
+
+    def __init__(self, job: dict[str, object]) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for the runner, which ends this in order
+            )
+        except OSError as error:
+            raise EngineError("sandbox-refused", f"no process could be started: {error.strerror}") from error
+
+    def frames(self, plan: Plan) -> Iterator[Frame]:
+        """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
+        deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
+        log: list[bytes] = []
+        tail = b""
+        left = _LOG_LIMIT
+        done = False
+        threading.Thread(target=self._send, args=(parcel(plan),), name="parcel", daemon=True).start()
+        try:
+            for frame in itertools.chain(read_frames(self._chunks(log, deadline)), [None]):
+                while log:
+                    data = log.pop(0)
+                    tail = (tail + data)[-4096:]
+                    if data[:left]:
+                        yield Piece(_AGENT_LOG, data[:left])
+                    left -= len(data[:left])
+                if frame is None:
+                    break
+                yield frame
+                done = not isinstance(frame, Piece) and frame.KIND == "done"
+        except ProtocolError as error:
+            raise EngineError("sandbox-garbled", f"the sandbox's stream makes no sense: {error}") from error
+        if not done:
+            raise self._cause(tail)
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # a sandbox that dies early is reported by the reading side
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+
+    def _chunks(self, log: list[bytes], deadline: float) -> Iterator[bytes]:
+        """stdout as it comes, until both streams end; stderr is put into ``log``."""
+        out, err = self._process.stdout, self._process.stderr
+        assert out is not None and err is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            selector.register(err, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise EngineError("sandbox-stuck", "the sandbox did not end within its time and was removed")
+                for key, _ in ready:
+                    data = os.read(key.fd, _READ)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    elif key.fileobj is out:
+                        yield data
+                    else:
+                        log.append(data)
+
+    def _cause(self, tail: bytes) -> EngineError:
+        """Why there was no `Done`."""
+        try:
+            status = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            return EngineError("sandbox-died", "the sandbox's stream ended and its processes did not")
+        if status == _REFUSED:
+            lines = tail.decode(errors="replace").splitlines()
+            reason = next((line.removeprefix(_MARK) for line in reversed(lines) if line.startswith(_MARK)), "no reason")
+            return EngineError("sandbox-refused", f"the kernel refused a sandbox: {reason}. `labrun doctor` says more")
+        words = "the sandbox died before its agent was done"
+        if status in (128 + 9, -9):
+            return EngineError("sandbox-died", f"{words}: it was killed (signal 9), by hand or for want of memory")
+        return EngineError("sandbox-died", f"{words} (exit status {status})")
+
+    def end(self) -> None:
+        """The launcher ends the sandbox and cleans up. From any thread, any number of times."""
+        with self._lock:
+            if self._process.poll() is None:
+                self._process.terminate()
+
+    def remove(self) -> None:
+        """Gone when this returns; the launcher has removed its cgroups."""
+        self.end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            _close(stream)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()

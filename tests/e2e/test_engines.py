@@ -1,0 +1,176 @@
+"""One lab, one truth: engines agree; and none lets a lab reach out of its sandbox."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.conftest import Backend, Labrun, Ran
+
+WriteLab = Callable[..., Path]
+# What may differ between two runs of one lab anywhere, as the design names it: times, ports, ids. And whether a bridge
+# without ports still says RUNNING, which the kernel's linkwatch decides a moment after it is made.
+VOLATILE = (
+    (re.compile(r"flags=\d+<[A-Z,]*>"), "flags"),
+    (re.compile(r"\(\d+ characters\)"), "(characters)"),
+    (re.compile(r"\.\.\. \(characters\).*$"), "..."),
+    (re.compile(r"RX pa[^.\"]*\.\.\."), "RX ..."),
+)
+
+
+def steady(value: Any) -> Any:
+    """Without the volatile parts."""
+    if isinstance(value, dict):
+        return {key: steady(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    if isinstance(value, str):
+        for pattern, word in VOLATILE:
+            value = pattern.sub(word, value)
+    return value
+
+
+@pytest.mark.parametrize("other", ["native", "rootless"])
+def test_engines_agree_in_every_verdict_and_observation(every_lab: Callable[[str], Ran], other: str) -> None:
+    docker, native = every_lab("docker"), every_lab(other)
+    assert docker.exit == native.exit == 0, docker.err + native.err
+    assert (native.results["run"]["engine"], native.results["run"]["userland"]) == ("native", "image"), native.err
+    for lab in docker.results["labs"]:
+        assert steady(native.lab(lab["id"])) == steady(lab), lab["id"]
+
+
+def test_the_evidence_says_whose_programs_ran(
+    every_lab: Callable[[str], Ran], labrun: Labrun, backend: Backend
+) -> None:
+    hello = json.loads(
+        (every_lab(backend.name).run / "labs/listing/experiment/events.jsonl").read_text().split("\n")[0]
+    )
+    assert hello["userland"] == "image" and hello["packages"]["net-tools"]
+    if backend.name != "docker":
+        ran = labrun("run", "listing", "--engine", "native", "--userland", "host")
+        assert ran.exit == 0, ran.err
+        assert ran.results["run"]["userland"] == "host"
+        hello = json.loads((ran.run / "labs/listing/experiment/events.jsonl").read_text().split("\n")[0])
+        assert hello["userland"].startswith("host (") and hello["packages"]
+
+
+def test_a_tool_that_the_host_lacks_skips_the_lab_and_names_the_package(
+    write_lab: WriteLab, labrun: Labrun, backend: Backend
+) -> None:
+    if backend.name == "docker":
+        pytest.skip("a container has the image's programs")
+    missing = next(tool for tool in ("drill", "wg", "arping", "tracepath") if not Path(f"/usr/bin/{tool}").exists())
+    write_lab("lacks", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra=f"requires: {{tools: [{missing}]}}")
+    ran = labrun("run", "lacks", "--engine", "native", "--userland", "host")
+    lab = ran.lab("lacks")
+    assert (ran.exit, lab["status"], lab["reason"]) == (0, "skipped", "missing-tool")
+    assert re.search(rf"{missing}; Debian: \S+", lab["message"]), lab
+
+
+def test_a_kernel_feature_that_is_lacking_skips_the_lab_with_the_same_reason(
+    write_lab: WriteLab, labrun: Labrun, docker_labrun: Labrun
+) -> None:
+    write_lab("has", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra="requires: {kernel: [veth, bridge]}")
+    names = "[vrf, wireguard, netem, geneve, bond, macvlan]"
+    write_lab("may", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra=f"requires: {{kernel: {names}}}")
+    write_lab("typo", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra="requires: {kernel: [wireguad]}")
+    ran = labrun("run", "has", "may", "typo")
+    assert "unknown kernel feature 'wireguad'. Did you mean 'wireguard'?" in ran.err
+    assert ran.verdicts("has") == {"h1": ("supported", "as-predicted")}
+    lab = ran.lab("may")
+    assert lab["status"] == "done" or (lab["status"], lab["reason"]) == ("skipped", "missing-feature")
+    assert docker_labrun("run", "may", "--engine", "docker").lab("may") == lab
+
+
+PROBE_MODULE = """python3 -c 'import ctypes, os; libc = ctypes.CDLL(None, use_errno=True);
+number = {"x86_64": 175}.get(os.uname().machine, 105);
+print(libc.syscall(number, bytes(64), 64, b""), os.strerror(ctypes.get_errno()))'"""
+
+
+# The image has no mount(8): try by the system call.
+MOUNT = """mount() { python3 -c 'import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);
+words = [word.encode() for word in sys.argv[1:]];
+result = libc.mount(words[0], words[1], words[2], 0, words[3] if words[3:] else None);
+print(result, os.strerror(ctypes.get_errno()), file=sys.stderr); sys.exit(-result)' "$@"; };""".replace("\n", " ")
+
+
+def test_a_lab_cannot_reach_out(write_lab: WriteLab, labrun: Labrun, backend: Backend, tmp_path: Path) -> None:
+    word = f"labrun-victim-{os.getpid()}-{backend.name}"
+    mounts = Path("/proc/self/mountinfo").read_text()
+    interfaces = {path.name for path in Path("/sys/class/net").iterdir()} - {"lo", "bonding_masters"}
+    disk = next((line.split()[2] for line in mounts.splitlines() if " / / " in line), "254:0").split(":")
+    commands = {
+        "processes": "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
+        "kill": f"kill -9 VICTIM; for p in /proc/[0-9]*; do grep -q {word} $p/cmdline && kill -9 ${{p#/proc/}}; done; true",
+        "write": f"echo {word} > /etc/{word}; echo {word} > /usr/{word}; true",
+        "module": PROBE_MODULE.replace("\n", " "),
+        "mount": f"{MOUNT} mount none /mnt tmpfs; mount none /etc tmpfs; true",
+        "disk": f"{MOUNT} mknod /tmp/disk b {disk[0]} {disk[1]} && mount /tmp/disk /mnt ext4; ls /mnt; head -c 16 /tmp/disk",
+        "interfaces": "nsenter --net=/proc/1/ns/net ip -oneline link; cat /proc/1/net/dev",
+        "home": "ls /root /home /work /srv 2>/dev/null; cat /etc/shadow",
+    }
+    if backend.name != "docker":
+        commands["setting"] = "cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern"
+        commands["cgroup"] = f"{MOUNT} mkdir /tmp/c && mount none /tmp/c cgroup memory"
+        commands["devices"] = f"{MOUNT} mkdir /tmp/d && mount none /tmp/d devtmpfs"
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", word])
+    try:
+        lines = [
+            f"  - id: {name}\n    run: |\n      {command.replace('VICTIM', str(victim.pid))}"
+            for name, command in commands.items()
+        ]
+        write_lab("hostile", "\n".join(lines), "{command: module, exit: 0}")
+        isolation = ("--isolation", "least", "--engine", "docker") if backend.name == "docker" else ()
+        ran = labrun("run", "hostile", *isolation)
+        assert ran.lab("hostile")["status"] == "done", ran.lab("hostile")["message"]
+        assert victim.poll() is None, "the host's process lives"
+    finally:
+        victim.kill()
+        victim.wait()
+
+    def output(name: str, stream: str = "stdout") -> str:
+        return (ran.run / f"labs/hostile/experiment/outputs/{name}.{stream}").read_text(errors="replace")
+
+    assert word not in output("processes"), "nor is it seen"
+    assert not list(Path("/etc").glob("labrun-victim*")) + list(Path("/usr").glob("labrun-victim*"))
+    # A module that is none: ENOEXEC would mean that it may. (A kernel without modules says ENOSYS.)
+    assert output("module").startswith(("-1 Operation not permitted", "-1 Function not implemented")), output("module")
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert output("disk") == "", "the host's disk cannot be read"
+    assert not any(re.search(rf"\b{re.escape(name)}[@:]", output("interfaces")) for name in interfaces)
+    assert "lo:" in output("interfaces")
+    assert str(tmp_path.name) not in output("home")
+    if backend.name != "docker":
+        assert "ermission denied" in output("setting", "stderr"), output("setting", "stderr")
+        for name in ("cgroup", "devices"):
+            assert "not permitted" in output(name, "stderr"), output(name, "stderr")
+
+
+def test_limits_hold(write_lab: WriteLab, labrun: Labrun) -> None:
+    fork = (
+        "import os, time\nn = 0\nwhile n < 3000:\n    try:\n        child = os.fork()\n    except OSError:\n        break\n"
+        "    if child == 0:\n        time.sleep(30)\n        os._exit(0)\n    n += 1\nprint(n)\n"
+    )
+    folder = write_lab(
+        "greedy",
+        "  - {id: memory, timeout: 60s, run: 'python3 -c \"x = bytearray(1600 * 1024 * 1024)\"; echo rc=$?'}\n"
+        "  - {id: processes, timeout: 60s, run: [python3, -c, " + json.dumps(fork) + "]}",
+        "{command: memory, stdout: {matches: 'rc=(1|137)'}}",
+        "{command: processes, stdout: {matches: '^(9\\d\\d|10[0-2]\\d)$'}}",
+    )
+    ran = labrun("run", str(folder))
+    assert set(ran.verdicts("greedy").values()) == {("supported", "as-predicted")}, ran.out
+
+
+def test_a_named_engine_is_never_replaced(write_lab: WriteLab, docker_labrun: Labrun) -> None:
+    write_lab("quick", "  - {id: a, run: 'true'}", "{command: a, exit: 0}")
+    for args in (("--engine", "docker"), ()):
+        ran = docker_labrun("run", "quick", *args, env={"DOCKER_HOST": "unix:///nowhere.sock"})
+        assert ran.exit == 3 and "no Docker engine answers" in ran.err
+    assert docker_labrun("run", "quick", "--engine", "native", "--isolation", "privileged").exit == 3
+    assert docker_labrun("run", "quick", "--engine", "docker", "--userland", "host").exit == 3
