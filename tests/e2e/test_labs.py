@@ -37,8 +37,7 @@ def everything(backend: Backend, every_lab: Callable[[str], Ran]) -> Ran:
 def test_all_eighteen_hypotheses_are_as_expected(everything: Ran) -> None:
     assert everything.exit == 0, everything.out + everything.err
     found = {lab["id"]: [h["id"] for h in lab["hypotheses"]] for lab in everything.results["labs"]}
-    assert found == {slug: found[slug] for slug in sorted(IDS)}
-    assert {slug: sorted(ids) for slug, ids in found.items()} == {slug: sorted(ids) for slug, ids in IDS.items()}
+    assert {slug: sorted(found[slug]) for slug in IDS} == {slug: sorted(ids) for slug, ids in IDS.items()}
     for lab in everything.results["labs"]:
         assert lab["status"] == "done", lab
         for hypothesis in lab["hypotheses"]:
@@ -94,7 +93,7 @@ def test_the_reports_are_there_and_well_formed(everything: Ran) -> None:
     assert "own-address" in (everything.run / "index.md").read_text()
     suites = ET.parse(everything.run / "junit.xml").getroot()
     cases = suites.findall(".//testcase")
-    assert len(cases) == 18
+    assert len(cases) == sum(len(lab["hypotheses"]) for lab in everything.results["labs"]) >= 18
     assert not suites.findall(".//failure") and not suites.findall(".//error")
 
 

@@ -1,0 +1,179 @@
+"""What a command printed as JSON, and how long it took: true, false and unknown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from labrun.judge.jsonpath import search_json
+from labrun.judge.predict import evaluate
+from labrun.judge.why import Unknown
+from pydantic import ValidationError
+from support.evidence_builder import Evidence, prediction
+
+PREFIX = "labs/lab/experiment/"
+SAID = {
+    "n": 3, "f": 2.5, "s": "x", "yes": True, "no": False, "nothing": None, "zero": 0, "": "empty",
+    "list": [{"ifname": "lo", "mtu": 65536}, {"ifname": "eth0", "mtu": 1500}], "words": ["a", "b"], "a b": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    return Evidence(tmp_path / "experiment")
+
+
+def judge(evidence, checks):
+    return evaluate(prediction({"command": "say", "json": checks}), evidence.read(), PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("expression", "check", "truth"),
+    [
+        ("n", 3, True),
+        ("n", 4, False),
+        ("n", {"ge": 3, "lt": 4}, True),
+        ("n", "3", False),  # a number is not a text
+        ("f", 2.5, True),
+        ("s", "x", True),
+        ("s", {"matches": "^x$"}, True),
+        ("s", {"matches": "y"}, False),
+        ("yes", True, True),
+        ("yes", 1, False),  # a truth is not a number
+        ("zero", False, False),
+        ("no", False, True),
+        ("nothing", "", False),
+        ("nothing", 0, False),
+        ("absent", 0, False),  # looked, and it is not there
+        ("absent", {"lacks": "x"}, True),
+        ("list[1].mtu", 1500, True),
+        ("list[?ifname=='eth0'].mtu | [0]", 1500, True),
+        ("list[9].mtu", 1500, False),
+        ("length(list)", 2, True),
+        ("words", {"contains": "a"}, True),
+        ("words", {"contains": "c"}, False),
+        ('"a b"', 1, True),
+        ("words", {"one_of": ["a"]}, False),
+        ("words", {"ge": 1}, None),  # a list is in no order with a number
+        ("n", {"contains": "3"}, None),
+        ("s", {"lt": 3}, None),
+    ],
+)
+def test_what_is_found(evidence, expression, check, truth):
+    trace = judge(evidence.run("say", json.dumps(SAID).encode()).done(), {expression: check})
+    assert trace.truth is truth
+    assert trace.reason == ("type-mismatch" if truth is None else None)
+    assert trace.subject == f"json of say: {expression}"
+    assert str(trace.refs[0]) == f"{PREFIX}outputs/say.stdout"
+
+
+def test_every_expression_is_checked(evidence):
+    trace = judge(evidence.run("say", json.dumps(SAID).encode()).done(), {"n": 3, "s": "y", "f": {"gt": 2, "lt": 2.1}})
+    assert [(leaf.path, leaf.truth) for leaf in trace.children] == [
+        ("json.n.equals", True),
+        ("json.s.equals", False),
+        ("json.f.gt", True),
+        ("json.f.lt", False),
+    ]
+    assert trace.truth is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"hello", b"{", b'{"n": 3} and more', b"{'n': 3}", b"\xff\xfe", b"[" * 100_000, b'{"n": NaN}', b"Infinity",
+     b'{"n": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_what_is_not_json_is_unknown(evidence, text):
+    trace = judge(evidence.run("say", text).done(), {"n": {"ge": 0}})
+    assert (trace.truth, trace.reason) == (None, "not-json")
+    assert trace.message.startswith("the output is not JSON: ")
+
+
+def test_a_search_that_fails_is_unknown(evidence):
+    trace = judge(evidence.run("say", b'{"n": 3}').done(), {"length(n)": 1})
+    assert (trace.truth, trace.reason) == (None, "json-search-failed")
+    assert "\n" not in trace.message and trace.message.startswith("length(n): ")
+
+
+def test_json_that_was_cut_is_unknown(evidence):
+    trace = judge(evidence.run("say", b'{"n": 3}', size=9999).done(), {"n": 3})
+    assert (trace.truth, trace.reason) == (None, "output-cut")
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda evidence: evidence.done(), "evidence-missing"),
+        (lambda evidence: evidence.run("say", status="timeout", message="10 s").done(), "timeout"),
+        (lambda evidence: evidence.run("say", status="failed", message="no such command").done(), "step-failed"),
+        (lambda evidence: evidence.run("say", ended=False).fault("sandbox-died"), "sandbox-died"),
+    ],
+)
+def test_without_an_output_nothing_is_known(evidence, build, reason):
+    trace = judge(build(evidence), {"n": 3, "s": "x"})
+    assert (trace.truth, trace.reason, len(trace.children)) == (None, reason, 2)
+
+
+def test_a_command_may_fail_and_still_print_json(evidence):
+    asked = {"command": "say", "json": {"n": 3}, "exit": 1}
+    assert evaluate(prediction(asked), evidence.run("say", b'{"n": 3}', exit=1).done().read(), PREFIX).truth is True
+
+
+def test_a_process_that_was_stopped_has_printed_what_it_has(evidence):
+    evidence.start("say").process_ended("say", b'{"n": 3}', stopped=True)
+    assert judge(evidence.done(), {"n": 3}).truth is True
+
+
+@pytest.mark.parametrize("expression", ["", "a..b", "[", "a ==", "length(", "\0"])
+def test_what_is_no_jmespath_is_an_error_of_the_lab(expression):
+    with pytest.raises(ValidationError, match="not a JMESPath expression"):
+        prediction({"command": "say", "json": {expression: 1}})
+
+
+def test_no_expression_asserts_nothing():
+    with pytest.raises(ValidationError):
+        prediction({"command": "say", "json": {}})
+
+
+def test_what_the_search_gives():
+    assert search_json('{"a": [1, 2]}', "a") == [1, 2]
+    assert search_json('"text"', "@") == "text"
+    assert search_json("null", "a") is None
+    assert isinstance(search_json("", "a"), Unknown)
+
+
+# --- duration ---
+
+
+@pytest.mark.parametrize(
+    ("check", "truth"),
+    [({"lt": 0.3}, True), ({"ge": 0.25, "le": 0.25}, True), ({"gt": 0.25}, False), (0.25, True), ({"lt": 0.1}, False)],
+)
+def test_duration(evidence, check, truth):
+    evidence.run("say", at=(20, 270))
+    trace = evaluate(prediction({"command": "say", "duration": check}), evidence.done().read(), PREFIX)
+    assert (trace.truth, trace.leaves()[0].actual) == (truth, "0.25")
+    assert trace.leaves()[0].subject == "duration of say in s"
+    assert str(trace.leaves()[0].refs[0]) == f"{PREFIX}events.jsonl:3"
+
+
+def test_duration_is_on_the_monotonic_clock(evidence):
+    evidence.run("say", at=(20, 270), wall_shift=5000)
+    assert evaluate(prediction({"command": "say", "duration": {"lt": 1}}), evidence.done().read(), PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda evidence: evidence.done(), "evidence-missing"),
+        (lambda evidence: evidence.run("say", started=False).done(), "evidence-missing"),
+        (lambda evidence: evidence.run("say", ended=False).fault("agent-crashed"), "agent-crashed"),
+        # It took at least so long, but nobody knows how long it would have taken.
+        (lambda evidence: evidence.run("say", status="timeout", message="10 s").done(), "timeout"),
+        (lambda evidence: evidence.run("say", status="failed", message="x").done(), "step-failed"),
+    ],
+)
+def test_a_duration_that_is_not_known(evidence, build, reason):
+    asked = prediction({"command": "say", "duration": {"lt": 1}})
+    trace = evaluate(asked, build(evidence).read(), PREFIX)
+    assert (trace.truth, trace.reason) == (None, reason)
