@@ -33,7 +33,7 @@ def tell_ci(run: Path, result: RunResult, out: TextIO, environment: Mapping[str,
 
 
 def attach_evidence(run: Path, result: RunResult, environment: Mapping[str, str] | None = None) -> None:
-    """In GitLab's CI: JUnit names the files of the evidence, as paths of the project, which the job's artifacts have."""
+    """In GitLab's CI: JUnit names the evidence as paths of the project, where the artifacts of the job are."""
     env = os.environ if environment is None else environment
     if env.get("GITLAB_CI") == "true":
         from labrun.report.write import write_reports
