@@ -7,8 +7,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labrun.protocol.traces import TraceEvent
 from labrun.report.fields import compared, fields_of
 from labrun.report.ladder import Journey, Place, Sighting, journeys_of, ladder_of
+from labrun.report.marks import Traced, marked
 from labrun.report.rungs import draw_ladder
 from labrun.report.sameness import identity
 
@@ -147,3 +149,25 @@ def test_fields_have_their_bytes_and_what_a_hop_changed() -> None:
     assert named["ip.ttl"].before == "64" and named["ip.src"].before is None
     assert named["ip.src"].value == A and named["icmp.seq"].start == 40
     assert named["eth.type"].value == "0x0800 (IPv4)" and named["data"].value == "24 bytes"
+
+
+def test_marks_tell_of_hooks_drops_and_errors() -> None:
+    request = ip(A, B, echo(), ttl=1)
+    error = struct.pack(">BBHI", 11, 0, 0, 0) + request[:28]
+    journeys = journeys_of(
+        [seen("r.eth0", 1, framed(request)), seen("r.eth0", 9, framed(ip("10.0.0.9", A, error)), "out")]
+    )
+    trace = (
+        TraceEvent(1, 7, "prerouting", "inet", "t", "c", "rule", "continue", network=request[:20].hex()),
+        TraceEvent(2, 7, "forward", "inet", "f", "forward", "policy", "drop"),
+        TraceEvent(3, 8, "input", "inet", "f", "input", "policy", "drop", network=ip(B, A, echo())[:20].hex()),
+    )
+    first, second = marked(journeys, [Traced("r", trace)])
+    assert [(mark.kind, mark.text) for mark in first.marks] == [
+        ("hook", "r: prerouting → forward"),
+        ("drop", "dropped in r: forward, policy of inet f forward"),
+        ("answer", "answered by B: echo"),
+    ]
+    assert second.marks == ()
+    ladder = ladder_of((first, second), ())
+    assert ladder is not None and draw_ladder(ladder).rungs[0].marks[1][2].startswith("✕ dropped in r")

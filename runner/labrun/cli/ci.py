@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tell_ci(run: Path, result: RunResult, out: TextIO, environment: Mapping[str, str] | None = None) -> None:
-    """``out``: where workflow commands go; GitHub reads both streams of a step."""
+    """After a run. ``out``: where workflow commands go; GitHub reads both streams of a step."""
     env = os.environ if environment is None else environment
     summary, commands = env.get("GITHUB_STEP_SUMMARY"), env.get("GITHUB_ACTIONS") == "true"
     if summary or commands:
@@ -29,6 +29,12 @@ def tell_ci(run: Path, result: RunResult, out: TextIO, environment: Mapping[str,
         if commands:
             for line in annotated(view):
                 print(line, file=out)
+    attach_evidence(run, result, env)
+
+
+def attach_evidence(run: Path, result: RunResult, environment: Mapping[str, str] | None = None) -> None:
+    """In GitLab's CI: JUnit names the evidence as paths of the project, where the artifacts of the job are."""
+    env = os.environ if environment is None else environment
     if env.get("GITLAB_CI") == "true":
         from labrun.report.write import write_reports
 

@@ -56,7 +56,7 @@ def report(
     ] = PageLayout.single,
 ) -> None:
     """Render a stored run's reports again, from its evidence alone."""
-    from labrun.cli.ci import tell_ci
+    from labrun.cli.ci import attach_evidence
     from labrun.conduct import write_results
     from labrun.report.write import FORMATS, write_reports
 
@@ -69,7 +69,8 @@ def report(
     write_results(folder, result)
     for path in write_reports(folder, result, wanted, layout.value):
         print(path)
-    tell_ci(folder, result, sys.stdout)
+    if "junit" in wanted:
+        attach_evidence(folder, result)
 
 
 def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, RunResult]:

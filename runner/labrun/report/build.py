@@ -21,12 +21,14 @@ from labrun.lab.model import LabModel, SourceModel
 from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
 from labrun.lab.topology import topology_steps
+from labrun.protocol.actions import Trace
 from labrun.report import anchors
 from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
 from labrun.report.kernel import Course
 from labrun.report.ladder import Place, journeys_of, ladder_of
+from labrun.report.marks import Traced, marked
 from labrun.report.packets import CaptureRead, capture_view, with_journeys
 from labrun.report.references import Places, cited_packets
 from labrun.report.room import Room
@@ -256,6 +258,18 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
     }
 
 
+def _traces(variant: VariantRecord) -> list[Traced]:
+    found = []
+    for record in variant.steps:
+        if isinstance(record.step.action, Trace):
+            try:
+                events = variant.trace_events(record.step.id)
+            except EvidenceError:
+                continue
+            found += [Traced(one_line(record.step.node or ""), events)] if events else []
+    return found
+
+
 def _told(step: StepView) -> str:
     """What a reader learns of the step, without what is never the same."""
     outputs = [plain_text((*out.lines, *out.tail)) for out in step.outputs]
@@ -285,7 +299,7 @@ def _variant_view(
         is_control=variant.plan.variant != EXPERIMENT,
     )
     sightings = [sighting for capture in read for sighting in capture.sightings]
-    every = journeys_of(sightings)
+    every = marked(journeys_of(sightings), _traces(variant))
     ladder = ladder_of(every, [Place(c.view.node, name) for c in read for name in c.view.interfaces])
     drawn = frozenset(s.anchor for journey in (ladder.journeys if ladder else ()) for s in journey.sightings)
     captures = [with_journeys(capture, every, drawn, slug, variant.plan.variant, room) for capture in read]

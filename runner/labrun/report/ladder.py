@@ -62,11 +62,20 @@ class _Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What else the evidence has of a packet: hooks that it crossed, where it was dropped, what answered it."""
+
+    kind: Literal["hook", "drop", "answer"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Journey:
     """One packet. ``name``: a letter, by which its rows in the tables are known."""
 
     name: str
     sightings: tuple[Sighting, ...]
+    marks: tuple[Mark, ...] = ()
 
     @property
     def first(self) -> Sighting:

@@ -67,6 +67,8 @@ def ladder(view: Ladder) -> str | None:
         for index, (one, other) in enumerate(pairs):
             arrow = "-->>" if other.unjoined else "->>"
             lines.append(f"  {names[one.place]}{arrow}{names[other.place]}: {text if index == 0 else journey.name}")
+        for mark in journey.marks:
+            lines.append(f"  Note over {names[stops[-1].place]}: {words(mark.text)}")
         messages += len(pairs)
     return _capped(lines)
 

@@ -17,6 +17,8 @@ _LEFT, _STUB, _RIGHT = 66, 38, 6
 _GAP_LEAST, _GAP_MOST = 96, 168
 _NODE, _HEAD, _BAND, _LABEL, _ROW, _AFTER = 24, 20, 30, 22, 26, 8
 _ARROW = 7
+_MARK, _MARK_X = 16, 24  # their text begins left of the rungs, for it is long
+_SIGNS = {"hook": "", "drop": "✕ ", "answer": "↩ "}
 _MAX_NAME = 18
 
 
@@ -82,6 +84,8 @@ class Rung:
     ways: tuple[Way, ...]
     note: str | None
     note_at: tuple[float, float]
+    marks: tuple[tuple[str, float, str], ...] = ()
+    """Kind, y and text of what else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
             bands.append(Band(y + 20, moment))
             y += _BAND
         rungs.append(_rung(journey, at, y, width, _rightwards(journey, at, outside)))
-        y += _LABEL + _ROW * len(journey.sightings) + _AFTER
+        y += _LABEL + _ROW * len(journey.sightings) + _MARK * len(journey.marks) + _AFTER
     return LadderDrawing(
         width=round(width),
         height=round(y + 6),
@@ -177,7 +181,15 @@ def _rung(journey: Journey, at: dict[Place, float], y: float, width: float, righ
     text = f"{journey.first.info}  {words}".strip() if len(journey.first.info) + len(words) + 2 <= room else (
         journey.first.info)  # fmt: skip
     return Rung(journey.name, journey.first.protocol, shorten(text, max(12, room)), _LEFT, y + 15, tuple(stops),
-                tuple(ways), note, note_at)  # fmt: skip
+                tuple(ways), note, note_at, _marks(journey, row - _ROW + 22, width))  # fmt: skip
+
+
+def _marks(journey: Journey, y: float, width: float) -> tuple[tuple[str, float, str], ...]:
+    room = int((width - _MARK_X) / _CHAR)
+    return tuple(
+        (mark.kind, y + _MARK * index, shorten(_SIGNS[mark.kind] + mark.text, room))
+        for index, mark in enumerate(journey.marks)
+    )
 
 
 def _stop(sighting: Sighting, x: float, y: float, time: str) -> Stop:
@@ -213,6 +225,7 @@ def _summary(ladder: Ladder) -> str:
     told = [
         f"{journey.name}: {journey.first.protocol} {journey.first.info}, "
         + ", then ".join(f"{s.direction or ''} {s.place.node}.{s.place.interface}".strip() for s in journey.sightings)
+        + "".join(f", {mark.text}" for mark in journey.marks)
         for journey in ladder.journeys[:12]
     ]
     more = f"; and {len(ladder.journeys) - 12} more" if len(ladder.journeys) > 12 else ""

@@ -17,6 +17,7 @@ _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 _CHECKSUM_AT = {_ICMP: 2, _TCP: 16, _UDP: 6, _ICMPV6: 2}
 _PORTS = {_TCP: 4, _UDP: 4}  # bytes at the transport's start that a translation may rewrite
+_ICMP_ERRORS = (3, 5, 11, 12)  # unreachable, redirect, time exceeded, parameter problem (RFC 792)
 _TELLING = 8  # bytes of payload without which two packets may be alike by chance
 
 
@@ -28,6 +29,17 @@ class Identity:
     exact: bytes
     translated: bytes | None = None
     ttl: int | None = None
+    header: bytes | None = None
+    """Of IPv4: addresses, protocol and identification; what a trace or an ICMP error tells of a packet."""
+    quotes: bytes | None = None
+    """The ``header`` of the packet that this ICMP error is about."""
+
+
+def header_of(network: bytes) -> bytes | None:
+    """None where it is no IPv4 header."""
+    if len(network) < 20 or network[0] >> 4 != 4:
+        return None
+    return network[4:6] + network[9:10] + network[12:20]
 
 
 def identity(data: bytes, linktype: int) -> Identity:
@@ -63,7 +75,9 @@ def _ipv4(network: bytes) -> Identity:
     first = fragment & 0x1FFF == 0
     fixed = struct.pack(">HHB", ident, fragment & 0x3FFF, protocol)  # without "don't fragment", which tunnels clear
     exact = _digest(b"ip4", fixed, network[12:20], _unsummed(payload, protocol if first else 0))
-    return Identity(exact, _translated(fixed, payload, protocol, ident) if first else None, ttl)
+    translated = _translated(fixed, payload, protocol, ident) if first else None
+    is_error = protocol == _ICMP and first and payload[:1] and payload[0] in _ICMP_ERRORS
+    return Identity(exact, translated, ttl, header_of(network), header_of(payload[8:]) if is_error else None)
 
 
 def _ipv6(network: bytes) -> Identity:
