@@ -34,6 +34,7 @@ class Nodes:
         ns.mount(str(RUN_NETNS), str(RUN_NETNS), None, ns.MS_BIND | ns.MS_REC)
         ns.mount("", str(RUN_NETNS), None, ns.MS_SHARED | ns.MS_REC)
         make_tun_device()
+        ns.give_up_mknod()
 
     def add(self, name: str) -> None:
         """A namespace bare as the kernel makes it. Raises FileExistsError if the name is taken."""
