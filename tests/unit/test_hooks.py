@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labrun.judge.hooks import Identity, difference, identity, matches, packet_paths
 from labrun.protocol.codec import dumps, loads
+from labrun.protocol.traces import TraceEvent
 from support.traced import FORWARDED, PING, both, forwarded, lab, looped, own
 
 

@@ -46,9 +46,9 @@ def unmount(target: str) -> None:
 
 
 def give_up_mknod() -> None:
-    """The calling thread and all that it starts can make no device node: with one, a disk of the host's is a mount away.
+    """The calling thread and all that it starts can make no device node: with one, the host's disk is a mount away.
 
-    `man 2 capset`: version 3, two words a set; `man 2 prctl`, PR_CAPBSET_DROP. Where we lack the right, nothing is lost.
+    `man 2 capset`: version 3, two words a set; `man 2 prctl`, PR_CAPBSET_DROP. Where we lack it, nothing is lost.
     """
     _libc.prctl(PR_CAPBSET_DROP, CAP_MKNOD, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
