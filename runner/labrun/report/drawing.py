@@ -15,6 +15,7 @@ _CHAR = 7.3  # advance of the 12 px monospace text
 _HEAD, _ROW, _PAD = 32, 22, 14
 _COLUMN_GAP, _ROW_GAP, _MARGIN = 84, 26, 2
 _MAX_CHARS = 44
+_PAGE = 1400  # wider pictures are folded
 _FEW = 4  # nodes; in a larger picture an lo without an address of its own is left out
 
 
@@ -66,7 +67,7 @@ def draw(topology: TopologyView) -> Drawing:
     right = 0.0
     few = len(topology.nodes) <= _FEW
     blank = {node.name: _card(node, few) for node in topology.nodes}
-    for columns in _blocks(topology):
+    for columns in _folded(_blocks(topology), blank):
         tallest = max(sum(blank[name].height + _ROW_GAP for name in column) - _ROW_GAP for column in columns)
         x = float(_MARGIN)
         for column in columns:
@@ -87,6 +88,23 @@ def draw(topology: TopologyView) -> Drawing:
         curves=curves,
         summary=_summary(topology),
     )
+
+
+def _folded(blocks: list[list[list[str]]], blank: dict[str, Card]) -> list[list[list[str]]]:
+    """A part that is wider than a page goes on in the next row, back and forth, so that neighbours stay neighbours."""
+    folded: list[list[list[str]]] = []
+    for columns in blocks:
+        rows: list[list[list[str]]] = [[]]
+        width = 0.0
+        for column in columns:
+            wide = max(blank[name].width for name in column) + _COLUMN_GAP
+            if rows[-1] and width + wide > _PAGE:
+                rows.append([])
+                width = 0.0
+            rows[-1].append(column)
+            width += wide
+        folded += [row if index % 2 == 0 else row[::-1] for index, row in enumerate(rows)]
+    return folded
 
 
 def _card(node: NodeView, few: bool) -> Card:
@@ -187,7 +205,7 @@ def _curve(link: LinkView, cards: dict[str, Card]) -> Curve | None:
     if a.x > b.x:
         a, ya, b, yb = b, yb, a, ya
     xa = a.x + a.width
-    if b.x > a.x:
+    if b.x >= a.x + a.width:
         xb, bend = b.x, (b.x - xa) / 2
         path = f"M{xa:g} {ya:g}C{xa + bend:g} {ya:g} {xb - bend:g} {yb:g} {xb:g} {yb:g}"
         middle = ((xa + xb) / 2, (ya + yb) / 2 - 6)
