@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from labrun.evidence.record import read_variant
@@ -22,7 +23,7 @@ def main() -> None:
     for plan in sorted(run.glob("labs/*/*/plan.json")):
         variant = read_variant(plan.parent)
         steps = [record for record in variant.steps if record.step.phase == "lab" and record.started and record.ended]
-        for one, other in zip(steps, steps[1:], strict=False):
+        for one, other in pairwise(steps):
             if one.ended and other.started:
                 gaps.setdefault(len(variant.plan.nodes), []).append((other.started.t_ns - one.ended.t_ns) / 1e6)
     print("nodes  steps  median ms  p90 ms  max ms")

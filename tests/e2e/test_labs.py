@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,11 +149,15 @@ GOLDEN = REPOSITORY / "tests" / "golden" / "labs"
 
 
 def test_each_lab_reads_as_it_always_did(everything: Ran) -> None:
-    """Its Markdown, byte for byte once the volatile parts are named. `LABRUN_GOLDEN=write` writes it anew."""
+    """Its Markdown, byte for byte once the volatile parts are named. `LABRUN_GOLDEN=write` writes it anew.
+
+    The controls' transcripts are left out: in some, two programs of a sandbox race, and the order of their packets is
+    the scheduler's. What each control came to is in the hypotheses.
+    """
     view = build_view(everything.run, judge_run(everything.run))
     different = []
     for lab in view.labs:
-        text, file = named(lab_markdown(lab)), GOLDEN / f"{lab.slug}.md"
+        text, file = named(lab_markdown(replace(lab, controls=()))), GOLDEN / f"{lab.slug}.md"
         if os.environ.get("LABRUN_GOLDEN") == "write":
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")

@@ -10,10 +10,11 @@ import re
 
 VOLATILE: tuple[tuple[str, str, str], ...] = (
     ("the run's id", r"\b\d{8}-\d{6}-[0-9a-f]{4}\b", "<run>"),
+    ("where the labs are", r"(?<=\[)[^\]\s]*(?=labs/[^\]\s]+\.yaml:\d+\])", ""),
     ("dates", r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?: ?UTC|Z|\+00:00)?", "<date>"),
     ("dates as curl and date write them", r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [^\n]{5,30}\d{4}\b", "<date>"),
     ("round trip times", r"mdev = [\d./]+ ms", "mdev = <duration>"),
-    ("rates and times of day in transfers", r"--:--:--|\b\d{1,2}:\d\d:\d\d(?:\.\d+)?\b", "<time>"),
+    ("rates and times of day in transfers", r"--:--:--|(?<![:\w])\d{1,2}:\d\d:\d\d(?:\.\d+)?(?![:\w])", "<time>"),
     ("durations", r"(?<![\w.])\+?\d+(?:\.\d+)? ?(?:ns|µs|us|ms|s|sec|seconds)\b", "<duration>"),
     ("moments of a poll", r"moments? \d+(?: of \d+)?|any of \d+ moments|\d+ moments", "<moment>"),
     ("ephemeral ports", r"(?<=[:.#])(?:3[3-9]\d{3}|32[89]\d\d|327[6-9]\d|[45]\d{4}|60\d{3})\b", "<port>"),
