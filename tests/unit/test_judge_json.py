@@ -63,8 +63,8 @@ def test_what_is_found(evidence, expression, check, truth):
     trace = judge(evidence.run("say", json.dumps(SAID).encode()).done(), {expression: check})
     assert trace.truth is truth
     assert trace.reason == ("type-mismatch" if truth is None else None)
-    assert trace.subject == f"json of say: {expression}"
-    assert str(trace.refs[0]) == f"{PREFIX}outputs/say.stdout"
+    assert trace.leaves()[0].subject == f"json of say: {expression}"
+    assert str(trace.leaves()[0].refs[0]) == f"{PREFIX}outputs/say.stdout"
 
 
 def test_every_expression_is_checked(evidence):

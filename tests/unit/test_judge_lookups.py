@@ -50,7 +50,7 @@ def test_the_answer(evidence, answer, asked, truth):
 def test_no_route_says_what_the_kernel_said(evidence):
     trace = judge(evidence.lookup("asked", REFUSED).done(), route={"dev": "eth0"})
     assert trace.message == "route of asked: dev: the kernel has no route (ENETUNREACH: Network is unreachable)"
-    assert (trace.expected, trace.actual) == ("dev", "no route")
+    assert (trace.expected, trace.actual) == ('"eth0"', "no route")
 
 
 def test_both_sides_are_told(evidence):

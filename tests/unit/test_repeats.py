@@ -87,7 +87,7 @@ def test_the_odd_one_is_found_in_its_own_folder(tmp_path):
     flips = of(judge_lab(tmp_path, ran(tmp_path, probe(), probe(), probe(7))), "flips")
     place = f"labs/{SLUG}/experiment.3/events.jsonl:5"
     assert flips.message == (
-        "3 runs did not agree: refuted 1 times, supported 2 times; one of them says: "
+        "3 runs did not agree: refuted once, supported 2 times; one of them says: "
         f"exit of probe == 0, actual 7 ({place})"
     )
     assert (tmp_path / place.partition(":")[0]).is_file()

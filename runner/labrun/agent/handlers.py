@@ -307,7 +307,9 @@ def _lookup(stage: Stage, step: Step, action: actions.Lookup, deadline: float) -
     with stage.nodes.inside(step.node):
         try:
             return LookupResult(look_up(action, stage.netlink(step.node)))
-        except KernelRefused as error:  # no route is an answer too
+        except KernelRefused as error:  # no route is an answer too, but of a device that is not there nothing was asked
+            if error.errno_name == "ENODEV":
+                raise StepFailed(str(error)) from error
             return LookupResult(None, error.errno_name, str(error))
 
 

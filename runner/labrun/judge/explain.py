@@ -6,12 +6,15 @@ evidence by line, packet number or object path. A line of evidence stays a line:
 
 from __future__ import annotations
 
+import re
+
 from labrun.judge.results import ControlResult, HypothesisResult, Ref, Trace, Truth
-from labrun.judge.tracing import SYMBOLS
+from labrun.judge.tracing import SYMBOLS, times
 
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
 _BRANCHES = {"all": "all of these", "any": "one of these at least", "not": "not this"}
+_SAID_ALREADY = ("expr", "seen_on", "path", "ends", "each")  # the subject has the word
 _REFS = 5  # places in the evidence that are named of each check
 
 
@@ -39,7 +42,7 @@ def _verdict(hypothesis: HypothesisResult) -> str:
 def _repeats(hypothesis: HypothesisResult) -> list[str]:
     lines = []
     if hypothesis.repeats is not None:
-        told = ", ".join(f"{verdict} {count} times" for verdict, count in hypothesis.repeats.items())
+        told = times(hypothesis.repeats)
         lines.append(f"Runs: {sum(hypothesis.repeats.values())}, {told}; what follows is of the first")
     for what, (least, middle, most) in (hypothesis.timing or {}).items():
         lines.append(f"Over all runs, {_line(what)}: {least:.4g} to {most:.4g}, median {middle:.4g}")
@@ -84,7 +87,7 @@ def _tree(trace: Trace, indent: str) -> list[str]:
 
 def _both_sides(trace: Trace) -> str:
     """`exit of probe: predicted == 0, observed 3`."""
-    operator = SYMBOLS.get(trace.operator or "", trace.operator or "")
+    operator = "" if trace.operator in _SAID_ALREADY else SYMBOLS.get(trace.operator or "", trace.operator or "")
     wanted = " ".join(word for word in (operator, trace.expected) if word)
     predicted = f"predicted {_line(wanted)}, " if wanted else ""
     if trace.actual is not None:
@@ -99,12 +102,15 @@ def _said(trace: Trace) -> str | None:
     if trace.message is None:
         return None
     symbol = SYMBOLS.get(trace.operator or "", trace.operator)
-    plain = f"{trace.subject} {symbol} {trace.expected}, actual {trace.actual}"
-    more = trace.message.removeprefix(plain)
-    if more != trace.message:
-        refs = f" ({', '.join(str(ref) for ref in trace.refs)})" if trace.refs else ""
-        more = more.removeprefix(refs).removeprefix("; ")
-    return _line(more) if more else None
+    subject, wanted, found = trace.subject, trace.expected, trace.actual
+    both = (f"{subject} {symbol} {wanted}, actual {found}", f"{subject} {wanted}, actual {found}",
+            f"{subject} {wanted}: {found}", f"{subject}: {found}")  # fmt: skip
+    plain = next((text for text in both if trace.message.startswith(text)), None)
+    if plain is None:
+        return _line(trace.message)
+    refs = f" ({', '.join(str(ref) for ref in trace.refs)})" if trace.refs else ""
+    more = trace.message.removeprefix(plain).removeprefix(refs)
+    return _line(re.sub(r"^[;:] ", "", more)) or None
 
 
 def _places(refs: tuple[Ref, ...]) -> str:

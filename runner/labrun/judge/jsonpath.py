@@ -11,10 +11,15 @@ from jmespath.exceptions import JMESPathError
 from labrun.judge.why import Unknown
 
 
+def _no_number(word: str) -> Any:
+    """Python reads NaN and Infinity; RFC 8259, section 6, does not have them, and NaN would equal nothing."""
+    raise ValueError(f"{word} is not a number")
+
+
 def search_json(text: str, expression: str) -> Any:
     """What the expression finds; None where it finds nothing; Unknown where the text is not JSON."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         return Unknown("not-json", f"the output is not JSON: {error}")
     try:

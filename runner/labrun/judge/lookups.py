@@ -6,7 +6,7 @@ from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
 from labrun.judge.commands import step_ref
 from labrun.judge.results import Trace
-from labrun.judge.tracing import checks, join, several, unknowns
+from labrun.judge.tracing import checks, join, several, show, unknowns
 from labrun.judge.why import Unknown, missing, step_trouble
 from labrun.lab.predictions import LookupIs
 from labrun.protocol.codec import encode
@@ -35,7 +35,10 @@ def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str)
             traces += unknowns(where, what, check, why or missing(variant, leaf.lookup), refs)
         elif result.route is None:
             text = f"{what}: the kernel has no route ({result.errno or 'no answer'}: {result.message or ''})"
-            traces.append(Trace(where, what, False, "route", field, "no route", None, text, refs))
+            traces += [
+                Trace(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
+                for operator, expected in check.operators().items()
+            ]
         else:
             traces += checks(where, what, check, encode(result.route).get(field), refs)
     return several(path, subject, traces)

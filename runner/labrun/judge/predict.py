@@ -179,7 +179,7 @@ def _chain(
     truth: bool | None = bool(seen.chain.count) and not others
     if doubt is not None:
         truth = None
-    found = [f"{seen.chain.count} seen on {seen.chain}"] if seen.chain.count else []
+    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous else []
     actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from labrun.judge.results import HypothesisResult, LabResult
+from labrun.judge.tracing import times
 
 
 def repeated(results: Sequence[LabResult]) -> LabResult:
@@ -27,9 +28,8 @@ def _same(column: Sequence[HypothesisResult]) -> HypothesisResult:
     first = replace(column[0], repeats=counts, timing=_timing(column))
     if len(counts) == 1:
         return first
-    told = ", ".join(f"{verdict} {count} times" for verdict, count in counts.items())
     odd = next(result for result in column if result.verdict != column[0].verdict)
-    text = f"{len(column)} runs did not agree: {told}; one of them says: {odd.message}"
+    text = f"{len(column)} runs did not agree: {times(counts)}; one of them says: {odd.message}"
     return replace(first, verdict="inconclusive", as_expected=False, reason="unstable", message=text)
 
 
@@ -40,5 +40,5 @@ def _timing(column: Sequence[HypothesisResult]) -> dict[str, tuple[float, float,
         for leaf in result.trace.leaves():
             if leaf.subject.startswith("duration of ") and leaf.actual is not None:
                 seen.setdefault(leaf.subject, []).append(float(leaf.actual))
-    found = {what: (min(times), statistics.median(times), max(times)) for what, times in seen.items()}
+    found = {what: (min(seconds), statistics.median(seconds), max(seconds)) for what, seconds in seen.items()}
     return found or None

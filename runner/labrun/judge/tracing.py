@@ -50,6 +50,11 @@ def compared(path: str, subject: str, operator: str, expected: Any, actual: Any,
     return Trace(path, subject, truth, operator, shown_expected, shown_actual, reason, message, refs)
 
 
+def times(counts: Mapping[str, int]) -> str:
+    """`refuted once, supported 3 times`."""
+    return ", ".join(f"{what} {'once' if count == 1 else f'{count} times'}" for what, count in counts.items())
+
+
 def show(value: Any) -> str:
     if value is None:
         return "nothing"
