@@ -321,6 +321,11 @@ ATTACKS = (
     "{{ 7*7 }} {% raw %} ${7*7} <!-- --> <![CDATA[ ]]> &lt;script&gt;",
     "\x1b]0;title\x07 \x1b[2J\x1b[H \x1b[8mhidden\x1b[0m \x1b]8;;http://evil.example\x07link \x9b31m \x00 \x7f \r over",
     "\u202egnp.exe \u2066 \u200b \ufeff \U000e0041 \ufffe \ue000",
+    '%%{init: {"securityLevel": "loose"}}%% end\nsubgraph x["<img src=x onerror=window.hit=1>"]',
+    "\n::error file=/etc/passwd::pwned\n::stop-commands::x\n[[ATTACHMENT|/etc/passwd]]",
+    f"</text></svg><foreignObject><iframe srcdoc='<script>{HIT}</script>'></iframe></foreignObject><svg><a>",
+    f"<use href='data:image/svg+xml,<svg onload={HIT}>'/><animate attributeName=href to=javascript:{HIT}>",
+    "%0A%0D::set-output name=x::y ]]> --> */ }body{background:red} `${window.hit=1}`",
     'mermaid; graph TD; A-->B; click A href "javascript:window.hit=1"',
 )
 ATTACK = " ".join(ATTACKS)
