@@ -1,21 +1,43 @@
-"""N nodes on one bridge, up, a ping across, and down: labrun in Docker against `ip -batch` in one `docker run`.
+"""N nodes on one bridge, up, a ping across at once, and down: labrun against what others do with the same kernel.
 
-    .venv/bin/python bench/nodes.py [--runs 5] [--nodes 10 100]
+    .venv/bin/python bench/nodes.py [--runs 10] [--nodes 10 100 500] [--munet FOLDER] [--docker]
 
-Whole processes. Both sides ping from the first node to the last one, and fail if it does not cross.
+Whole processes, in turn, as root. Each side pings from the first node to the last one, and fails if it does not cross.
+The last row, which the ratios are against, is what a person who knows iproute2 well would write: `ip -batch` in
+namespaces of its own. Mininet is Debian's package (with bridge-utils); munet is from PyPI, its folder is given
+(`pip install --target FOLDER munet`). labrun does more than they: a plan, events, evidence, judging, three reports.
+`labrun, the sandbox alone` is without these: from the plan to the agent's last event.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from labrun.engines.docker import connect
-from labrun.image.build import ensure_image
-from labrun.image.recipe import load_recipe
 from pairs import side_by_side
+
+HERE = Path(__file__).resolve().parent
+ALONE = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+# One plan in one sandbox, without a runner around it.
+SANDBOX = """
+import sys
+from pathlib import Path
+from labrun.engines.native import NativeEngine
+from labrun.engines.userland import image_userland
+from labrun.image.recipe import load_recipe
+from labrun.image.rootfs import find_rootfs
+from labrun.protocol.codec import loads
+from labrun.protocol.plan import Plan
+plan = loads(Plan, Path(sys.argv[1]).read_bytes())
+with NativeEngine(image_userland("", find_rootfs(load_recipe())), "bench") as engine:
+    with engine.sandbox(plan, "bench") as frames:
+        events = [frame for frame in frames if hasattr(frame, "KIND")]
+probe = [event for event in events if event.KIND == "step-ended" and event.step == "probe"]
+sys.exit(0 if probe and probe[0].result.exit == 0 else "the ping did not cross")
+"""
 
 
 def address(number: int) -> str:
@@ -54,55 +76,48 @@ def script(nodes: int) -> str:
     return "\n".join(lines)
 
 
+def rows(nodes: int, folder: Path, munet: Path | None, docker: bool) -> dict[str, list[str]]:
+    from labrun.lab.compile import compile_lab
+    from labrun.lab.load import load_lab
+    from labrun.protocol.codec import dumps
+
+    place = folder / "labs" / f"nodes-{nodes}"
+    place.mkdir(parents=True)
+    (place / "lab.yaml").write_text(lab(nodes))
+    (folder / f"nodes-{nodes}.sh").write_text(script(nodes))
+    (folder / f"nodes-{nodes}.json").write_text(dumps(compile_lab(load_lab(place / "lab.yaml")).experiment) + "\n")
+    labrun = str(Path(sys.executable).parent / "labrun")
+    found = {
+        "labrun, the sandbox alone": [sys.executable, "-c", SANDBOX, str(folder / f"nodes-{nodes}.json")],
+        "labrun run --engine native": [labrun, "run", f"nodes-{nodes}", "--engine", "native"],
+    }
+    if docker:
+        found["labrun run --engine docker"] = [
+            labrun, "run", f"nodes-{nodes}", "--engine", "docker", "--isolation", "least",
+        ]  # fmt: skip
+    if shutil.which("mn"):
+        found["Mininet, LinuxBridge"] = [*ALONE, "/usr/bin/python3", str(HERE / "others/mininet_nodes.py"), str(nodes)]
+    if munet is not None:
+        found["munet"] = [
+            "env", f"PYTHONPATH={munet}", *ALONE,
+            "/usr/bin/python3", str(HERE / "others/munet_nodes.py"), str(nodes), str(folder),
+        ]  # fmt: skip
+    found["ip -batch under unshare"] = [*ALONE, "sh", str(folder / f"nodes-{nodes}.sh")]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100, 500])
+    parser.add_argument("--munet", type=Path, help="where munet was installed")
+    parser.add_argument("--docker", action="store_true", help="also labrun in Docker")
     options = parser.parse_args()
-    recipe = load_recipe()
-    ensure_image(connect(), recipe, print)
-    labrun = str(Path(sys.executable).parent / "labrun")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for nodes in options.nodes:
-            place = folder / "labs" / f"nodes-{nodes}"
-            place.mkdir(parents=True)
-            (place / "lab.yaml").write_text(lab(nodes))
-            (folder / f"nodes-{nodes}.sh").write_text(script(nodes))
-            print(f"\n{nodes} nodes on one bridge")
-            rights = [
-                "--cap-add",
-                "NET_ADMIN",
-                "--cap-add",
-                "SYS_ADMIN",
-                "--security-opt",
-                "seccomp=unconfined",
-                "--security-opt",
-                "apparmor=unconfined",
-                "--security-opt",
-                "systempaths=unconfined",
-            ]
-            side_by_side(
-                {
-                    "labrun run": [labrun, "run", f"nodes-{nodes}", "--isolation", "least"],
-                    "docker run, ip -batch": [
-                        "docker",
-                        "run",
-                        "--rm",
-                        "--network",
-                        "none",
-                        "--init",
-                        *rights,
-                        "-v",
-                        f"{folder}:/bench:ro",
-                        recipe.tag,
-                        "bash",
-                        f"/bench/nodes-{nodes}.sh",
-                    ],
-                },
-                options.runs,
-                folder,
-            )
+            print(f"\n{nodes} nodes on one bridge", flush=True)
+            side_by_side(rows(nodes, folder, options.munet, options.docker), options.runs, folder)
 
 
 if __name__ == "__main__":

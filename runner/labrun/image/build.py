@@ -197,6 +197,10 @@ def _import(client: Any, recipe: Recipe, tar: Path, say: Say) -> str:
     ]
     with _engine_errors("import the lab image"):
         answer = client.api.import_image_from_file(str(tar), repository=repository, tag=tag, changes=changes)
+        if find_image(client, recipe) is None:
+            # Podman 4 imports under the tag `latest`, whatever was asked for.
+            for stray in client.images.list(filters={"label": f"{LABEL}={recipe.digest}"}):
+                stray.tag(repository, tag)
     image = find_image(client, recipe)
     if image is None:
         # The daemon reports a failure inside an answer whose status says that all is well.
