@@ -99,7 +99,7 @@ def capture_view(
         step=record.step.id,
         anchor=anchors.capture(slug, name, record.step.id),
         node=node,
-        interfaces=tuple(one_line(i) for i in (record.capture.interfaces if record.capture else action.interfaces)),
+        interfaces=_interfaces(record, action),
         filter=one_line(action.filter) if action.filter else None,
         file=Link(path.rpartition("/")[2], anchors.file_href(file)),
         packets=kept,
@@ -110,6 +110,13 @@ def capture_view(
         inline=_inline(variant.folder / path, room),
     )
     return CaptureRead(view, tuple(sightings), packets)
+
+
+def _interfaces(record: StepRecord, action: Capture) -> tuple[str, ...]:
+    """As the lab names them; `any` finds them in an order of chance, which is not told."""
+    found = record.capture.interfaces if record.capture else action.interfaces
+    names = [one_line(name) for name in found]
+    return tuple(sorted(names) if action.interfaces == ("any",) else names)
 
 
 def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str) -> Sighting:
