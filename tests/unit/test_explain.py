@@ -1,0 +1,76 @@
+"""The explanation in plain text: a line stays a line, nothing is left out, and the terminal prints just that."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labrun.cli.terminal import print_summary
+from labrun.judge.explain import explain
+from labrun.judge.results import ControlResult, HypothesisResult, LabResult, Ref, RunResult, Trace
+from support.reasons import SAMPLES
+
+
+def of(trace: Trace, **fields: object) -> HypothesisResult:
+    given = {"message": "m", "reason": "r", "controls": (), **fields}
+    return HypothesisResult("h", "claim", "supported", "refuted", False, line=3, trace=trace, **given)  # type: ignore[arg-type]
+
+
+LEAF = Trace("exit.equals", "exit of a", False, "equals", "0", "1", None, "exit of a == 0, actual 1")
+
+
+@given(st.text(alphabet=st.sampled_from("a\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029 "), max_size=20))
+def test_no_text_of_a_lab_or_its_output_makes_a_line_of_its_own(text: str) -> None:
+    leaf = Trace("p", text, False, "equals", text, text, None, text, (Ref("f", path=text),))
+    control = ControlResult("c", text, False, leaf, text)
+    result = of(leaf, message=text, reason=text, controls=(control,), no_control=text)
+    plain = of(LEAF, controls=(ControlResult("c", "x", False, LEAF, "x"),), no_control="x")
+    lines = explain(result).splitlines()
+    assert len(lines) <= len(explain(plain).splitlines()) + 4  # what the messages say, and the evidence, of both leaves
+    assert all(
+        line == "" or line.startswith(("Claim", "Verdict", "Reason", "In the ", "There is", "  ")) for line in lines
+    )
+
+
+def test_every_leaf_and_every_place_is_there() -> None:
+    refs = tuple(Ref("capture", packets=(number,)) for number in range(1, 9))
+    tree = Trace("", "all of", False, "all", children=(
+        Trace("all.0", "one", True, "equals", "1", "1", refs=refs),
+        Trace("all.1", "not", False, "not", children=(Trace("x", "two", True, "ge", "1", "5"),)),
+        Trace("all.2", "three", None, "lt", "1", None, "timeout", "it took too long"),
+        Trace("all.3", "four", False, "matches", '"^a"', '"b"'),
+    ))  # fmt: skip
+    text = explain(of(tree))
+    assert "First difference: two: predicted >= 1, observed 5 (and 1 more)" in text
+    for line in (
+        "    ✔ one: predicted == 1, observed 1",
+        "        evidence: capture packet 1; capture packet 2; capture packet 3; capture packet 4; capture packet 5 and 3 more",
+        "    ✘ not this",
+        "      ✔ two: predicted >= 1, observed 5",
+        "    ? three: predicted < 1, not observed [timeout]",
+        "        it took too long",
+        '    ✘ four: predicted matches "^a", observed "b"',
+    ):
+        assert line in text.split("\n")
+
+
+@pytest.mark.parametrize("code", ["contradicted", "timeout", "control-agrees", "unstable", "expression-failed"])
+def test_the_terminal_prints_it_as_it_is(code: str, tmp_path: Path) -> None:
+    result = next(iter(SAMPLES[code].values()))(tmp_path)
+    lab = LabResult("ping", "T", "labs/ping/lab.yaml", "done", (result,), ())
+    stream = io.StringIO()
+    print_summary(RunResult({}, (lab,)), stream)
+    block = "\n".join(f"  {line}" if line else "" for line in explain(result).split("\n"))
+    assert block in stream.getvalue()
+    word = "surprise" if code == "contradicted" else "inconclusive"
+    assert f"{word}: ping / h  (labs/ping/lab.yaml:{result.line})\n{block}" in stream.getvalue()
+
+
+def test_on_the_terminal_nothing_is_obeyed() -> None:
+    stream = io.StringIO()
+    leaf = Trace("p", "\x1b[2J", False, "equals", "\u202e", "\x07", None, "\x9b31m")
+    print_summary(RunResult({}, (LabResult("a", "T", "f", "done", (of(leaf),), ()),)), stream)
+    assert not set(stream.getvalue()) & set("\x1b\x07\x9b\u202e")
