@@ -355,6 +355,7 @@ HOSTILE = {
     "a constant": "1 == 1",
     "a huge number": "a == " + "9" * 450,
     "underscores": "a == _",
+    "an escape that is none": "a == '\\>'",
 }
 
 

@@ -144,7 +144,13 @@ Mac = Annotated[str, AfterValidator(_mac)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Interface = Annotated[str, AfterValidator(_interface)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-Mtu = Annotated[int, Field(ge=68, le=65535, strict=True)]
+# In the file, a parameter may stand for the number; it is filled in before this looks at it.
+ReferenceText = Annotated[str, Field(pattern=rf"^{REFERENCE.pattern}$")]
+Mtu = Annotated[
+    int,
+    Field(ge=68, le=65535, strict=True),
+    BeforeValidator(lambda value: value, json_schema_input_type=Annotated[int, Field(ge=68, le=65535)] | ReferenceText),
+]
 OneOrMore = BeforeValidator(_listed, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)])
 Interfaces = Annotated[tuple[Interface, ...], Field(min_length=1), OneOrMore]
 Nodes = Annotated[tuple[Slug, ...], Field(min_length=1), OneOrMore]
