@@ -7,6 +7,7 @@ each with the time of its wave; at the first refusal the telling ends with it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,7 @@ from labrun.agent.rtnetlink import KernelRefused, Rtnetlink
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
 from labrun.protocol import actions
-from labrun.protocol.events import ChangeResult, StepEnded, StepStarted, StepStatus
+from labrun.protocol.events import ChangeResult, Fault, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Step
 
 Time = tuple[int, int]
@@ -46,7 +47,11 @@ def build(stage: Stage, steps: tuple[Step, ...], deadline: float) -> bool:
     """Whether all of it was done. Tells each step with its two events."""
     told: dict[str, tuple[Time, Time]] = {}
     failed: dict[str, str] = {}
+    late: Step | None = None
     for wave in _waves(steps):
+        if time.monotonic() >= deadline:
+            late = wave[0]
+            break
         before = stage.emitter.now()
         failed |= _wave(stage, wave, deadline)
         after = stage.emitter.now()
@@ -54,13 +59,17 @@ def build(stage: Stage, steps: tuple[Step, ...], deadline: float) -> bool:
         if failed:
             break
     timed_out = None
-    if not failed and steps:
+    if not failed and late is None:
         try:
             settle(stage, stage.nodes.fds())
         except StepTimeout as error:
             timed_out = str(error)
         told[steps[-1].id] = (told[steps[-1].id][0], stage.emitter.now())
-    return _tell(stage, [step for step in steps if step.id in told], told, failed, timed_out)
+    good = _tell(stage, [step for step in steps if step.id in told], told, failed, timed_out)
+    if late is not None:
+        text = f"the lab took longer than {stage.plan.limits.lab_timeout_s:g} s"
+        stage.emitter.event(Fault(stage.emitter.t_ns(), "lab-timeout", text, late.id))
+    return good and late is None
 
 
 def _tell(
