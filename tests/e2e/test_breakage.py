@@ -15,7 +15,7 @@ OK = "{command: a, exit: 0}"
 WriteLab = Callable[..., Path]
 
 
-def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], within_s: float = 180.0) -> Any:
     """What the condition gives once it gives something true; fails the test otherwise."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):
