@@ -16,6 +16,9 @@ WriteLab = Callable[..., Path]
 # What may differ between two runs of one lab anywhere, as the design names it: times, ports, ids. And whether a bridge
 # without ports still says RUNNING, which the kernel's linkwatch decides a moment after it is made.
 VOLATILE = (
+    (re.compile(r"\.jsonl:\d+"), ".jsonl"),  # what the kernel changes by itself is noted when it happens
+    (re.compile(r"after [\d.e-]+ s \(moment \d+ of \d+\)"), "after a time"),
+    (re.compile(r"(any of|all|moment \d+ of) \d+"), "moments"),
     (re.compile(r"flags=\d+<[A-Z,]*>"), "flags"),
     (re.compile(r"\(\d+ characters\)"), "(characters)"),
     (re.compile(r"\.\.\. \(characters\).*$"), "..."),

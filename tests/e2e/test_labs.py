@@ -1,5 +1,7 @@
 """The labs that ship, in real containers: what a newcomer sees after `make labs`."""
 
+import json
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -121,7 +123,9 @@ def test_two_runs_agree_in_what_was_observed(everything: Ran, labrun: Labrun) ->
     assert again.exit == 0, again.err
     for slug in ("own-address", "capture-duplicates"):
         first, second = everything.lab(slug), again.lab(slug)
-        assert first["hypotheses"] == second["hypotheses"]
+        # The line of an event is volatile: what the kernel changes by itself is noted when it happens.
+        same = [re.sub(r"events\.jsonl:\d+", "events.jsonl", json.dumps(lab["hypotheses"])) for lab in (first, second)]
+        assert same[0] == same[1]
         assert first["captures"] == second["captures"]
 
 
