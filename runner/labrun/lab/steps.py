@@ -244,7 +244,11 @@ class SnapshotModel(Strict):
 
 
 class LookupModel(Strict):
-    """Which route would a packet take? The kernel's answer, as `ip route get` asks for it; nothing is sent."""
+    """Which route would a packet take? The kernel's answer, as `ip route get` asks for it; nothing is sent.
+
+    Its ``table`` is main for local routes too, as long as no rule was added: until then the kernel keeps both tables in
+    one trie (``fib_new_table()`` in net/ipv4/fib_frontend.c). Ask for the ``type``, which is local.
+    """
 
     to: IP
     source: IP | None = Field(default=None, alias="from")
