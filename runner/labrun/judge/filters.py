@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labrun.judge.fields import problem
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
+from labrun.judge.vacuous import never_kept
 from labrun.lab.base import is_reference
 from labrun.lab.load import Lab
 from labrun.lab.model import placed_predictions
@@ -35,7 +36,16 @@ def check_filters(lab: Lab) -> tuple[Problem, ...]:
                 return tuple(problems)
         except FilterSyntaxError as error:
             problems.append(lab.problem(path, f"not a pcap filter: '{expression}': {error}"))
-    return tuple(problems)
+    return tuple(problems) + _vacuous(lab)
+
+
+def _vacuous(lab: Lab) -> tuple[Problem, ...]:
+    """Of the experiment's predictions: a control may capture otherwise, and is judged by what it found."""
+    return tuple(
+        lab.problem(path[:-1], f"packets: this can only count 0: {text}")
+        for path, selector in _selectors(lab)
+        if path[2] == "predict" and (text := never_kept(lab, selector)) is not None
+    )
 
 
 def _expressions(lab: Lab) -> list[tuple[Keys, str]]:

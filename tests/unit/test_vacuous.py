@@ -1,0 +1,90 @@
+"""Counts that can only be 0 are found before anything starts; and a count that may be more is never called so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from labrun.judge import vacuous
+from labrun.judge.bpf import translate
+from labrun.judge.dissect.walk import ETHERNET, walk
+from labrun.judge.filters import check_filters
+from labrun.judge.libpcap import compile_filter
+from labrun.lab.load import parse_lab
+from unit.test_fields import CORPUS, mutated
+
+LAB = """\
+title: T
+question: Q
+topology: {nodes: {a: {}, b: {}}, links: [{a.eth0: 10.0.0.1/24, b.eth0: 10.0.0.2/24}]}
+steps:
+  - {id: other, in: b, capture: {on: eth0, filter: tcp}}
+  - {id: seen, in: a, capture: {on: eth0, filter: FILTER}}
+  - {id: probe, in: a, run: ping -c 1 10.0.0.2}
+hypotheses:
+  - {id: h, claim: C, predict: {packets: {on: a.eth0, SELECT}, count: 0}}
+"""
+
+
+def complaints(kept: str, select: str) -> list[str]:
+    text = LAB.replace("FILTER", kept).replace("SELECT", select)
+    return [str(problem) for problem in check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml"))]
+
+
+@pytest.mark.parametrize(
+    ("kept", "select", "said"),
+    [
+        ("icmp", "match: arp", "the capture 'seen' keeps only 'icmp', and no such packet has or matches 'arp'"),
+        ("icmp", "match: tcp port 80", "keeps only 'icmp'"),
+        ("icmp", "fields: {arp.opcode: 1}", "no such packet has or matches the field arp.opcode"),
+        ("arp", "fields: {ip.ttl: 64}", "the field ip.ttl"),
+        ("arp", "fields: {tcp.flags.syn: true}", "the field tcp.flags.syn"),
+        ("tcp", "fields: {icmp.type: 8}", "the field icmp.type"),
+        ("tcp", "fields: {frame.len: 60, udp.srcport: 53}", "the field udp.srcport"),
+        ("tcp", "fields: {dhcp.type: 1}", "the field dhcp.type"),
+        ("ip", "match: tcp, fields: {udp.srcport: 53}", "no packet that matches 'tcp' has the field udp.srcport"),
+    ],
+)
+def test_a_count_that_can_only_be_0_is_an_error_with_its_place(kept: str, select: str, said: str) -> None:
+    (problem,) = complaints(kept, select)
+    assert problem.startswith("x/lab.yaml:9:")
+    assert "this can only count 0: " in problem and said in problem
+
+
+@pytest.mark.parametrize(
+    ("kept", "select"),
+    [
+        ("icmp", "during: probe"),
+        ("icmp", "match: 'icmp[icmptype] == icmp-echo'"),
+        ("icmp or arp", "fields: {arp.opcode: 1}"),
+        ("icmp", "fields: {tcp.srcport: 80}"),  # an error quotes it
+        ("udp", "fields: {icmp.type: 8}"),  # VXLAN
+        ("udp port 4789", "fields: {arp.opcode: 1}"),
+        ("ip proto 47", "fields: {ipv6.hlim: 64}"),
+        ("vlan", "fields: {tcp.srcport: 80}"),
+        ("ether proto 0x8100", "fields: {icmp.type: 8}"),
+        ("ip6", "fields: {tcp.srcport: 80}"),
+        ("tcp", "fields: {dns.id: 7}"),
+        ("tcp", "fields: {eth.src: '02:00:00:00:00:01', frame.len: 9}"),
+        ("not a filter", "match: arp"),
+    ],
+)
+def test_what_may_be_counted_is_left_alone(kept: str, select: str) -> None:
+    assert not [problem for problem in complaints(kept, select) if "only count 0" in problem]
+
+
+def test_a_capture_without_a_filter_keeps_everything() -> None:
+    text = LAB.replace(", filter: FILTER", "").replace("SELECT", "match: arp")
+    assert check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml")) == ()
+
+
+@pytest.mark.parametrize("kept", ["arp", "icmp", "icmp6", "tcp", "udp", "ip", "ip6", "tcp port 80", "not ip", "vlan"])
+def test_no_packet_that_a_filter_keeps_has_a_header_which_is_said_to_be_excluded(kept: str) -> None:
+    program = compile_filter(kept)
+    assert program is not None
+    passes = translate(program)
+    excluded = {name for name, asked in vacuous._MAY_HAVE.items() if vacuous._excludes(kept, asked)}
+    for data in [*CORPUS.values(), *mutated(400, 11)]:
+        if passes(data, len(data)):
+            layers, _ = walk(data, ETHERNET, len(data))
+            assert not excluded & {layer.protocol for layer in layers}, data.hex()
