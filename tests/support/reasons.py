@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
 from labrun.judge.verdict import judge_hypothesis
+from labrun.judge.why import Unknown
 from labrun.lab.load import parse_lab
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
@@ -34,14 +35,15 @@ SAYS = {"all": [EXIT, {"command": "probe", "stdout": {"contains": "bytes from"},
 COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
+OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
 
 def judged(
     predict: object, build: Build | None, control: dict[str, Any] | None = None, against: Build | None = None,
-    expect: str = "supported",
+    expect: str = "supported", gone: Mapping[str, Unknown] = {},
 ) -> Sample:  # fmt: skip
-    """``build``: the experiment's evidence; ``against``: the control's. None: it never ran."""
+    """``build``: the experiment's evidence; ``against``: the control's. None: it never ran, for the reason in ``gone``."""
 
     def sample(folder: Path) -> HypothesisResult:
         hypothesis = {"id": "h", "claim": "The ping is\nanswered.", "predict": predict, "expect": expect,
@@ -53,7 +55,7 @@ def judged(
         for name, make in (("experiment", build), ("h", against)):
             if make is not None:
                 variants[name] = make(Evidence(folder / name, name)).read()
-        return judge_hypothesis(lab, 0, variants, ("h",) if control is not None else ())
+        return judge_hypothesis(lab, 0, variants, ("h",) if control is not None else (), gone)
 
     return sample
 
@@ -105,11 +107,11 @@ def traced(*events: Any, **end: Any) -> Build:
     return build
 
 
-def watched(*states: str | None) -> Build:
+def watched(*states: str | None, every: float = 100) -> Build:
     def node(state: str | None) -> NodeState:
         return NodeState(neighbours=() if state is None else (NeighbourState("eth0", "inet", "10.0.0.2", state),))
 
-    moments = [(7000.0 + number * 100, node(state)) for number, state in enumerate(states)]
+    moments = [(7000.0 + number * every, node(state)) for number, state in enumerate(states)]
     return lambda evidence: evidence.series("watch", moments).done()
 
 
@@ -322,6 +324,19 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     "not-watched-to-the-end": {
         "never": judged({**STALE, "never": {"for": "1s", "every": "100ms"}}, watched("DELAY", "DELAY")),
         "eventually": judged({**STALE, "eventually": {"within": "1s"}}, watched("DELAY", None)),
+    },
+    "watched-with-gaps": {
+        "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),
+        "eventually": judged(
+            {**STALE, "eventually": {"within": "500ms", "every": "100ms"}}, watched("DELAY", None, every=500)),
+    },
+    "other-steps": {
+        "the experiment": judged(EXIT, None, gone={"experiment": OTHER}),
+        "a lab with a control": judged(EXIT, None, {"without": "cause"}, gone={"experiment": OTHER, "h": OTHER}),
+    },
+    "control-other-steps": {
+        "the control is another one": judged(EXIT, ran(), {"without": "cause"}, gone={"h": OTHER}),
+        "of two checks": judged(SAYS, ran(), {"without": "cause"}, gone={"h": OTHER}),
     },
 }  # fmt: skip
 

@@ -138,6 +138,26 @@ def test_a_late_moment_does_not_stand_for_those_that_were_missed(evidence):
     assert (trace.truth, trace.reason) == (None, "not-watched-to-the-end")
 
 
+@pytest.mark.parametrize(
+    ("states", "time", "truth"),
+    [((R, R), WITHIN, False), ((R, S), WITHIN, True), ((R, R), NEVER, True), ((R, S), NEVER, False),
+     ((S, S), ALWAYS, True), ((S, R), ALWAYS, False)],
+)  # fmt: skip
+@pytest.mark.parametrize(("gap", "enough"), [(350, True), (351, False)])
+def test_silence_over_a_gap_proves_nothing(evidence, states, time, truth, gap, enough):
+    """Every 100 ms: three periods and 50 ms for a busy machine, no more. What was seen stays seen."""
+    ((word, times),) = time.items()
+    lasting = {word: {**times, ("within" if word == "eventually" else "for"): "400ms"}}
+    at = [(7000.0, entries(states[0])), (7000.0 + gap, entries(states[1])), (7400.0, entries(states[1]))]
+    trace = judge(evidence.series("watch", at).done(), leaf(**lasting))
+    silent = truth is (word != "eventually")
+    if enough or not silent:
+        assert trace.truth is truth
+    else:
+        assert (trace.truth, trace.reason) == (None, "watched-with-gaps")
+        assert trace.message == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
+
+
 @pytest.mark.parametrize(("state", "truth"), [(S, True), (R, None)])
 def test_one_moment(evidence, state, truth):
     trace = judge(evidence.series("watch", moments(state)).done(), leaf(**WITHIN))

@@ -86,11 +86,11 @@ def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, Run
     from labrun.lab.text import read_text
 
     file = edited / LAB_FILE if edited.is_dir() else edited
-    text = read_text(file, str(edited))
+    text = read_text(file, str(file))
     names = {file.absolute().parent.name, file.stem}
     entries = [entry for entry in read_run(folder).labs if entry.slug.partition("--")[0] in names]
     if not entries and len(read_run(folder).labs) == 1:
         entries = list(read_run(folder).labs)
     if not entries:
         raise EvidenceError(f"{folder}: this run has no lab named {' or '.join(sorted(names))}")
-    return folder, judge_edited(folder, tuple(entries), text, str(edited))
+    return folder, judge_edited(folder, tuple(entries), text, str(file))

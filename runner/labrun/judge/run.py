@@ -9,6 +9,7 @@ from typing import Literal
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
+from labrun.judge.edited import match
 from labrun.judge.filters import check_filters
 from labrun.judge.packets import scan_ahead
 from labrun.judge.repeats import repeated
@@ -61,7 +62,7 @@ def judge_entry(run: Path, entry: LabEntry) -> LabResult:
 def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResult:
     """One lab of the run. Variants that are not there are unknown, not wrong.
 
-    ``edited``: another text of the lab file, whose predictions are judged on the stored evidence. Raises LabError
+    ``edited``: another text of the lab file, whose predictions are judged on what was done as it says. Raises LabError
     where the lab file does not load, EvidenceError where its evidence is damaged.
     """
     file = layout.lab_folder(run, entry.slug) / layout.LAB
@@ -76,12 +77,19 @@ def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResul
             folder = layout.variant_folder(run, entry.slug, name, repeat)
             if (folder / layout.EVENTS).exists():
                 variants[name] = read_variant(folder)
-                scan_ahead(variants[name], predictions, variant_prefix(entry.slug, variants[name]))
-        results.append(_result(compiled, entry, variants))
+        gone: dict[str, Unknown] = {}
+        if edited is not None:
+            variants, gone = match(compiled, variants)
+        for variant in variants.values():
+            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant))
+        results.append(_result(compiled, entry, variants, gone))
     return results[0] if len(results) == 1 else repeated(results)
 
 
-def _result(compiled: CompiledLab, entry: LabEntry, variants: dict[str, VariantRecord]) -> LabResult:
+def _result(
+    compiled: CompiledLab, entry: LabEntry, variants: dict[str, VariantRecord], gone: dict[str, Unknown]
+) -> LabResult:
+    """``gone``: why a variant that is not there has no evidence, where that is known."""
     lab = compiled.lab
     experiment = variants.get(EXPERIMENT)
     skip = next((f for f in experiment.faults if f.code in SKIPPING), None) if experiment is not None else None
@@ -89,13 +97,13 @@ def _result(compiled: CompiledLab, entry: LabEntry, variants: dict[str, VariantR
         ids = tuple(hypothesis.id for hypothesis in lab.model.hypotheses)
         return LabResult(lab.slug, lab.model.title, entry.shown, "skipped", (), (), skip.code, skip.message, ids)
     hypotheses = tuple(
-        judge_hypothesis(lab, index, variants, compiled.controls[hypothesis.id])
+        judge_hypothesis(lab, index, variants, compiled.controls[hypothesis.id], gone)
         for index, hypothesis in enumerate(lab.model.hypotheses)
     )
     captures = _captures(experiment, entry.slug) if experiment is not None else ()
     cause = first_cause(experiment) if experiment is not None else None
     if experiment is None:
-        cause = Unknown("not-run", "it did not run")
+        cause = gone.get(EXPERIMENT) or Unknown("not-run", "it did not run")
     status: Literal["done", "error"] = "done" if cause is None else "error"
     code, message = (None, None) if cause is None else (cause.code, cause.message)
     return LabResult(lab.slug, lab.model.title, entry.shown, status, hypotheses, captures, code, message)

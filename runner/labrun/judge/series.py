@@ -1,12 +1,14 @@
 """Predictions in time: eventually, never, consistently, judged over the moments of a repeated snapshot.
 
 Each moment was kept as evidence. Between two moments nobody looked: `never` and `consistently` speak of the moments,
-which their message says by giving the number of them.
+which their message says by giving the number of them. Where more than two in a row were missed, as on a machine that
+slept or was busy, silence proves nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.compare import all_of, any_of, negate
@@ -16,6 +18,8 @@ from labrun.judge.why import Unknown, missing
 from labrun.lab.predictions import StateIs
 
 _NS = 1_000_000_000
+_BUSY_NS = 50_000_000  # that a look may be late, on a machine that is busy
+_GAP_PERIODS = 3
 _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
     "eventually": any_of,
     "consistently": all_of,
@@ -26,7 +30,8 @@ _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
 def in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, at_moment: Callable[[int], Trace]) -> Trace:
     """``at_moment(n)`` evaluates the leaf at the moment with that number, from 0."""
     word = next(name for name in ("eventually", "never", "consistently") if getattr(leaf, name) is not None)
-    lasts_s, _ = leaf.sampling() or (0.0, 0.0)
+    lasts_s, every_s = leaf.sampling() or (0.0, 0.0)
+    period_ns = round(every_s * _NS)
     subject = f"{word} {'within' if word == 'eventually' else 'for'} {lasts_s:g} s"
     series = variant.series(leaf.selector.at)
     if not series:
@@ -37,16 +42,16 @@ def in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, at_mo
     truths = [trace.truth for trace in traces]
     truth = _OVER[word](truths)
     # The last look in the time is within one period before its end, else the end was not seen.
-    covered = series[numbers[-1]].t_ns >= end_ns - _period_ns(leaf)
+    covered = series[numbers[-1]].t_ns >= end_ns - period_ns - _BUSY_NS
     if not covered and truth is (word != "eventually"):
         why = Unknown("not-watched-to-the-end", f"'{leaf.selector.at}' was watched for less than {lasts_s:g} s")
         return unknown(path, subject, word, None, why)
-    return _told(path, subject, word, truth, numbers, traces, [series[n].t_ns - series[0].t_ns for n in numbers])
-
-
-def _period_ns(leaf: StateIs) -> int:
-    _, every_s = leaf.sampling() or (0.0, 0.1)
-    return round(every_s * _NS) + 50_000_000  # and a little, for a machine that is busy
+    times = [series[number].t_ns for number in numbers]
+    gap_ns = max((later - earlier for earlier, later in pairwise(times)), default=0)
+    if gap_ns > _GAP_PERIODS * period_ns + _BUSY_NS and truth is (word != "eventually"):
+        text = f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s"
+        return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
+    return _told(path, subject, word, truth, numbers, traces, [time - times[0] for time in times])
 
 
 def _told(

@@ -11,7 +11,7 @@ from labrun.evidence.record import VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.predict import evaluate
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
-from labrun.judge.why import first_cause
+from labrun.judge.why import Unknown, first_cause
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
 from labrun.lab.model import ControlModel, HypothesisModel
@@ -20,14 +20,21 @@ from labrun.protocol.shown import equivalent
 
 
 def judge_hypothesis(
-    lab: Lab, index: int, variants: Mapping[str, VariantRecord], controls: tuple[str, ...]
+    lab: Lab,
+    index: int,
+    variants: Mapping[str, VariantRecord],
+    controls: tuple[str, ...],
+    gone: Mapping[str, Unknown] = {},
 ) -> HypothesisResult:
-    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them."""
+    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them.
+
+    ``gone``: why a variant is not there, where that is known.
+    """
     hypothesis = lab.model.hypotheses[index]
-    trace = _trace(hypothesis.predict, variants.get(EXPERIMENT), lab.slug, EXPERIMENT)
+    trace = _trace(hypothesis.predict, variants, gone, lab.slug, EXPERIMENT)
     models = [control for control in hypothesis.control if control.none is None]
     results = tuple(
-        _control(lab, hypothesis, model, name, variants) for model, name in zip(models, controls, strict=True)
+        _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
     )
     verdict, reason, message = _decide(trace, results)
     return HypothesisResult(
@@ -52,17 +59,26 @@ def variant_prefix(slug: str, variant: VariantRecord) -> str:
 
 
 def _control(
-    lab: Lab, hypothesis: HypothesisModel, model: ControlModel, name: str, variants: Mapping[str, VariantRecord]
+    lab: Lab,
+    hypothesis: HypothesisModel,
+    model: ControlModel,
+    name: str,
+    variants: Mapping[str, VariantRecord],
+    gone: Mapping[str, Unknown],
 ) -> ControlResult:
+    trace = _trace(model.predict or hypothesis.predict, variants, gone, lab.slug, name)
+    return ControlResult(
+        name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
+    )
+
+
+def _trace(
+    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], slug: str, name: str
+) -> Trace:
     variant = variants.get(name)
-    trace = _trace(model.predict or hypothesis.predict, variant, lab.slug, name)
-    return ControlResult(name, _change(model, variant), trace.truth, trace, model.note, model.predict is not None)
-
-
-def _trace(prediction: Prediction, variant: VariantRecord | None, slug: str, name: str) -> Trace:
     if variant is None:
-        text = f"there is no evidence of '{name}': it did not run"
-        return Trace("", "the evidence", None, reason="not-run", message=text)
+        why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
+        return Trace("", "the evidence", None, reason=why.code, message=why.message)
     prefix = variant_prefix(slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
@@ -90,7 +106,7 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     names = [inserted.id or f"inserted-{number}" for number, inserted in enumerate(model.insert, start=1)]
     commands = [steps[name].shell or equivalent(steps[name].action) for name in names if name in steps]
     place = f"before step '{model.before}'" if model.before else f"after step '{model.after}'"
-    return f"{place}: {'; '.join(commands)}"
+    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.insert)} more"
 
 
 def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:
