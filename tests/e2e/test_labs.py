@@ -144,6 +144,7 @@ def test_the_labs_of_the_checkout_are_those_that_ship(docker_labrun: Labrun) -> 
     assert here.exit == shipped.exit == 0
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)
+    assert "path-mtu " in here.out and "(2 runs: mtu 1400, 1280)" in here.out
 
 
 def test_judging_and_rendering_again_gives_the_same_bytes(everything: Ran) -> None:

@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labrun.cli.options import Tag
+
+if TYPE_CHECKING:
+    from labrun.lab.base import Scalar
+    from labrun.lab.load import Lab
 
 
 def list_labs(tag: Tag = None) -> None:
     """List the labs: slug, title, number of hypotheses, tags."""
     from labrun.cli.terminal import console_for, visible
     from labrun.lab.catalogue import all_labs, labs_folder
-    from labrun.lab.load import load_lab
+    from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
 
     console = console_for(sys.stdout)
     wrong = False
     for path in all_labs(labs_folder(Path.cwd())):
         try:
-            lab = load_lab(path)
+            cells = load_cells(path)
         except LabError as error:
             wrong = True
             print(visible(str(error), keep_lines=True), file=sys.stderr)
             continue
+        lab = cells[0]
         if tag and not set(tag) & set(lab.model.tags):
             continue
+        slug = path.absolute().parent.name
         tags = f"  [{', '.join(lab.model.tags)}]" if lab.model.tags else ""
-        count = len(lab.model.hypotheses)
-        console.print(visible(f"{lab.slug:<24} {count:>2} hypotheses  {lab.model.title}{tags}"))
+        runs = f"  ({len(cells)} runs: {_matrix(lab.model.parameters)})" if len(cells) > 1 else ""
+        console.print(visible(f"{slug:<24} {_hypotheses(lab):>13}  {lab.model.title}{tags}{runs}"))
     if wrong:
         raise typer.Exit(2)
+
+
+def _hypotheses(lab: Lab) -> str:
+    count = len(lab.model.hypotheses)
+    return f"{count} hypothesis" if count == 1 else f"{count} hypotheses"
+
+
+def _matrix(parameters: Mapping[str, tuple[Scalar, ...]]) -> str:
+    return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in parameters.items())
 
 
 def show(lab: Annotated[str, typer.Argument(metavar="LAB", help="A slug, a folder or a file.")]) -> None:
@@ -93,7 +109,7 @@ def check(
             print(visible(str(error), keep_lines=True), file=sys.stderr)
             continue
         lab = cells[0]
-        print(visible(f"{lab.shown}: ok, {len(lab.model.hypotheses)} hypotheses"))
+        print(visible(f"{lab.shown}: ok, {_hypotheses(lab)}"))
         for hypothesis in lab.model.hypotheses:
             none = next((control.none for control in hypothesis.control if control.none), None)
             if none is not None:
