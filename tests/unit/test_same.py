@@ -243,6 +243,22 @@ def test_which_copy_was_lost_is_not_known_and_never_a_yes() -> None:
     assert seen.count.holds("ge", 1) is None and seen.count.holds("le", 1) is True
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("veth0", "cni0", "veth0", "eth0", "cni0", "eth0"),  # the second copy may have skipped cni0, and come there late
+        ("veth0", "veth0", "cni0", "eth0", "cni0", "eth0"),
+    ],
+)
+def test_copies_that_overtake_each_other_are_not_told_apart_though_all_may_have_gone_the_same_way(
+    order: tuple[str, ...],
+) -> None:
+    seen = seen_on(packets(*((name, udp()) for name in order)), CHAIN)
+    assert seen.count == Count(0, 2)
+    assert seen.doubt is not None and seen.doubt.code == "ambiguous"
+    assert seen.others == () and seen.ambiguous == ((1, 2, 3, 4, 5, 6),)
+
+
 def test_one_unclear_content_does_not_cost_the_clear_ones() -> None:
     clear = [(name, udp(5)) for name in CHAIN]
     unclear = [("veth0", udp()), ("veth0", udp()), ("cni0", udp()), ("eth0", udp())]
