@@ -246,7 +246,8 @@ def test_which_copy_was_lost_is_not_known_and_never_a_yes() -> None:
 @pytest.mark.parametrize(
     "order",
     [
-        ("veth0", "cni0", "veth0", "eth0", "cni0", "eth0"),  # the second copy may have skipped cni0, and come there late
+        # The second copy may have skipped cni0, and come there late.
+        ("veth0", "cni0", "veth0", "eth0", "cni0", "eth0"),
         ("veth0", "veth0", "cni0", "eth0", "cni0", "eth0"),
     ],
 )
