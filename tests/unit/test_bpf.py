@@ -293,9 +293,17 @@ def test_the_largest_program_runs() -> None:
 
 
 def test_a_wrong_filter_is_told_in_libpcaps_words() -> None:
-    for expression in ("icmp[", "hots 10.0.0.1", "port 99999", "ip\0", "ip protochain 6"):
-        with pytest.raises(FilterSyntaxError):
+    for expression, says in (
+        ("icmp[", "syntax error"),
+        ("hots 10.0.0.1", "syntax error"),
+        ("port 99999", "illegal port number"),
+        ("host \udcff", ""),
+        ("ip\0", "^a filter cannot contain a null character$"),
+        ("ip protochain 6", "^the filter loops \\(protochain\\), and neither the kernel nor labrun runs loops$"),
+    ):
+        with pytest.raises(FilterSyntaxError, match=says):
             compile_filter(expression)
+    assert compile_filter("ip host 200.0.0.1 or tcp[4:4] == 0xffffffff")  # large numbers are no loops
     with pytest.raises(FilterSyntaxError, match="link type 147"):
         compile_filter("ip", 147)
 

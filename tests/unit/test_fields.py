@@ -443,6 +443,80 @@ def test_several_values_pass_if_one_does() -> None:
     assert compile_fields({"ipv6.src": Check(lacks="172.")})(data, ETHERNET, len(data), "") is False
 
 
+PLAIN = (
+    E
+    / IP(src="10.0.1.2", dst="10.0.2.3", ttl=64, id=7, flags="DF")
+    / UDP(sport=4000, dport=5353)
+    / DNS(qd=DNSQR(qname="www.a.org"))
+)
+OUTCOMES = [
+    ("ip.ttl", Check(equals=64), True), ("ip.ttl", Check(equals=63), False), ("ip.ttl", Check(equals=64.5), False),
+    ("ip.ttl", Check(one_of=(1, 64)), True), ("ip.ttl", Check(one_of=(1, 63)), False),
+    ("ip.ttl", Check(ge=64), True), ("ip.ttl", Check(ge=65), False), ("ip.ttl", Check(le=64), True), ("ip.ttl", Check(le=63), False),
+    ("ip.ttl", Check(gt=63), True), ("ip.ttl", Check(gt=64), False), ("ip.ttl", Check(lt=65), True), ("ip.ttl", Check(lt=64), False),
+    ("ip.ttl", Check(gt=63, lt=65), True), ("ip.ttl", Check(gt=63, lt=64), False), ("ip.ttl", Check(ge=65, le=64), False),
+    ("ip.ttl", Check(ge=float("-inf"), le=float("inf")), True), ("ip.ttl", Check(ge=float("inf")), False),
+    ("ip.ttl", Check(equals=float("nan")), False), ("ip.ttl", Check(ge=float("nan")), False), ("ip.ttl", Check(le=float("-inf")), False),
+    ("ip.flags.df", Check(equals=True), True), ("ip.flags.df", Check(equals=False), False), ("ip.flags.df", Check(equals=1), True),
+    ("ip.flags.df", Check(equals=0), False), ("ip.flags.mf", Check(equals=False), True), ("ip.flags.mf", Check(equals=True), False),
+    ("ip.flags.df", Check(one_of=(False, True)), True),
+    ("ip.src", Check(equals="10.0.1.2"), True), ("ip.src", Check(equals="10.0.1.3"), False),
+    ("ip.src", Check(equals="10.0.0.0/16"), True), ("ip.src", Check(equals="10.1.0.0/16"), False),
+    ("ip.src", Check(one_of=("10.1.0.0/16", "10.0.1.2")), True), ("ip.src", Check(one_of=("10.1.0.0/16", "10.0.1.3")), False),
+    ("ip.src", Check(contains="0.1"), True), ("ip.src", Check(contains="0.3"), False), ("ip.src", Check(lacks="0.3"), True),
+    ("ip.src", Check(lacks="0.1"), False), ("ip.src", Check(matches=r"^10\."), True), ("ip.src", Check(matches=r"^0"), False),
+    ("ip.src", Check(contains="10", lacks="9"), True), ("ip.src", Check(contains="10", lacks="1"), False),
+    ("ip.src", Check(contains="9", lacks="8"), False), ("ip.src", Check(matches="2$", contains="9"), False),
+    ("ip.addr", Check(equals="10.0.2.3"), True), ("ip.addr", Check(lacks="10.0.2"), False),
+    ("ip.addr", Check(matches="2$", contains="2.3"), False),  # each is true of another address
+    ("eth.src", Check(equals="02:00:00:00:00:01"), True), ("eth.src", Check(equals="02-00-00-00-00-01"), True),
+    ("eth.src", Check(equals="02:00:00:00:00:0b"), False), ("eth.src", Check(one_of=("02:00:00:00:00:0b", "02:00:00:00:00:01")), True),
+    ("dns.qry.name", Check(equals="www.a.org"), True), ("dns.qry.name", Check(equals="www.b.org"), False),
+    ("dns.qry.name", Check(contains="a.o", lacks="b"), True), ("dns.qry.name", Check(matches="^www$"), False),
+    ("udp.port", Check(one_of=(1, 5353)), True), ("udp.port", Check(lt=4000), False), ("udp.port", Check(gt=4000, lt=5353), False),
+    ("tcp.dstport", Check(ge=0), False), ("tcp.port", Check(one_of=(4000, 5353)), False), ("ipv6.src", Check(lacks="x"), False),
+    ("frame.len", Check(gt=50), True), ("frame.len", Check(le=50), False), ("frame.cap_len", Check(gt=50), True),
+    ("frame.interface_name", Check(one_of=("lo", "eth0")), True), ("frame.interface_name", Check(lacks="eth"), False),
+    ("frame.interface_name", Check(lacks="lo"), True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "check", "truth"), OUTCOMES)
+def test_what_a_check_says_of_a_packet(name: str, check: Check, truth: bool) -> None:
+    """Of a plain one, of one with a tag, where nothing is at its usual place, and without the Ethernet header."""
+    plain = bytes(PLAIN)
+    tagged = plain[:12] + b"\x81\0\0\x07" + plain[12:]
+    match = compile_fields({name: check})
+    assert match(plain, ETHERNET, len(plain), "eth0") is truth
+    assert match(tagged, ETHERNET, len(tagged), "eth0") is truth
+    if not name.startswith("eth."):
+        assert match(plain[14:], RAW, len(plain) - 14, "eth0") is truth
+    assert compile_fields({name: check, "ip.id": Check(equals=7)})(plain, ETHERNET, len(plain), "eth0") is truth
+    assert compile_fields({name: check, "ip.id": Check(equals=8)})(plain, ETHERNET, len(plain), "eth0") is False
+
+
+def test_of_a_cut_packet_only_what_was_kept_is_sure() -> None:
+    plain = bytes(PLAIN)
+
+    def said(size: int, **checks: Check) -> bool | None:
+        named = {name.replace("_", "."): check for name, check in checks.items()}
+        return compile_fields(named)(plain[:size], ETHERNET, len(plain), "eth0")
+
+    assert said(34, ip_ttl=Check(equals=64)) is True
+    assert said(34, ip_src=Check(lacks="9")) is None  # another header may come that contains it
+    assert said(34, ip_src=Check(lacks="10.0")) is False
+    assert said(20, ip_src=Check(lacks="9")) is None
+    assert said(34, udp_dstport=Check(equals=5353)) is None
+    assert said(34, ip_ttl=Check(equals=64), udp_dstport=Check(equals=5353)) is None
+    assert said(34, frame_len=Check(equals=len(plain)), ip_ttl=Check(equals=64)) is True
+    assert said(34, frame_len=Check(equals=34)) is False
+    assert compile_fields({"frame.cap_len": Check(equals=34)})(plain[:34], ETHERNET, len(plain), "") is True
+    assert values(plain[:34], ETHERNET, "frame.len", len(plain)) == (len(plain),)
+    assert values(plain[:34], ETHERNET, "frame.cap_len", len(plain)) == (34,)
+    assert values(plain, ETHERNET, "frame.interface_name", interface="eth7") == ("eth7",)
+    assert values(plain[:34], ETHERNET, "udp.dstport", len(plain)) == ()
+
+
 def test_vxlan_on_the_port_that_linux_uses_is_vxlan() -> None:
     data = CORPUS["vxlan"].replace(struct.pack(">H", 4789), struct.pack(">H", 8472))
     assert ours(data, ETHERNET, "vxlan.vni") == (42,)

@@ -7,9 +7,9 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.judge.hooks import Identity, difference, identity, matches, packet_paths
+from labrun.judge.hooks import Identity, Station, difference, identity, matches, packet_paths
 from labrun.protocol.codec import dumps, loads
-from labrun.protocol.traces import TraceEvent
+from labrun.protocol.traces import TraceEvent, Verdict
 from support.traced import FORWARDED, PING, both, forwarded, lab, looped, own
 
 
@@ -70,6 +70,53 @@ def test_through_lo_is_one_way_and_other_packets_are_not_joined() -> None:
     assert [path.path for path in packet_paths([*looped(7, 8), *looped(7, 8)])] == [path.path] * 2
 
 
+def test_what_leaves_through_egress_and_comes_in_at_ingress_is_one_packet() -> None:
+    there = [*both(1, "postrouting", None, 1), *both(1, "egress", None, 1)]
+    (path,) = packet_paths([*there, *both(2, "ingress", 1), *both(2, "prerouting", 1), *both(2, "input", 1)])
+    assert path.path == ("postrouting@lo", "egress@lo", "ingress@lo", "prerouting@lo", "input@lo")
+    assert path.outcome == "accept" and path.lines == tuple(range(1, 11))
+    (path,) = packet_paths(both(1, "egress", None, 3))
+    assert (path.path, path.outcome) == (("egress@eth1",), "accept")
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [lab(1, "postrouting", "drop")],  # the first half ended there
+        [own(1, "prerouting_enter", 2)],  # the same id, another packet
+    ],
+)
+def test_what_came_to_its_end_does_not_come_in_again(between: list[TraceEvent]) -> None:
+    there, back = looped(1, 2)[:4], looped(1, 2)[4:]
+    assert len(packet_paths([*there[:-1], *between, *back])) >= 2
+
+
+def test_a_packet_without_headers_or_device_is_not_joined_to_another() -> None:
+    out = looped(1, 2)[:4]
+    for change in ({"network": None, "transport": None}, {"iif": None, "iif_name": None}):
+        bare = [TraceEvent(**{**_fields(event), "oif": None, **change}) for event in out]
+        back = [TraceEvent(**{**_fields(event), **change}) for event in looped(1, 2)[4:]]
+        assert len(packet_paths([*out, *back])) == 2
+        assert len(packet_paths([*bare, *back])) == 2
+
+
+def test_an_event_that_enters_nothing_is_not_joined_and_a_way_may_have_no_station_yet() -> None:
+    (path, other) = packet_paths([*looped(1, 2)[:4], own(2, "prerouting_leave", 1)])
+    assert (path.path, other.path) == (("output@lo", "postrouting@lo"), ("prerouting@lo",))
+    early = TraceEvent(**{**_fields(lab(1, "input", "continue")), "hook": None, "network": PING, "oif": 1})
+    (nowhere, other) = packet_paths([early, *both(2, "prerouting", 1)])
+    assert (nowhere.path, nowhere.end, nowhere.outcome) == ((), "not seen to leave an unknown hook", "lost")
+    assert other.path == ("prerouting@lo",)
+
+
+@pytest.mark.parametrize(("verdict", "word"), [("drop", "dropped"), ("stolen", "stolen")])
+def test_what_is_dropped_behind_our_last_look_has_not_gone_through(verdict: Verdict, word: str) -> None:
+    (path,) = packet_paths([*both(7, "prerouting", 2), lab(7, "prerouting", verdict)])
+    assert (path.outcome, path.end) == (verdict, f"{word} at prerouting by inet filter prerouting handle 4")
+    assert difference(path, ("prerouting@eth0",)) == f"{path.end}; expected it to go through"
+    assert matches(path, ("prerouting", "drop")) is (verdict == "drop")
+
+
 def test_only_wanted_packets() -> None:
     assert packet_paths(forwarded(7), lambda packet: packet.protocol == "tcp") == ()
     assert len(packet_paths(forwarded(7), lambda packet: packet.icmp_type == 8)) == 1
@@ -119,6 +166,92 @@ def test_what_is_not_a_station_is_refused(text: str) -> None:
     (path,) = packet_paths(forwarded(1))
     with pytest.raises(ValueError, match="not a station"):
         matches(path, (text, "postrouting"))
+
+
+def changed(event: TraceEvent, **changes: object) -> TraceEvent:
+    return TraceEvent(**{**_fields(event), **changes})
+
+
+@pytest.mark.parametrize(
+    ("network", "transport", "told"),
+    [
+        (PING, "08000000", "icmp type 8 from 10.0.1.2 to 10.0.1.77"),
+        (PING, "080000", "icmp from 10.0.1.2 to 10.0.1.77"),
+        (PING, None, "icmp from 10.0.1.2 to 10.0.1.77"),
+        (PING + "94040000", "0b010000", "icmp type 11 from 10.0.1.2 to 10.0.1.77"),
+        (PING[:18] + "06" + PING[20:], "c3501f90", "tcp from 10.0.1.2 port 50000 to 10.0.1.77 port 8080"),
+        (PING[:18] + "84" + PING[20:], "c3501f90", "sctp from 10.0.1.2 port 50000 to 10.0.1.77 port 8080"),
+        (PING[:18] + "88" + PING[20:], "c3501f90", "udplite from 10.0.1.2 port 50000 to 10.0.1.77 port 8080"),
+        (PING[:18] + "63" + PING[20:], "c3501f90", "99 from 10.0.1.2 to 10.0.1.77"),
+        (PING[:12] + "0100" + PING[16:], "08000000", "icmp from 10.0.1.2 to 10.0.1.77"),  # a later fragment
+        (PING[:12] + "2000" + PING[16:], "08000000", "icmp type 8 from 10.0.1.2 to 10.0.1.77"),  # the first
+        (PING[:38], "08000000", "a packet without an IP header"),
+    ],
+)
+def test_what_headers_say(network: str, transport: str | None, told: str) -> None:
+    assert str(identity(changed(own(1, "input_enter", 2), network=network, transport=transport))) == told
+
+
+def test_what_headers_of_ipv6_say() -> None:
+    event = own(1, "input_enter", 2)
+    six = "60000000000811ff" + "00" * 15 + "01" + "00" * 15 + "02"
+    found = identity(changed(event, protocol="ip6", network=six + "ff", transport="c3501f90"))
+    assert found == Identity("::1", "::2", "udp", 50000, 8080, ttl=255)
+    assert identity(changed(event, protocol="ip6", network=six[:78])) == Identity(protocol="ip6")
+    assert identity(changed(event, protocol="arp", network=six)) == Identity(protocol="arp")
+    assert identity(changed(event, protocol="ip6", network=six, transport="8001" + "00" * 6)).icmp_type is None
+    icmp = identity(changed(event, protocol="ip6", network=six.replace("11ff", "3aff"), transport="8001" + "00" * 6))
+    assert (icmp.protocol, icmp.icmp_type, icmp.icmp_code) == ("icmpv6", 128, 1)
+
+
+def test_devices_that_come_with_a_later_event_belong_to_the_station() -> None:
+    """Routing may change the device at output."""
+    (path,) = packet_paths(
+        [own(1, "output_enter", None, 2), lab(1, "output", "accept"), own(1, "output_leave", None, 3)]
+    )
+    assert path.path == ("output@eth1",)
+    (path,) = packet_paths([own(1, "forward_enter", 2), lab(1, "forward", "accept"), own(1, "forward_leave", None, 3)])
+    assert path.path == ("forward@eth0>eth1",) and path.stations[0].left is True
+    (path,) = packet_paths([own(1, "forward_enter", 2, 3), lab(1, "forward", "accept")])
+    assert path.path == ("forward@eth0>eth1",) and path.stations[0].left is False
+    (path,) = packet_paths([own(1, "forward_enter", 2), own(1, "forward_enter", 2, 3)])  # two tables of ours
+    assert path.path == ("forward@eth0>eth1",)
+    assert [str(one) for one in (Station("ingress", "a", "b", True), Station("egress", "a", "b", True))] == [
+        "ingress@a", "egress@b",
+    ]  # fmt: skip
+    assert str(Station("forward", "a", None, True)) == "forward"
+
+
+def test_a_packet_that_passes_ingress_goes_on_to_prerouting_under_its_id() -> None:
+    (path,) = packet_paths([*both(1, "ingress", 2), *both(1, "prerouting", 2), *both(1, "input", 2)])
+    assert path.path == ("ingress@eth0", "prerouting@eth0", "input@eth0")
+    assert len(packet_paths([*both(1, "ingress", 2), *both(1, "ingress", 2)])) == 2
+    assert len(packet_paths([*both(1, "prerouting", 2), *both(1, "prerouting", 2)])) == 2
+    assert len(packet_paths([*both(1, "input", 2), *both(1, "prerouting", 2)])) == 2
+
+
+def test_after_its_end_the_same_id_is_another_packet() -> None:
+    first, second = packet_paths([*both(1, "prerouting", 2), lab(1, "input", "drop"), lab(1, "input", "continue")])
+    assert (first.outcome, second.outcome, second.lines) == ("drop", "lost", (4,))
+
+
+def test_a_packet_that_a_rule_of_the_lab_traced_before_ours_is_one_packet() -> None:
+    early = changed(lab(1, "ingress", "continue"), hook=None, network=PING, protocol="ip")
+    (path,) = packet_paths([early, *both(1, "prerouting", 2), *both(1, "input", 2)])
+    assert path.path == ("prerouting@eth0", "input@eth0")
+    assert (path.lines, path.outcome) == ((1, 2, 3, 4, 5), "accept")
+
+
+def test_a_packet_is_told_as_it_began_and_as_it_was_last_seen() -> None:
+    """NAT between the two; and events without headers, or with none at all."""
+    natted = PING.replace("0a00014d", "0a000963")
+    (path,) = packet_paths([*both(1, "prerouting", 2), *[changed(e, network=natted) for e in both(1, "input", 2)]])
+    assert (path.first.destination, path.last.destination) == ("10.0.1.77", "10.0.9.99")
+    bare = [changed(event, network=None, transport=None, protocol=None) for event in both(1, "input", 2)]
+    (path,) = packet_paths([bare[0], *both(1, "input", 2), bare[1]])
+    assert path.first.source == path.last.source == "10.0.1.2"
+    (path,) = packet_paths(bare)
+    assert path.first == path.last == Identity()
 
 
 def test_an_event_is_a_line_and_back() -> None:

@@ -337,3 +337,8 @@ def test_the_reason_of_a_branch_is_its_first_unknown_childs(evidence):
     trace = judge(evidence, {"all": [leaf("server", 0), leaf("slow", 0)]})
     assert trace.reason == "still-running"
     assert [one.reason for one in trace.deciding(None)] == ["still-running", "timeout"]
+
+
+@pytest.mark.parametrize("expected", ["one(?!x)", "one\\Z", "one\\z"])
+def test_on_a_cut_text_a_pattern_that_asks_for_what_follows_is_never_sure(expected):
+    assert Text("one\ntwo", True, Ref("f")).surely("matches", expected) is False

@@ -281,6 +281,11 @@ def test_a_capture_must_run_all_through_the_window(evidence, during, healthy):
         assert message == "the capture 'seen' did not run all the time"
 
 
+def test_a_window_may_be_a_moment(evidence):
+    evidence.capture("seen", "lo", at=(0, 10)).run("probe", at=(20, 20)).captured("seen", ("lo",), Seen(20, icmp()))
+    sure(evidence.capture_ended("seen", 1, during=(0, 1000)).done(), selector(during="probe"), 1)
+
+
 def test_a_window_that_ends_before_it_starts_is_never_covered(evidence):
     during = {"from": "after", "to": "probe"}
     unsure(capture(evidence), selector(during=during), 0, None, "capture-unhealthy")
@@ -409,6 +414,32 @@ def test_packets_of_an_unknown_link_type_are_counted_without_a_filter(evidence):
 
 def test_a_filter_that_was_not_recorded_is_compiled_here(evidence):
     sure(capture(evidence, Seen(1, udp(7)), Seen(2, udp(8))), selector(match="udp port 8"), 1)
+
+
+def test_a_filter_that_was_not_recorded_is_compiled_for_each_link_type(evidence):
+    raw_capture(
+        evidence, 101, Seen(1, ipv4(17, bytes(8)), "eth0"), Seen(2, ipv4(6, bytes(8)), "eth0"), Seen(3, udp(7), "lo")
+    )
+    sure(evidence, selector("host.any", match="udp"), 2)
+
+
+@pytest.mark.parametrize(("kept", "count"), [(None, 1), (50, 1)])
+def test_a_filter_sees_the_length_on_the_wire(evidence, kept, count):
+    """Also of a packet that was cut."""
+    sure(capture(evidence, Seen(1, udp(7, 100), kept=kept)), selector(match="greater 100"), count)
+
+
+def test_a_filter_and_fields_must_both_pass(evidence):
+    evidence.capture("seen", "lo", "eth0", at=(10, 20)).captured(
+        "seen", ("lo", "eth0"), Seen(1, udp(7)), Seen(2, udp(7), "eth0")
+    )
+    evidence.capture_ended("seen", 2).done()
+    fields = {"frame.interface_name": "eth0"}
+    sure(
+        evidence,
+        {**selector("host.any", match="udp"), "packets": {"on": "host.any", "match": "udp", "fields": fields}},
+        1,
+    )
 
 
 def test_a_filter_that_is_none_is_unknown(evidence):

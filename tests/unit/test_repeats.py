@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from labrun.evidence import layout
@@ -179,3 +180,16 @@ def test_a_lab_without_hypotheses_to_compare_is_the_first_that_is_not_done():
     broken = LabResult(SLUG, "t", "f", "error", (), (), "not-run", "x")
     assert repeated([done, broken, done]) is broken
     assert repeated([done, done]) is done
+
+
+def test_what_is_not_of_the_hypotheses_is_the_first_runs(tmp_path):
+    first, second = (judge_lab(tmp_path / name, ran(tmp_path / name, probe())) for name in ("a", "b"))
+    first, second = (replace(lab, title=title) for lab, title in ((first, "first"), (second, "second")))
+    assert repeated([first, second]).title == "first"
+    assert repeated([first, replace(second, status="error")]).title == "second"
+
+
+def test_runs_of_different_labs_are_not_one(tmp_path):
+    lab = judge_lab(tmp_path, ran(tmp_path, probe()))
+    with pytest.raises(ValueError, match="shorter"):
+        repeated([lab, replace(lab, hypotheses=lab.hypotheses[:1])])

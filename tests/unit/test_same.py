@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -129,6 +130,81 @@ def test_what_translation_keeps_tells_packets_apart_still(case: str) -> None:
     assert mark(first, nat=True) != mark(second, nat=True)
 
 
+P = b"payload"
+QUOTED = {"src": "10.0.9.1", "dst": "10.0.9.2", "id": 3}
+LINK, TTL4, UDP4 = range(12), (22, 24, 25), (40, 41)
+# A packet; the bytes of it that forwarding may change; and those that address translation may change besides.
+LEFT_OUT: dict[str, tuple[object, Iterable[int], Iterable[int]]] = {
+    "udp": (E / SENT / UDP(sport=1000, dport=2000) / P, (*LINK, *TTL4, *UDP4), range(26, 38)),
+    "udp, padded": (bytes(E / SENT / UDP() / P) + bytes(5), (*LINK, *TTL4, *UDP4, *range(49, 54)), range(26, 38)),
+    "tcp": (E / SENT / TCP(options=[("MSS", 1460)]) / P, (*LINK, *TTL4, 50, 51), range(26, 38)),
+    "options": (E / IP(id=7, options=b"\x94\4\0\0") / UDP() / P, (*LINK, *TTL4, 44, 45), (*range(26, 34), *range(38, 42))),
+    "tags": (E / Dot1Q(vlan=7) / Dot1Q(vlan=8) / SENT / UDP() / P, (*LINK, 14, 15, 18, 19, 30, 32, 33, 48, 49), range(34, 46)),
+    "a later fragment": (E / IP(id=7, frag=3, proto=17) / bytes(24), (*LINK, *TTL4), range(26, 34)),
+    "the first fragment": (E / IP(id=7, flags="MF") / UDP() / P, (*LINK, *TTL4, *UDP4), range(26, 38)),
+    "segmented by the device": (E / IP(len=0) / UDP() / P, (*LINK, *TTL4, *UDP4), range(26, 38)),
+    "echo": (E / SENT / ICMP(type=8, id=1, seq=2) / P, (*LINK, *TTL4), (*range(26, 34), 36, 37, 38, 39)),
+    "timestamp": (E / SENT / ICMP(type=13, id=1, seq=2), (*LINK, *TTL4), (*range(26, 34), 36, 37, 38, 39)),
+    "another protocol": (E / IP(id=7, proto=99) / P / P, (*LINK, *TTL4), range(26, 34)),
+    "an error about udp": (
+        E / SENT / ICMP(type=3, code=4) / IP(**QUOTED) / UDP() / P,
+        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 66), 68, 69),
+    ),
+    "an error about an echo": (
+        E / SENT / ICMP(type=11) / IP(**QUOTED) / ICMP(type=8, id=1, seq=2) / P,
+        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(64, 68)),
+    ),
+    "an error about another protocol": (
+        E / SENT / ICMP(type=12) / IP(proto=99, **QUOTED) / P / P, (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62)),
+    ),
+    "a short error": (E / SENT / ICMP(type=3) / bytes(19), (*LINK, *TTL4), range(26, 34)),
+    "a short message": (E / IP(id=7, proto=1) / b"\x08\0abcde", (*LINK, *TTL4), range(26, 34)),
+    "udp 6": (E / IPv6(**SIX) / UDP() / P, (*LINK, 21, 60, 61), range(22, 58)),
+    "udp 6, padded": (bytes(E / IPv6(**SIX) / UDP() / P) + bytes(5), (*LINK, 21, 60, 61, *range(69, 74)), range(22, 58)),
+    "a long udp 6": (bytes(E / IPv6(**SIX) / UDP() / bytes(300)) + bytes(5), (*LINK, 21, 60, 61, *range(362, 367)), range(22, 58)),
+    "jumbo 6": (E / IPv6(plen=0, **SIX) / UDP() / P, (*LINK, 21, 60, 61), range(22, 58)),
+    "tcp 6": (E / IPv6(**SIX) / TCP(), (*LINK, 21, 70, 71), range(22, 58)),
+    "echo 6": (E / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2) / P, (*LINK, 21), (*range(22, 54), *range(56, 60))),
+    "options 6": (E / IPv6(**SIX) / IPv6ExtHdrHopByHop() / UDP() / P, (*LINK, 21), range(22, 54)),
+    "an error 6 about udp": (
+        E / IPv6(**SIX) / ICMPv6PacketTooBig(mtu=1280) / IPv6(**SIX) / UDP() / P,
+        (*LINK, 21), (*range(22, 54), 56, 57, *range(70, 106), 108, 109),
+    ),
+    "an error 6 about an echo": (
+        E / IPv6(**SIX) / ICMPv6PacketTooBig(mtu=1280) / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2) / P,
+        (*LINK, 21), (*range(22, 54), 56, 57, *range(70, 102), *range(104, 108)),
+    ),
+    "arp": (bytes(E / ARP()) + bytes(18), (*LINK, *range(42, 60)), ()),
+    "another ethertype": (Ether(type=0x9000) / P, LINK, ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_just_these_bytes_do_not_count(case: str) -> None:
+    """Every byte of the packet changed, one after the other. (Bit 2 of each: of the traffic class it counts.)"""
+    packet, forwarding, translation = LEFT_OUT[case]
+    data = bytes(packet)  # type: ignore[call-overload]
+    for nat, wanted in ((False, {*forwarding}), (True, {*forwarding, *translation})):
+        found = {
+            at for at in range(len(data))
+            if mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], nat=nat) == mark(data, nat=nat)
+        }  # fmt: skip
+        assert found == wanted, (nat, found ^ wanted)
+
+
+@pytest.mark.parametrize("nat", [False, True])
+def test_of_the_traffic_class_only_the_congestion_mark_does_not_count(nat: bool) -> None:
+    for data, mask in ((bytes(E / SENT / L4), 0x03), (bytes(E / IPv6(**SIX) / L4), 0x30)):
+        for bit in range(8):
+            changed = data[:15] + bytes([data[15] ^ 1 << bit]) + data[16:]
+            assert (mark(changed, nat=nat) == mark(data, nat=nat)) == bool(mask & 1 << bit)
+
+
+def test_an_unknown_link_type_counts_with_every_byte() -> None:
+    data = bytes(E / SENT / L4)
+    assert len({mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], 113) for at in range(len(data))}) == len(data)
+
+
 def test_raw_ip_is_the_packet_without_its_ethernet_header() -> None:
     assert mark(E / SENT / L4) == mark(FORWARDED / L4, 101)
     assert mark(E / IPv6(**SIX) / L4) == mark(IPv6(**SIX) / L4, 101)
@@ -192,6 +268,21 @@ def test_the_most_frequent_other_way_comes_first() -> None:
     )
 
 
+@pytest.mark.parametrize(("ways", "more"), [(2, ""), (3, ""), (4, " | 1 other ways"), (5, " | 2 other ways")])
+def test_three_other_ways_are_told_at_most(ways: int, more: str) -> None:
+    """The most frequent first, then the one that began first."""
+    names = ("veth0", "cni0", "eth0", "lo", "br0")[:ways]
+    text = seen_on(packets(*((name, udp(number)) for number, name in enumerate(names))), CHAIN).instead()
+    assert text.count("1 seen on ") == min(ways, 3) and text.startswith("1 seen on veth0; ")
+    assert text.endswith(f"(packets {min(ways, 3)}){more}")
+
+
+def test_contents_that_are_ambiguous_add_up() -> None:
+    events = [(name, udp(number)) for number in range(3) for name in ("veth0", *CHAIN)]
+    seen = seen_on(packets(*events), CHAIN)
+    assert (seen.count, seen.ambiguous) == (Count(0, 3), ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12)))
+
+
 def test_no_packet_is_no_chain() -> None:
     assert seen_on([], CHAIN).count == Count(0, 0)
 
@@ -241,6 +332,23 @@ def test_which_copy_was_lost_is_not_known_and_never_a_yes() -> None:
     assert seen.doubt.message == "packets 1, 2, 3, 4 have the same content: which of them is which is not known"
     assert seen.ambiguous == ((1, 2, 3, 4),)
     assert seen.count.holds("ge", 1) is None and seen.count.holds("le", 1) is True
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        # The second copy may have skipped cni0, and come there late.
+        ("veth0", "cni0", "veth0", "eth0", "cni0", "eth0"),
+        ("veth0", "veth0", "cni0", "eth0", "cni0", "eth0"),
+    ],
+)
+def test_copies_that_overtake_each_other_are_not_told_apart_though_all_may_have_gone_the_same_way(
+    order: tuple[str, ...],
+) -> None:
+    seen = seen_on(packets(*((name, udp()) for name in order)), CHAIN)
+    assert seen.count == Count(0, 2)
+    assert seen.doubt is not None and seen.doubt.code == "ambiguous"
+    assert seen.others == () and seen.ambiguous == ((1, 2, 3, 4, 5, 6),)
 
 
 def test_one_unclear_content_does_not_cost_the_clear_ones() -> None:

@@ -155,7 +155,9 @@ class _Way:
         """Is this the same id, and another packet?"""
         if self.ended is not None:
             return True
-        before = self.stations[-1].hook if self.stations else None
+        if not self.stations:  # traced by a rule of the lab, before it came to a chain of ours
+            return False
+        before = self.stations[-1].hook
         return event.enters and event.hook in FIRST_HOOKS and not (event.hook == "prerouting" and before == "ingress")
 
     def add(self, line: int, event: TraceEvent) -> None:
@@ -213,7 +215,7 @@ def identity(event: TraceEvent) -> Identity:
     """What the headers in an event say (RFC 791, 8200, 9293, 768, 792, 4443)."""
     network, transport = bytes.fromhex(event.network or ""), bytes.fromhex(event.transport or "")
     if event.protocol == "ip" and len(network) >= 20:
-        number, ttl, later = network[9], network[8], int.from_bytes(network[6:8], "big") & 0x1FFF
+        number, ttl, later = network[9], network[8], int.from_bytes(network[6:8]) & 0x1FFF
         source, destination = ip_address(network[12:16]), ip_address(network[16:20])
     elif event.protocol == "ip6" and len(network) >= 40:
         number, ttl, later = network[6], network[7], 0
@@ -224,7 +226,7 @@ def identity(event: TraceEvent) -> Identity:
     if later or len(transport) < 4:
         return found
     if number in (_TCP, _UDP, _SCTP, _UDPLITE):
-        ports = int.from_bytes(transport[:2], "big"), int.from_bytes(transport[2:4], "big")
+        ports = int.from_bytes(transport[:2]), int.from_bytes(transport[2:4])
         return replace(found, sport=ports[0], dport=ports[1])
     if number in (_ICMP, _ICMP6):
         return replace(found, icmp_type=transport[0], icmp_code=transport[1])

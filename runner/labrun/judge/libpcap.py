@@ -17,6 +17,7 @@ _DLT = {1: 1, 101: 12}  # LINKTYPE_ (files) -> DLT_ (libpcap, pcap/dlt.h): Ether
 _NETMASK_UNKNOWN = 0xFFFFFFFF
 _SNAPLEN = 262144  # what a program returns for a match
 _JUMP = 0x05  # BPF_JMP|BPF_JA
+_BACK = 1 << 31  # from here on an offset is a negative one
 _SONAMES = ("libpcap.so.1", "libpcap.so.0.8", "libpcap.so", "libpcap.dylib", "/usr/lib/libpcap.A.dylib")
 
 
@@ -59,17 +60,17 @@ def compile_filter(expression: str, linktype: int = 1) -> tuple[Instruction, ...
         raise FilterSyntaxError(f"no filters for link type {linktype}")
     handle = library.pcap_open_dead(_DLT[linktype], _SNAPLEN)
     if not handle:
-        raise MemoryError("pcap_open_dead")
+        raise MemoryError
     program = _Program()
     try:
-        text = expression.encode("utf-8", "surrogateescape")
+        text = expression.encode(errors="surrogateescape")
         if library.pcap_compile(handle, ctypes.byref(program), text, 1, _NETMASK_UNKNOWN) != 0:
-            raise FilterSyntaxError(library.pcap_geterr(handle).decode("utf-8", "replace"))
+            raise FilterSyntaxError(library.pcap_geterr(handle).decode(errors="replace"))
         raw = ctypes.string_at(program.instructions, program.length * 8)
         library.pcap_freecode(ctypes.byref(program))
     finally:
         library.pcap_close(handle)
     compiled: tuple[Instruction, ...] = tuple(struct.iter_unpack("=HBBI", raw))  # struct bpf_insn, pcap/bpf.h
-    if any(code == _JUMP and k > 0x7FFFFFFF for code, _jt, _jf, k in compiled):
+    if any(code == _JUMP and k >= _BACK for code, _jt, _jf, k in compiled):
         raise FilterSyntaxError("the filter loops (protochain), and neither the kernel nor labrun runs loops")
     return compiled

@@ -15,30 +15,37 @@ from labrun.protocol.events import LookupResult
 
 def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
     """Fields of a route where the kernel has none: false, for that is its answer, and a valid one."""
-    record = variant.step(leaf.lookup)
-    result = record.ended.result if record is not None and record.ended is not None else None
-    why: Unknown | None = step_trouble(record) if record is not None else None
-    if why is None and not isinstance(result, LookupResult):
-        why = missing(variant, f"the answer to '{leaf.lookup}'")
-    refs = step_ref(record, prefix, layout.EVENTS)
+    answer = _answer(variant, leaf.lookup)
+    refs = step_ref(variant.step(leaf.lookup), prefix, layout.EVENTS)
     subject = f"route of {leaf.lookup}"
     traces: list[Trace] = []
     if leaf.errno is not None:
         where, what = join(path, "errno"), f"errno of {leaf.lookup}"
-        if why is not None or not isinstance(result, LookupResult):
-            traces += unknowns(where, what, leaf.errno, why or missing(variant, leaf.lookup), refs)
+        if isinstance(answer, Unknown):
+            traces += unknowns(where, what, leaf.errno, answer, refs)
         else:
-            traces += checks(where, what, leaf.errno, result.errno or "none", refs)
+            traces += checks(where, what, leaf.errno, answer.errno or "none", refs)
     for field, check in (leaf.route or {}).items():
         where, what = join(path, f"route.{field}"), f"{subject}: {field}"
-        if why is not None or not isinstance(result, LookupResult):
-            traces += unknowns(where, what, check, why or missing(variant, leaf.lookup), refs)
-        elif result.route is None:
-            text = f"{what}: the kernel has no route ({result.errno or 'no answer'}: {result.message or ''})"
+        if isinstance(answer, Unknown):
+            traces += unknowns(where, what, check, answer, refs)
+        elif answer.route is None:
+            text = f"{what}: the kernel has no route ({answer.errno or 'no answer'}: {answer.message or ''})"
             traces += [
                 Trace(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
                 for operator, expected in check.operators().items()
             ]
         else:
-            traces += checks(where, what, check, encode(result.route).get(field), refs)
+            traces += checks(where, what, check, encode(answer.route).get(field), refs)
     return several(path, subject, traces)
+
+
+def _answer(variant: VariantRecord, name: str) -> LookupResult | Unknown:
+    record = variant.step(name)
+    if record is not None and record.ended is not None:
+        trouble = step_trouble(record)
+        if trouble is not None:
+            return trouble
+        if isinstance(record.ended.result, LookupResult):
+            return record.ended.result
+    return missing(variant, f"the answer to '{name}'")

@@ -180,7 +180,7 @@ def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | U
 def clock_was_set(begin: StepStarted, end: StepEnded) -> bool:
     """NTP may slew the wall clock by 500 ppm (man 2 adjtimex); a set clock jumps."""
     wall_ns, real_ns = end.wall_ns - begin.wall_ns, end.t_ns - begin.t_ns
-    return abs(wall_ns - real_ns) > _MS + real_ns // 1000
+    return 1000 * abs(wall_ns - real_ns) > 1000 * _MS + real_ns
 
 
 def _sureness(

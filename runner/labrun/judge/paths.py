@@ -15,6 +15,7 @@ from labrun.lab.predictions import TraceIs, TraceSelector
 from labrun.protocol.events import TraceResult
 
 SHOWN = 10
+_END_OF_TIME = 1 << 63  # ns
 
 IDENTITY = tuple(field.name for field in fields(Identity))
 """What `where` may ask of a packet."""
@@ -126,7 +127,7 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
     out every trace between two steps, before the next step.
     """
     if selector.during is None:
-        return 0, 1 << 63
+        return 0, _END_OF_TIME
     first, last = variant.step(selector.during.start), variant.step(selector.during.end)
     if first is None or first.started is None:
         return missing(variant, f"step '{selector.during.start}'")
@@ -136,4 +137,4 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
         return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")
     after = variant.steps[variant.steps.index(last) + 1 :]
     starts = [record.started.wall_ns for record in after if record.started is not None]
-    return first.started.wall_ns, min(starts, default=1 << 63)
+    return first.started.wall_ns, min(starts, default=_END_OF_TIME)

@@ -170,23 +170,21 @@ def _chain(
     """Every selected packet was seen on just this chain. Seen otherwise is false, if the capture lost nothing."""
     observed = observe_packets(variant, leaf.packets, prefix, chain, leaf.nat)
     what, expected = f"{subject}: each seen on", ", ".join(chain)
-    if isinstance(observed, Unknown) or observed.seen is None:
-        why = observed if isinstance(observed, Unknown) else missing(variant, "the packets' ways")
-        return unknown(path, what, "seen_on", expected, why)
+    if isinstance(observed, Unknown):
+        return unknown(path, what, "seen_on", expected, observed)
     seen = observed.seen
+    assert seen is not None  # a chain was asked for
     doubt = observed.doubt or seen.doubt
     others = sum(way.count for way in seen.others)
-    truth: bool | None = bool(seen.chain.count) and not others
-    if doubt is not None:
-        truth = None
+    truth = None if doubt is not None else seen.chain.count > 0 and not others
     found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous else []
     actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
     message = f"{what} {expected}: {actual} ({ref})"
-    if doubt is not None and truth is None:
-        message = f"{message}; {doubt.message}"
-    reason = doubt.code if doubt is not None else None
+    reason = None
+    if doubt is not None:
+        reason, message = doubt.code, f"{message}; {doubt.message}"
     return Trace(path, what, truth, "seen_on", expected, actual, reason, message, (ref,))
 
 

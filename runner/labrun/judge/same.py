@@ -3,8 +3,8 @@
 Appearances with one fingerprint (see `fingerprint`) are one packet, if each interface has seen it once. If some
 interface has seen it more often (a retransmission, a packet sent twice), the appearances are shared out in time order:
 whatever appears on an interface belongs to the packet that began first of those not yet seen there. If more than one
-could have been meant, and they did not all end up with the same way, then it is not known which packet went where: all
-of them are ambiguous, and count as perhaps, never as yes.
+could have been meant, and they had not come the same way, or did not all end up with the same way, then it is not known
+which packet went where: all of them are ambiguous, and count as perhaps, never as yes.
 
 Time decides the order; appearances at the same nanosecond (a bridge shows a packet with the time of its port) are in
 the order of the capture, which is that of the kernel. Appearances on interfaces outside of the chain count, too: give
@@ -175,13 +175,14 @@ def _share_out(appearances: list[tuple[int, int]], chain: tuple[int, ...], tally
         return
     often = {place: chain.count(place) for place in chain}
     under_way: dict[tuple[int, ...], deque[tuple[int, ...]]] = {}
-    chosen = False
+    chosen = unlike = False
     for number, place in appearances:
         fitting = [way for way, here in under_way.items() if here and way.count(place) < often.get(place, 1)]
         if not fitting:
             under_way.setdefault((place,), deque()).append((number,))
             continue
-        chosen = chosen or len(fitting) > 1 or len(under_way[fitting[0]]) > 1
+        unlike = unlike or len(fitting) > 1
+        chosen = chosen or len(under_way[fitting[0]]) > 1
         first = min(fitting, key=lambda way: under_way[way][0])
         packet = under_way[first].popleft()
         under_way.setdefault((*first, place), deque()).append((*packet, number))
@@ -190,7 +191,7 @@ def _share_out(appearances: list[tuple[int, int]], chain: tuple[int, ...], tally
         if len(under_way) > MAX_WAYS:
             chosen = True
             break
-    if chosen and len(under_way) > 1:
+    if unlike or (chosen and len(under_way) > 1):
         tally.leave(numbers, min(places.count(place) // times for place, times in often.items()))
         return
     for way, packets in under_way.items():

@@ -47,7 +47,7 @@ def _option(code: int, form: Callable[[bytes], tuple[Value, ...]]) -> Reader:
 
 
 def option_number(code: int, size: int) -> Reader:
-    return _option(code, lambda raw: (int.from_bytes(raw, "big"),) if len(raw) == size else ())
+    return _option(code, lambda raw: (int.from_bytes(raw),) if len(raw) == size else ())
 
 
 def option_addresses(code: int, several: bool = False) -> Reader:

@@ -69,17 +69,17 @@ def _name(data: bytes, at: int, start: int, end: int) -> tuple[str, int]:
 
 def _records(data: bytes, start: int, end: int) -> Iterator[_Record]:
     header = _take(data, start, 12, end)
-    questions, *others = (int.from_bytes(header[at : at + 2], "big") for at in (4, 6, 8, 10))
+    questions, *others = (int.from_bytes(header[at : at + 2]) for at in (4, 6, 8, 10))
     at = start + 12
     for index in range(questions + sum(others)):
         name, at = _name(data, at, start, end)
-        kind = int.from_bytes(_take(data, at, 4, end)[:2], "big")
+        kind = int.from_bytes(_take(data, at, 4, end)[:2])
         if index < questions:
             at += 4
             yield _Record(True, name, kind, 0, at, at)
             continue
-        ttl = int.from_bytes(_take(data, at + 4, 4, end), "big")
-        size = int.from_bytes(_take(data, at + 8, 2, end), "big")
+        ttl = int.from_bytes(_take(data, at + 4, 4, end))
+        size = int.from_bytes(_take(data, at + 8, 2, end))
         at += 10
         yield _Record(False, name, kind, ttl, at, at + size)
         at += size

@@ -50,7 +50,7 @@ class Bits:
     mask: int = 0xFFFFFFFF
 
     def of(self, value: bytes) -> int:
-        return int.from_bytes(value, "big") >> self.shift & self.mask
+        return int.from_bytes(value) >> self.shift & self.mask
 
 
 def piece(data: bytes, place: int, size: int, end: int) -> bytes | Found:

@@ -1,0 +1,417 @@
+"""How good are the tests of judge/? Every mutant of it, each judged by the tests that reach the mutated function.
+
+    python tools/mutants.py                  all of judge/: minutes to an hour, by the machine
+    python tools/mutants.py --alive          again those that lived last time, and those of functions that changed
+    python tools/mutants.py --show [WORD]    the differences that nothing noticed last time
+    python tools/mutants.py WORD...          only mutants whose name has one of the words
+
+mutmut makes the mutants. (Its own way to run them asks for a `src` layout, and collects the tests anew for each, which
+takes seconds.) Here one pytest has collected every test file that imports judge/, and a fork of it runs the tests of
+one mutant until one fails: first those that killed others of its function, then the quickest. A function that runs
+while modules are imported is mutated in a process that has not imported them yet.
+
+A mutant is killed by a failing test, a timeout or a crash. Alive are those that pass, and those that no test reaches.
+Exit status 1 if more than --limit percent are alive, 2 if the tests fail without any mutant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import functools
+import gc
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import mmap
+import os
+import re
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import mutmut.mutation.trampoline
+import pytest
+from mutmut.mutation.file_mutation import mutate_file_contents
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "runner"
+KEPT = ROOT / ".mutants"
+RESULTS = KEPT / "results.json"
+UNFINISHED = KEPT / "unfinished.json"
+TESTS = ("tests/unit", "tests/golden")
+_ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
+_FAVOURITES = 6  # tests that are tried first
+_EXAMPLES = 100  # of a property, at most
+ORIGINAL = "_mutmut_orig"
+KILLED, ALIVE, TIMEOUT, UNREACHED = "killed", "alive", "timeout", "unreached"
+MEMORY = 6 << 30
+
+
+class Active:
+    """Which mutant runs in this process, and which functions were called."""
+
+    mutant = ""
+    reached: set[str] | None = set()
+
+
+class Mutated:
+    """The modules of judge/ with all their mutants in them: what each is called, and its code."""
+
+    def __init__(self) -> None:
+        KEPT.mkdir(exist_ok=True)
+        self.code: dict[str, str] = {}
+        self.mutants: dict[str, str] = {}
+        """Every mutant, with the hash of the function that it is one of."""
+        for file in sorted((SOURCE / "labrun" / "judge").rglob("*.py")):
+            module = ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+            made = self._made(file)
+            self.code[module] = made["code"]
+            for name in made["names"]:
+                self.mutants[f"{module}:{name}"] = made["hashes"].get(function_of(name), "")
+
+    def _made(self, file: Path) -> dict[str, Any]:
+        text = file.read_text(encoding="utf-8")
+        key = hashlib.sha256(f"{version('mutmut')} {text}".encode()).hexdigest()[:24]
+        kept = KEPT / f"{key}.json"
+        if not kept.exists():
+            made = mutate_file_contents(str(file), text)
+            found = {"code": made.code, "names": made.mutant_names, "hashes": dict(made.hash_by_function_name)}
+            kept.write_text(json.dumps(found), encoding="utf-8")
+        read: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return read
+
+    def difference(self, mutant: str) -> str:
+        module, name = mutant.split(":")
+        code = self.code[module]
+        wanted = {name: "", f"{function_of(name)}_{ORIGINAL}": ""}
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.FunctionDef) and node.name in wanted:
+                wanted[node.name] = ast.get_source_segment(code, node) or ""
+        new, old = (text.splitlines()[1:] for text in wanted.values())
+        lines = list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]
+        return "\n".join(f"    {line}" for line in lines)
+
+
+def function_of(name: str) -> str:
+    return name.partition("__mutmut_")[0]
+
+
+def wrap_in_trampoline(mutants: dict[str, Any], is_classmethod: bool = False) -> Callable[[Any], Any]:
+    """In the place of mutmut's, whose way of choosing takes longer than most of the functions here."""
+
+    def decorate(function: Any) -> Any:
+        prefix = f"{function.__module__}:"
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            chosen = mutants[ORIGINAL]
+            if Active.reached is not None:
+                Active.reached.add(prefix + function_of(chosen.__name__))
+            if Active.mutant.startswith(prefix):
+                chosen = mutants.get(Active.mutant[len(prefix) :], chosen)
+            if is_classmethod:
+                return getattr(args[0], chosen.__name__)(*args[1:], **kwargs)
+            return chosen(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports the mutated modules, from where the real ones are."""
+
+    def __init__(self, code: dict[str, str]) -> None:
+        self._code = code
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if name not in self._code:
+            return None
+        real = importlib.machinery.PathFinder.find_spec(name, path)
+        assert real is not None and real.origin is not None
+        folders = real.submodule_search_locations
+        return importlib.util.spec_from_file_location(
+            name, real.origin, loader=self, submodule_search_locations=folders
+        )
+
+    def get_source(self, name: str) -> str:
+        return self._code[name]
+
+    def is_package(self, name: str) -> bool:
+        return False
+
+
+class Failures:
+    """Notices the first test that fails."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed = self.failed or report.failed
+
+
+class Loop:
+    """In the place of pytest's loop over the tests: once without a mutant, and then for each mutant in a fork."""
+
+    def __init__(self, mutants: Sequence[str], jobs: int) -> None:
+        self._mutants = frozenset(mutants)
+        self._jobs = jobs
+        self._killers: dict[str, list[int]] = {}
+        self.results: dict[str, str] = {}
+        self.files: dict[str, set[str]] = {}
+        """Test files that reach a module."""
+        self.broken: list[str] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        failures = Failures()
+        session.config.pluginmanager.register(failures)
+        for item in session.items:
+            _fewer_examples(getattr(item, "function", None))
+        runs = [self._alone(item, failures) for item in session.items]
+        Active.reached = None
+        if self.broken:
+            return True
+        session.config.pluginmanager.unregister(name="terminalreporter")
+        gc.freeze()
+        by_function: dict[str, list[int]] = {}
+        for number in sorted(range(len(runs)), key=lambda number: runs[number][0]):
+            for function in runs[number][1]:
+                by_function.setdefault(function, []).append(number)
+                self.files.setdefault(function.split(":")[0], set()).add(str(session.items[number].path))
+        self.results |= {name: UNREACHED for name in self._mutants if function_of(name) not in by_function}
+        cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
+        todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
+
+        def child(mutant: str, killer: Slot) -> int:
+            Active.mutant = mutant
+            function = function_of(mutant)
+            for number in dict.fromkeys((*self._killers.get(function, ()), *by_function[function])):
+                killer.write(number)
+                session.items[number].config.hook.pytest_runtest_protocol(item=session.items[number], nextitem=None)
+                if failures.failed:
+                    return 1
+            return 0
+
+        def jobs() -> Iterator[Job]:
+            for mutant in todo:
+                yield mutant, 10 + 10 * cost[function_of(mutant)], functools.partial(child, mutant)
+
+        def learn(mutant: str, number: int) -> None:
+            known = self._killers.setdefault(function_of(mutant), [])
+            known[:] = [number, *(other for other in known if other != number)][:_FAVOURITES]
+
+        self.results |= in_forks(jobs(), len(todo), self._jobs, learn)
+        return True
+
+    def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
+        Active.reached, failures.failed = set(), False
+        start = time.perf_counter()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        if failures.failed:
+            self.broken.append(item.nodeid)
+        return time.perf_counter() - start, Active.reached
+
+
+def _fewer_examples(test: Any) -> None:
+    """Where a test asks for more of them. (The attribute is not Hypothesis's interface: without it, all are tried.)"""
+    asked = getattr(test, "_hypothesis_internal_use_settings", None)
+    if asked is not None:
+        fewer = hypothesis.settings(asked, max_examples=min(asked.max_examples, _EXAMPLES))
+        test._hypothesis_internal_use_settings = fewer
+
+
+class Slot:
+    """A number that a child leaves behind for its parent."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+
+    def write(self, number: int) -> None:
+        self._memory[:] = number.to_bytes(8, "big")
+
+    def read(self) -> int:
+        return int.from_bytes(self._memory[:], "big")
+
+
+Job = tuple[str, float, Callable[[Slot], int]]
+
+
+def in_forks(
+    jobs: Iterator[Job], total: int, at_once: int, learn: Callable[[str, int], None] = lambda name, number: None
+) -> dict[str, str]:
+    """Each (name, seconds, work) in a process of its own; its result by the exit status of the work.
+
+    ``learn``: told of each that was killed, with the number that its work wrote last.
+    """
+    results: dict[str, str] = {}
+    running: dict[int, tuple[str, Slot]] = {}
+    free = [Slot() for _ in range(at_once)]
+    shown = 0.0
+
+    def reap() -> None:
+        nonlocal shown
+        pid, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        late = code in (-signal.SIGXCPU, -signal.SIGALRM)
+        name, slot = running.pop(pid)
+        results[name] = ALIVE if code == 0 else TIMEOUT if late else KILLED
+        if results[name] == KILLED:
+            learn(name, slot.read())
+        free.append(slot)
+        if time.monotonic() - shown > 10:
+            shown = time.monotonic()
+            UNFINISHED.write_text(json.dumps(results), encoding="utf-8")
+            alive = sum(result == ALIVE for result in results.values())
+            print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
+
+    for name, seconds, work in jobs:
+        while len(running) >= at_once:
+            reap()
+        slot = free.pop()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            limit = int(seconds) + 1
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(4 * limit)
+            code = 1
+            try:
+                code = work(slot)
+            finally:
+                os._exit(code)
+        running[pid] = name, slot
+    while running:
+        reap()
+    return results
+
+
+def run_pytest(args: Sequence[str], plugins: Sequence[object] = ()) -> int:
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *args], plugins=list(plugins)))
+
+
+def judged(mutants: Sequence[str], jobs: int) -> tuple[dict[str, str], list[str]]:
+    """Results of these mutants; or the tests that fail without one."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        loop = Loop(mutants, jobs)
+        files = [file for folder in TESTS for file in sorted((ROOT / folder).glob("test_*.py"))]
+        run_pytest([str(file) for file in files if _ABOUT_JUDGE.search(file.read_text(encoding="utf-8"))], [loop])
+        told = [loop.results, loop.broken, {module: sorted(files) for module, files in loop.files.items()}]
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(told, pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        results, broken, files = json.load(pipe)
+    os.waitpid(pid, 0)
+    early = [m for m in at_import() if results.get(m) in (ALIVE, UNREACHED)] if not broken else []
+    if early:
+        import labrun.evidence.record
+        import labrun.lab.load  # noqa: F401  what takes long to import, and is not mutated
+
+        jobs_early = (
+            (mutant, 120.0, functools.partial(_anew, mutant, sorted(files[mutant.split(":")[0]]))) for mutant in early
+        )
+        results |= in_forks(jobs_early, len(early), jobs)
+    return results, broken
+
+
+def at_import() -> list[str]:
+    """The mutants of functions that run while modules are imported."""
+    return [mutant for mutant in Mutated().mutants if function_of(mutant) in _imported()]
+
+
+@functools.cache
+def _imported() -> frozenset[str]:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for module in Mutated().code:
+            importlib.import_module(module)
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(sorted(Active.reached or ()), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        found = frozenset(json.load(pipe))
+    os.waitpid(pid, 0)
+    return found
+
+
+def _anew(mutant: str, files: list[str], _slot: Slot) -> int:
+    Active.mutant, Active.reached = mutant, None
+    return run_pytest(["-x", *files])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="only mutants whose name has one of these words")
+    parser.add_argument("--alive", action="store_true", help="only what was alive, or has changed since")
+    parser.add_argument("--show", action="store_true", help="show what was alive; run nothing")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
+    parser.add_argument("--limit", type=float, default=5.0, help="percent that may be alive (default: 5)")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    mutated = Mutated()
+    kept: dict[str, list[str]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = {name: kept[name] for name, key in mutated.mutants.items() if name in kept and kept[name][1] == key}
+    names = [n for n in mutated.mutants if not options.words or any(word in n for word in options.words)]
+    if options.show:
+        for name in names:
+            if name in kept and kept[name][0] in (ALIVE, UNREACHED):
+                print(f"{name}: {kept[name][0]}\n{mutated.difference(name)}")
+        return 0
+    if options.alive:
+        names = [name for name in names if name not in kept or kept[name][0] in (ALIVE, UNREACHED)]
+    mutmut.mutation.trampoline.wrap_in_trampoline = wrap_in_trampoline
+    sys.meta_path.insert(0, Finder(mutated.code))
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
+    hypothesis.settings.load_profile("mutants")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+    start = time.monotonic()
+    results, broken = judged(names, options.jobs)
+    if broken:
+        print("these tests fail without any mutant:", *broken, sep="\n  ", file=sys.stderr)
+        return 2
+    UNFINISHED.unlink(missing_ok=True)
+    kept |= {name: [result, mutated.mutants[name]] for name, result in results.items()}
+    RESULTS.write_text(json.dumps(kept, indent=0), encoding="utf-8")
+    print(f"\n{len(results)} mutants in {time.monotonic() - start:.0f} s")
+    return told(kept, options.limit)
+
+
+def told(kept: dict[str, list[str]], limit: float) -> int:
+    """One line for each module, and the sum."""
+    modules: dict[str, Counter[str]] = {}
+    for name, (result, _) in kept.items():
+        modules.setdefault(name.split(":")[0].removeprefix("labrun.judge."), Counter())[result] += 1
+    whole: Counter[str] = Counter()
+    for module, counts in [*sorted(modules.items()), ("all of judge", whole)]:
+        alive, total = counts[ALIVE] + counts[UNREACHED], counts.total()
+        killed = f"{counts[KILLED]} killed, {counts[TIMEOUT]} by timeout"
+        print(f"{module:20} {killed}, {alive} alive ({counts[UNREACHED]} unreached) of {total}: {alive / total:.1%}")
+        whole += counts
+    return int((whole[ALIVE] + whole[UNREACHED]) * 100 > limit * whole.total())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
