@@ -58,7 +58,7 @@ hypotheses:
               KEY: 1
     control: {none: It is a test.}
 """
-RIGHT = {"FILTER": "icmp", "FIRST": "udp", "FIELD": "64", "CONTROL": "arp", "SECOND": "tcp", "KEY": "ip.id"}
+RIGHT = {"FILTER": "ip or arp", "FIRST": "udp", "FIELD": "64", "CONTROL": "arp", "SECOND": "ip", "KEY": "ip.id"}
 
 
 def problems(tmp_path: Path, **wrong: str) -> list[str]:
