@@ -36,6 +36,7 @@ COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
 OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
+FROM_FAR = {"trace": {"at": "hooks", "where": {"source": "fd01::2"}}, "ends": "accept"}
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
 
@@ -95,6 +96,12 @@ def captured(
     return build
 
 
+def everywhere(evidence: Evidence) -> Evidence:
+    """A capture on any, where there are lo and eth0."""
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100)).captured("seen", ("lo", "eth0"))
+    return evidence.capture_ended("seen", 0, during=(0, 1000), interfaces=("lo", "eth0")).done()
+
+
 def traced(*events: Any, **end: Any) -> Build:
     def build(evidence: Evidence) -> Evidence:
         evidence.trace("hooks", at=(0, 10)).run("probe", at=(20, 100))
@@ -105,6 +112,12 @@ def traced(*events: Any, **end: Any) -> Build:
         ).done()
 
     return build
+
+
+def fragments(evidence: Evidence) -> Evidence:
+    """As the kernel tells of a later fragment of IPv6: no network header."""
+    events = (dataclasses.replace(event, protocol="ip6", network=None) for event in forwarded(1))
+    return traced(*events)(evidence)
 
 
 def watched(*states: str | None, every: float = 100) -> Build:
@@ -324,6 +337,18 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     "not-watched-to-the-end": {
         "never": judged({**STALE, "never": {"for": "1s", "every": "100ms"}}, watched("DELAY", "DELAY")),
         "eventually": judged({**STALE, "eventually": {"within": "1s"}}, watched("DELAY", None)),
+    },
+    "json-nothing-found": {
+        "an order": judged({"command": "probe", "json": {"mtu": {"le": 1500}}}, said(b'{"error": "no such device"}')),
+        "a search": judged({"command": "probe", "json": {"[0].flags": {"lacks": "UP"}}}, said(b"[]")),
+    },
+    "no-such-interface": {
+        "a count": judged({"packets": {"on": "host.eht0", "during": "probe"}, "count": 0}, everywhere),
+        "a way": judged({"packets": {"on": "host.any"}, "seen_on": ["eth0", "dun0"]}, everywhere),
+    },
+    "headers-not-told": {
+        "a later fragment of IPv6": judged(FROM_FAR, fragments),
+        "how many": judged({**FROM_FAR, "count": 0}, fragments),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

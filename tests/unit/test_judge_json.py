@@ -45,7 +45,9 @@ def judge(evidence, checks):
         ("nothing", "", False),
         ("nothing", 0, False),
         ("absent", 0, False),  # looked, and it is not there
-        ("absent", {"lacks": "x"}, True),
+        ("absent", {"lacks": "x"}, None),  # there is nothing to search in
+        ("nothing", {"matches": ""}, None),
+        ("absent", {"le": 3}, None),  # nor to put in order
         ("list[1].mtu", 1500, True),
         ("list[?ifname=='eth0'].mtu | [0]", 1500, True),
         ("list[9].mtu", 1500, False),
@@ -62,7 +64,8 @@ def judge(evidence, checks):
 def test_what_is_found(evidence, expression, check, truth):
     trace = judge(evidence.run("say", json.dumps(SAID).encode()).done(), {expression: check})
     assert trace.truth is truth
-    assert trace.reason == ("type-mismatch" if truth is None else None)
+    nothing = "json-nothing-found" if expression in ("absent", "nothing") else "type-mismatch"
+    assert trace.reason == (nothing if truth is None else None)
     assert trace.leaves()[0].subject == f"json of say: {expression}"
     assert str(trace.leaves()[0].refs[0]) == f"{PREFIX}outputs/say.stdout"
 

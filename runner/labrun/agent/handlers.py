@@ -313,7 +313,7 @@ def _lookup(stage: Stage, step: Step, action: actions.Lookup, deadline: float) -
         try:
             return LookupResult(look_up(message, ipr))
         except KernelRefused as error:  # no route is an answer too
-            return LookupResult(None, error.errno_name, str(error))
+            return LookupResult(None, error.errno_name, error.message)
 
 
 def _wait(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> Result:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from typing import Literal
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.judge.compare import holds
 from labrun.judge.results import Ref
-from labrun.judge.why import Unknown, missing, step_trouble
+from labrun.judge.why import Unknown, cut_short, missing, step_trouble
 from labrun.protocol.events import CommandResult, Output
 
 # Text for comparison is read up to this; what a lab asserts on more than that, it cannot mean.
 READ_LIMIT = 64 * 1024 * 1024
 
 
+Stream = Literal["stdout", "stderr"]
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a command printed on one stream, without the last line break. ``cut``: it printed more than was kept."""
+    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all."""
 
     value: str
-    cut: bool
+    cut: Unknown | None
     ref: Ref
 
     def surely(self, operator: str, expected: str) -> bool:
@@ -39,11 +43,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A command that ran. ``exit`` as a shell counts it: 128 + N after signal N."""
+    """A command that ran. ``exit`` as a shell counts it: 128 + N after signal N.
+
+    ``early``: why it was ended before it had said all that the lab waits for.
+    """
 
     exit: int | Unknown
     stdout: Output
     stderr: Output
+    early: Unknown | None = None
 
 
 def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
@@ -51,13 +59,14 @@ def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
     record = variant.step(step_id)
     if record is None or record.ended is None:
         return missing(variant, f"step '{step_id}'")
+    trouble = step_trouble(record)
     if record.process is not None:
         process = record.process
         if process.stopped:
             text = f"the process of step '{step_id}' was still running when it was stopped: it has no exit status"
-            return Ended(Unknown("still-running", text), process.stdout, process.stderr)
+            early = trouble or cut_short(variant)
+            return Ended(Unknown("still-running", text), process.stdout, process.stderr, early)
         return Ended(_status(process.exit, process.signal), process.stdout, process.stderr)
-    trouble = step_trouble(record)
     if trouble is not None:
         return trouble
     if isinstance(record.ended.result, CommandResult):
@@ -75,11 +84,12 @@ def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
     return trouble if trouble is not None else (record.ended.t_ns - record.started.t_ns) / 1e9
 
 
-def read_text(variant: VariantRecord, output: Output, prefix: str) -> Text:
+def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str) -> Text:
     """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
+    output = ended.stdout if stream == "stdout" else ended.stderr
     data = variant.output(output, READ_LIMIT)
     value = data.decode("utf-8", errors="replace").removesuffix("\n")
-    cut = output.size > len(data)
+    cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
     return Text(value, cut, Ref(prefix + output.path))
 
 

@@ -101,9 +101,9 @@ def _of_command(value: ValueOf, command: str, variant: VariantRecord, prefix: st
         return ended
     if value.of == "exit":
         return ended.exit
-    text = read_text(variant, ended.stderr if value.of == "stderr" else ended.stdout, prefix)
-    if text.cut:
-        return Unknown("output-cut", "the command printed more than was kept")
+    text = read_text(variant, ended, "stderr" if value.of == "stderr" else "stdout", prefix)
+    if text.cut is not None:
+        return text.cut
     if value.json_ is None:
         return text.value
     found = search_json(text.value, value.json_)

@@ -22,6 +22,7 @@ _LAST_HOOKS = ("input", "postrouting", "egress")
 _LOOKED_BACK = 256  # packets that may be between the two halves of one through lo
 _ICMP, _TCP, _UDP, _ICMP6, _SCTP, _UDPLITE = 1, 6, 17, 58, 132, 136  # iana.org/assignments/protocol-numbers
 _NAMES = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmpv6", _SCTP: "sctp", _UDPLITE: "udplite"}
+_EXTENSIONS = ("0", "43", "44", "51", "60", "135")  # of IPv6, RFC 8200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class Identity:
     icmp_type: int | None = None
     icmp_code: int | None = None
     ttl: int | None = None
+
+    def hidden(self) -> frozenset[str]:
+        """What its headers have and the kernel did not tell: later fragments of IPv6, what follows on an extension."""
+        if self.source is None and self.protocol in ("ip", "ip6"):
+            return frozenset(self.__slots__)
+        if self.protocol in _EXTENSIONS:
+            return frozenset(("protocol", "sport", "dport", "icmp_type", "icmp_code"))
+        return frozenset()
 
     def __str__(self) -> str:
         if self.source is None:

@@ -29,6 +29,10 @@ def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str)
         where, what = join(path, f"route.{field}"), f"{subject}: {field}"
         if isinstance(answer, Unknown):
             traces += unknowns(where, what, check, answer, refs)
+        elif answer.route is None and (field == "type" or answer.errno == "EINVAL"):
+            # A blackhole, an unreachable destination, or a question that makes no sense: it does not say which.
+            said = f"the kernel refuses ({answer.errno}: {answer.message or ''}) and names no route: ask for errno"
+            traces += unknowns(where, what, check, Unknown("not-observable", said), refs)
         elif answer.route is None:
             text = f"{what}: the kernel has no route ({answer.errno or 'no answer'}: {answer.message or ''})"
             traces += [

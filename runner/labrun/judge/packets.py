@@ -17,7 +17,8 @@ from labrun.judge.results import Ref
 from labrun.judge.same import Seen
 from labrun.judge.scan import Answer, Question, Scan, scan
 from labrun.judge.values import bound
-from labrun.judge.why import Unknown, missing
+from labrun.judge.why import Unknown, cut_short, missing, never_ran
+from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.protocol.actions import Capture
@@ -47,6 +48,8 @@ class _Asked:
     window: Window
     matching: Matching
     question: Question
+    cut_short: Unknown | None
+    """Why packets of the whole capture may be missing: not all was done that the plan says."""
 
 
 def observe_packets(
@@ -109,6 +112,8 @@ def _ask(
     if isinstance(window, Unknown):
         return window
     interface = selector.on.partition(".")[2]
+    if (strange := _strange(variant, record, (interface, *(chain or ())))) is not None:
+        return strange
     matching = Matching(variant, selector)
     question = Question(
         interfaces=None if interface == "any" else frozenset((interface,)),
@@ -118,7 +123,7 @@ def _ask(
         chain=chain,
         nat=nat,
     )
-    return _Asked(record, record.ended.result.path, window, matching, question)
+    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant))
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
@@ -144,9 +149,26 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     elif record.capture is not None and record.capture.packets != found.packets:
         text = f"the capture '{record.step.id}' kept {record.capture.packets} packets, and its file has {found.packets}"
         broken = Unknown("capture-unhealthy", text)
+    if broken is None and asked.window is None:
+        broken = asked.cut_short
     high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
+
+
+def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...]) -> Unknown | None:
+    """An interface that was never there, where all of them were captured. In a control that may be the point of it."""
+    action = record.step.action
+    if variant.plan.variant != EXPERIMENT or record.capture is None:
+        return None
+    if not isinstance(action, Capture) or "any" not in action.interfaces:
+        return None
+    name = next((name for name in names if name not in ("any", *record.capture.interfaces)), None)
+    if name is None:
+        return None
+    there = ", ".join(record.capture.interfaces) or "none"
+    text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+    return Unknown("no-such-interface", text)
 
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:
@@ -171,6 +193,8 @@ def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | U
     for name, record in ((during.start, first), (during.end, last)):
         if record is None or record.started is None or record.ended is None:
             return missing(variant, f"step '{name}'")
+        if (absent := never_ran(record)) is not None:
+            return absent
     assert first is not None and first.started is not None and last is not None and last.ended is not None
     if clock_was_set(first.started, last.ended):
         return Unknown("clock-stepped", "the clock was set while the packets were captured: their times are not sure")

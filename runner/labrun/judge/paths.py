@@ -10,7 +10,7 @@ from labrun.judge.hooks import Identity, PacketPath, difference, packet_paths
 from labrun.judge.packets import clock_was_set
 from labrun.judge.results import Ref, Trace
 from labrun.judge.tracing import SYMBOLS, compared, join, several, show, unknown
-from labrun.judge.why import Unknown, missing
+from labrun.judge.why import Unknown, cut_short, missing, never_ran
 from labrun.lab.predictions import TraceIs, TraceSelector
 from labrun.protocol.events import TraceResult
 
@@ -105,18 +105,26 @@ def _observe(
         text = f"the trace '{name}' kept {record.trace.events} events, and its file has {len(events)}"
         return Unknown("trace-unhealthy", text)
     found = []
+    untold = 0
     for one in packet_paths(events):
         if not window[0] <= one.wall_ns < window[1]:
             continue
-        passed = all_of(
+        hidden = one.first.hidden()
+        told = all_of(
             holds(operator, getattr(one.first, field), expected)
             for field, check in selector.where.items()
+            if field not in hidden
             for operator, expected in check.operators().items()
         )
-        if passed is None:
+        if told is None:
             return Unknown("type-mismatch", "where: a check does not fit what packets have")
-        if passed:
+        if told and hidden & selector.where.keys():
+            untold += 1
+        elif told:
             found.append(one)
+    if untold:
+        text = f"{untold} packets of trace '{name}' may be meant: the kernel did not tell all of their headers"
+        return Unknown("headers-not-told", text)
     return tuple(found)
 
 
@@ -127,12 +135,14 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
     out every trace between two steps, before the next step.
     """
     if selector.during is None:
-        return 0, _END_OF_TIME
+        return cut_short(variant) or (0, _END_OF_TIME)
     first, last = variant.step(selector.during.start), variant.step(selector.during.end)
     if first is None or first.started is None:
         return missing(variant, f"step '{selector.during.start}'")
     if last is None or last.ended is None:
         return missing(variant, f"step '{selector.during.end}'")
+    if (absent := never_ran(first) or never_ran(last)) is not None:
+        return absent
     if clock_was_set(first.started, last.ended):
         return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")
     after = variant.steps[variant.steps.index(last) + 1 :]

@@ -6,11 +6,12 @@ The message of a leaf shows both sides and where to look.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
-from labrun.judge.commands import Ended, Text, duration_s, observe_command, read_text, step_ref
+from labrun.judge.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
 from labrun.judge.compare import Count, holds, negate
 from labrun.judge.differences import changes_trace
 from labrun.judge.expression import expression_trace
@@ -23,7 +24,7 @@ from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
 from labrun.judge.tracing import SYMBOLS, checks, compared, conditions, join, joined, several, show, unknown, unknowns
 from labrun.judge.values import bound
-from labrun.judge.why import Unknown, missing, step_trouble
+from labrun.judge.why import Unknown, missing, never_ran, step_trouble
 from labrun.lab.predictions import (
     AllOf,
     AnyOf,
@@ -71,28 +72,37 @@ def _branch(word: str, predictions: tuple[Prediction, ...], variant: VariantReco
 
 def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
     subject = f"command {leaf.command}"
+    record = variant.step(leaf.command)
     observed = observe_command(variant, leaf.command)
-    refs = step_ref(variant.step(leaf.command), prefix, layout.EVENTS)
+    absent = never_ran(record) if record is not None else None
+    if absent is not None and isinstance(observed, Ended) and not _names(leaf.exit, observed.exit):
+        observed = absent
+    refs = step_ref(record, prefix, layout.EVENTS)
     traces: list[Trace] = []
     if leaf.exit is not None:
         status = observed.exit if isinstance(observed, Ended) else observed
         traces += _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
-    for field, check in (("stdout", leaf.stdout), ("stderr", leaf.stderr)):
+    streams: tuple[tuple[Stream, Check | None], ...] = (("stdout", leaf.stdout), ("stderr", leaf.stderr))
+    for field, check in streams:
         if check is None:
             continue
         where, what = join(path, field), f"{field} of {leaf.command}"
         if isinstance(observed, Unknown):
             traces += unknowns(where, what, check, observed, refs)
         else:
-            output = observed.stdout if field == "stdout" else observed.stderr
-            traces += _text_checks(where, what, check, read_text(variant, output, prefix))
+            traces += _text_checks(where, what, check, read_text(variant, observed, field, prefix))
     if leaf.json_ is not None:
         traces += _json_checks(leaf.json_, observed, variant, prefix, f"json of {leaf.command}", join(path, "json"))
     if leaf.duration is not None:
-        seconds = duration_s(variant, leaf.command)
+        seconds = observed if isinstance(observed, Unknown) else duration_s(variant, leaf.command)
         what = f"duration of {leaf.command} in s"
         traces += _value_checks(join(path, "duration"), what, leaf.duration, seconds, refs)
     return several(path, subject, traces)
+
+
+def _names(check: Check | None, status: int | Unknown) -> bool:
+    """Does the lab itself expect this exit status? Then it is an observation, and no accident."""
+    return check is not None and (status == check.equals or status in (check.one_of or ()))
 
 
 def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Trace]:
@@ -104,16 +114,24 @@ def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple
 def _json_checks(
     wanted: dict[str, Check], observed: Ended | Unknown, variant: VariantRecord, prefix: str, subject: str, path: str
 ) -> list[Trace]:
-    text = read_text(variant, observed.stdout, prefix) if isinstance(observed, Ended) else None
+    text = read_text(variant, observed, "stdout", prefix) if isinstance(observed, Ended) else None
     traces: list[Trace] = []
     for expression, check in wanted.items():
         value: Any = observed
         refs: tuple[Ref, ...] = ()
         if text is not None:
-            cut = Unknown("output-cut", "the command printed more than was kept")
-            value, refs = cut if text.cut else search_json(text.value, expression), (text.ref,)
+            value, refs = text.cut or search_json(text.value, expression), (text.ref,)
         traces += _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-    return traces
+    return [_found(trace) for trace in traces]
+
+
+def _found(trace: Trace) -> Trace:
+    """Where the path finds nothing there is nothing to search in or to put in order: `lacks` would always hold."""
+    if trace.actual != show(None) or trace.operator in ("equals", "one_of") or trace.reason is not None:
+        return trace
+    return replace(
+        trace, truth=None, actual=None, reason="json-nothing-found", message=f"{trace.subject} finds nothing"
+    )
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Trace]:
@@ -122,8 +140,8 @@ def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Trac
     for operator, expected in check.operators().items():
         truth = holds(operator, text.value, expected)
         doubt = None
-        if text.cut and not text.surely(operator, expected):
-            truth, doubt = None, Unknown("output-cut", "the command printed more than was kept")
+        if text.cut is not None and not text.surely(operator, expected):
+            truth, doubt = None, text.cut
         where = join(path, operator)
         traces.append(compared(where, subject, operator, expected, text.value, truth, (text.ref,), doubt))
     return traces

@@ -11,7 +11,7 @@ from labrun.evidence.record import VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.predict import evaluate
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
-from labrun.judge.why import Unknown, first_cause
+from labrun.judge.why import Unknown, cut_short, first_cause
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
 from labrun.lab.model import ControlModel, HypothesisModel
@@ -67,9 +67,18 @@ def _control(
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
     trace = _trace(model.predict or hypothesis.predict, variants, gone, lab.slug, name)
+    trace = _undisturbed(trace, variants.get(name))
     return ControlResult(
         name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
     )
+
+
+def _undisturbed(trace: Trace, variant: VariantRecord | None) -> Trace:
+    """A control that broke off shows nothing: what it never came to does not fail for want of the cause."""
+    cause = cut_short(variant) if variant is not None else None
+    if cause is None or trace.truth is None:
+        return trace
+    return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
 
 
 def _trace(

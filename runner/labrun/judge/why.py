@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.protocol.events import CommandResult
+
+NOT_FOUND = (126, 127)  # exit statuses of a shell: a command that cannot be executed, or is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,25 @@ def first_cause(variant: VariantRecord) -> Unknown | None:
     if not variant.complete:
         return Unknown("evidence-incomplete", "the evidence ends before the agent was done")
     return None
+
+
+def cut_short(variant: VariantRecord) -> Unknown | None:
+    """Why not all of the plan was done; None if it was.
+
+    What a plan that broke off never came to was never tried: that nothing is seen of it says nothing.
+    """
+    if all(record.ended is not None and step_trouble(record) is None for record in variant.steps):
+        return None
+    return first_cause(variant)
+
+
+def never_ran(record: StepRecord) -> Unknown | None:
+    """Of a line for the shell: that the shell did not find its command, or may not run it (POSIX, 2.8.2)."""
+    result = record.ended.result if record.ended is not None else None
+    ended = record.process or (result if isinstance(result, CommandResult) else None)
+    if record.step.shell is None or ended is None or ended.exit not in NOT_FOUND:
+        return None
+    return Unknown("missing-tool", f"step '{record.step.id}': the shell cannot run the command (exit {ended.exit})")
 
 
 def missing(variant: VariantRecord, what: str) -> Unknown:

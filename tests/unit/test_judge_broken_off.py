@@ -1,0 +1,157 @@
+"""What was never tried is no negative: plans that broke off, commands that are not there, interfaces that never were."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from labrun.judge.predict import evaluate
+from labrun.judge.verdict import judge_hypothesis
+from labrun.lab.compile import compile_lab
+from labrun.lab.load import parse_lab
+from support.evidence_builder import Evidence, Seen, icmp, prediction
+from support.traced import forwarded
+
+PREFIX = "labs/lab/experiment/"
+ALL = {"packets": {"on": "host.lo"}}
+DURING = {"packets": {"on": "host.lo", "during": "probe"}}
+
+
+@pytest.fixture
+def evidence(tmp_path):
+    return Evidence(tmp_path / "experiment")
+
+
+def judge(evidence, predicted):
+    return evaluate(prediction(predicted), evidence.read(), PREFIX)
+
+
+def capturing(evidence, *on, packets=1):
+    evidence.capture("seen", *(on or ("lo",)), at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("lo",), *[Seen(30, icmp()) for _ in range(packets)])
+    return evidence.capture_ended("seen", packets, during=(0, 1000))
+
+
+def broken_off(evidence):
+    """The step after the probe failed: the capture ended in order, and the plan did not go on."""
+    return capturing(evidence).run("next", status="failed", message="ENODEV", at=(110, 120)).done()
+
+
+@pytest.mark.parametrize(
+    ("count", "truth"), [(0, False), (1, None), (2, None), ({"ge": 1}, True), ({"ge": 2}, None), ({"le": 1}, None)]
+)
+def test_a_whole_capture_of_a_plan_that_broke_off_has_at_least_what_is_there(evidence, count, truth):
+    trace = judge(broken_off(evidence), {**ALL, "count": count})
+    assert trace.truth is truth
+    assert trace.reason == ("step-failed" if truth is None else None)
+
+
+def test_what_was_done_before_it_broke_off_is_observed(evidence):
+    both = {"all": [{**DURING, "count": 1}, {"command": "probe", "exit": 0}]}
+    assert judge(broken_off(evidence), both).truth is True
+
+
+def test_a_plan_that_went_to_its_end_is_believed(evidence):
+    assert judge(capturing(evidence).done(), {**ALL, "count": 1}).truth is True
+
+
+def test_a_trace_of_a_plan_that_broke_off_is_not_believed_as_a_whole(evidence):
+    evidence.trace("hooks", at=(0, 10)).run("probe", at=(20, 100))
+    events = [dataclasses.replace(event, wall_ns=1_790_000_000_030_000_000) for event in forwarded(1)]
+    evidence.traced("hooks", *events).trace_ended("hooks", len(events))
+    evidence.run("next", status="timeout", message="10 s", at=(110, 120)).done()
+    variant = evidence.read()
+    trace = evaluate(prediction({"trace": {"at": "hooks"}, "count": 1}), variant, PREFIX)
+    assert (trace.truth, trace.reason) == (None, "timeout")
+    during = {"trace": {"at": "hooks", "during": "probe"}, "count": 1}
+    assert evaluate(prediction(during), variant, PREFIX).truth is True
+
+
+LAB = {
+    "title": "T", "question": "Q", "topology": {"nodes": {"host": {}}},
+    "steps": [{"id": "seen", "capture": {"on": "lo"}}, {"id": "cause", "run": "true"}, {"id": "probe", "run": "probe"}],
+    "hypotheses": [{"id": "h", "claim": "C", "predict": {**DURING, "count": 1}, "control": {"without": "cause"}}],
+}  # fmt: skip
+
+
+def verdict_of(tmp_path, against, **hypothesis):
+    content = {**LAB, "hypotheses": [{**LAB["hypotheses"][0], **hypothesis}]}
+    lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml"))
+    variants = {
+        "experiment": capturing(Evidence(tmp_path / "experiment")).done().read(),
+        "h": against(Evidence(tmp_path / "h", "h")).read(),
+    }
+    return judge_hypothesis(lab.lab, 0, variants, ("h",))
+
+
+def test_a_control_that_went_to_its_end_shows_that_the_claim_can_fail(tmp_path):
+    result = verdict_of(tmp_path, lambda evidence: capturing(evidence, packets=0).done())
+    assert (result.verdict, result.reason) == ("supported", "as-predicted")
+
+
+@pytest.mark.parametrize(("status", "reason"), [("failed", "control-step-failed"), ("timeout", "control-timeout")])
+@pytest.mark.parametrize("own", [{}, {"control": {"without": "cause", "predict": {**ALL, "count": 0}}}])
+def test_a_control_that_broke_off_shows_nothing(tmp_path, status, reason, own):
+    """Its capture has no packet, because nobody ever came to send one."""
+
+    def control(evidence):
+        return capturing(evidence, packets=0).run("next", status=status, message="ENODEV", at=(110, 120)).done()
+
+    result = verdict_of(tmp_path, control, **own)
+    assert (result.verdict, result.reason) == ("inconclusive", reason)
+    assert "step 'next'" in result.message
+
+
+@pytest.mark.parametrize("code", [126, 127])
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        {"command": "probe", "exit": 0},
+        {"command": "probe", "exit": {"ge": 1}},
+        {"not": {"command": "probe", "exit": 0}},
+        {"command": "probe", "stdout": ""},
+        {"command": "probe", "duration": {"lt": 9}},
+        {**DURING, "count": 0},
+    ],
+)
+def test_a_command_that_the_shell_does_not_find_observes_nothing(evidence, predicted, code):
+    evidence.capture("seen", "lo", at=(0, 10)).run("probe", exit=code, at=(20, 100), shell="pingg -c 1 10.0.0.2")
+    trace = judge(evidence.captured("seen", ("lo",)).capture_ended("seen", 0, during=(0, 1000)).done(), predicted)
+    assert (trace.truth, trace.reason) == (None, "missing-tool")
+
+
+@pytest.mark.parametrize("check", [127, {"one_of": [1, 127]}])
+def test_a_lab_that_expects_it_may_look_at_it(evidence, check):
+    evidence.run("probe", exit=127, shell="ifconfig").done()
+    assert judge(evidence, {"command": "probe", "exit": check, "stdout": ""}).truth is True
+
+
+def test_a_program_of_its_own_may_end_with_that_status(evidence):
+    """Without a shell, labrun itself says that there is no such command."""
+    assert judge(evidence.run("probe", exit=127).done(), {"command": "probe", "exit": 0}).truth is False
+
+
+@pytest.mark.parametrize(
+    ("check", "truth"),
+    [("", None), ({"contains": "ready"}, None), ({"contains": "up"}, True), ({"lacks": "up"}, False)],
+)
+def test_a_process_that_was_ended_before_it_was_ready_may_have_said_more(evidence, check, truth):
+    evidence.start("server", status="timeout", message="not ready within 1 s")
+    evidence.process_ended("server", b"starting up", stopped=True).done()
+    trace = judge(evidence, {"command": "server", "stdout": check})
+    assert trace.truth is truth
+    assert trace.reason == ("timeout" if truth is None else None)
+
+
+@pytest.mark.parametrize("predicted", [{"packets": {"on": "host.eht0"}, "count": 0},
+                                       {"packets": {"on": "host.any"}, "seen_on": ["lo", "eht0"]}])  # fmt: skip
+def test_an_interface_that_never_was_carried_no_packets_is_not_a_finding(evidence, predicted):
+    trace = judge(capturing(evidence, "any").done(), predicted)
+    assert (trace.truth, trace.reason) == (None, "no-such-interface")
+    assert "there was no interface 'eht0' in host while 'seen' captured (but lo)" in trace.message
+
+
+def test_in_a_control_the_interface_may_be_what_is_left_out(tmp_path):
+    control = capturing(Evidence(tmp_path / "h", "h"), "any").done()
+    assert judge(control, {"packets": {"on": "host.tun0"}, "count": 0}).truth is True
