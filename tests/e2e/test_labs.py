@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from e2e.conftest import REPOSITORY, Backend, Labrun, Ran
 from labrun.judge.run import judge_run
 from labrun.report.build import build_view
+from labrun.report.html import render_html
 from labrun.report.markdown import render_markdown
+from labrun.report.view import VariantView
 
 IDS = {
     "empty-namespace": [
@@ -144,6 +147,25 @@ def test_the_labs_of_the_checkout_are_those_that_ship(docker_labrun: Labrun) -> 
     assert here.exit == shipped.exit == 0
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)
+
+
+def test_the_page_of_every_bundled_lab_is_light(everything: Ran) -> None:
+    """Under 300 kB without captures, as issue 5 asks. What counts as captures: the tables of packets with their headings,
+    the hex dumps, the downloads within the page, and the ladders, which are drawn from captures alone. All else counts:
+    style and script, verdicts, topologies, transcripts, what changed in the kernel, hypotheses and controls."""
+    view = build_view(everything.run, judge_run(everything.run))
+
+    def bare(variant: VariantView) -> VariantView:
+        return replace(variant, captures=(), ladder=None)
+
+    labs = tuple(
+        replace(lab, experiment=bare(lab.experiment), controls=tuple(map(bare, lab.controls)))
+        for lab in view.labs
+        if lab.experiment is not None
+    )
+    assert len(labs) == len(view.labs)
+    assert len(render_html(replace(view, labs=labs)).encode()) < 300_000
+    assert len((everything.run / "index.html").read_bytes()) < 1_200_000
 
 
 def test_judging_and_rendering_again_gives_the_same_bytes(everything: Ran) -> None:

@@ -18,7 +18,6 @@ from markupsafe import Markup, escape
 
 from labrun.report.ansi import Line, Style
 from labrun.report.drawing import draw
-from labrun.report.fields import MAX_FIELDS
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
 from labrun.report.room import MAX_PAGE
@@ -83,22 +82,32 @@ def _page(view: RunView, single: bool) -> str:
 
 
 def _css(view: RunView) -> str:
-    own = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return re.sub(r"\s*([{};,])\s*", r"\1", own) + palette_css(_styles(view)) + _field_css()
+    own = re.sub(r"/\*.*?\*/", "", (_TEMPLATES / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    return (
+        re.sub(r"\s*([{};,>])\s*|(?<=[a-z0-9]:) ", r"\1", own).replace(";}", "}")
+        + palette_css(_styles(view))
+        + _field_css(view)
+    )
 
 
 def _script() -> str:
-    return (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    """As it is written, without the comments and the indentation."""
+    lines = (line.strip() for line in (_TEMPLATES / "report.js").read_text(encoding="utf-8").split("\n"))
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _field_css() -> str:
+def _field_css(view: RunView) -> str:
     """Pointing at a field lights up its bytes, and at bytes their fields: a rule a field, for want of a script."""
-    to_bytes = ",".join(f".hex:has(.n{n}:hover) .x{n}" for n in range(MAX_FIELDS + 1))
-    to_fields = ",".join(f".hex:has(.x{n}:hover) .n{n}" for n in range(MAX_FIELDS + 1))
+    dumps = (dump for variant in _variants(view) for capture in variant.captures for dump in capture.bytes)
+    every = range(max((len(dump.fields) for dump in dumps), default=0))
+    if not every:
+        return ""
+    to_bytes = ",".join(f".hex:has(li:nth-child({n + 1}):hover) .x{n}" for n in every)
+    to_fields = ",".join(f".hex:has(.x{n}:hover) li:nth-child({n + 1})" for n in every)
     return f"{to_bytes},{to_fields}{{background:var(--accent);color:var(--paper)}}"
 
 
@@ -137,8 +146,13 @@ def _styles(view: RunView) -> Iterator[Style]:
 
 
 def _steps(view: RunView) -> Iterator[StepView]:
+    for variant in _variants(view):
+        yield from variant.topology_steps
+        yield from variant.steps
+
+
+def _variants(view: RunView) -> Iterator[VariantView]:
     for lab in view.labs:
-        variants: list[VariantView] = [*([lab.experiment] if lab.experiment else []), *lab.controls]
-        for variant in variants:
-            yield from variant.topology_steps
-            yield from variant.steps
+        if lab.experiment is not None:
+            yield lab.experiment
+        yield from lab.controls

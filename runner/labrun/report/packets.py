@@ -149,7 +149,7 @@ def _inline(path: Path, room: Room) -> str | None:
 def with_journeys(
     read: CaptureRead, journeys: Sequence[Journey], drawn: frozenset[str], slug: str, variant: str, room: Room
 ) -> CaptureView:
-    """The capture with its packets' letters and hex dumps. ``drawn``: anchors of the rows that the ladder has."""
+    """The capture with its packets' letters and hex dumps. ``drawn``: the letters that the ladder has."""
     names: dict[str, str] = {}
     earlier: dict[str, str] = {}  # a row -> the row of the same packet's passage before it
     for journey in journeys:
@@ -168,7 +168,9 @@ def with_journeys(
         rows = []
         for row in group.rows:
             letter = names.get(row.anchor)
-            link = Link(letter, f"#{anchors.on_ladder(row.anchor)}" if row.anchor in drawn else "") if letter else None
+            link = (
+                Link(letter, f"#{anchors.rung(slug, variant, letter)}" if letter in drawn else "") if letter else None
+            )
             href = None
             packet = read.packets[row.anchor]
             if packet.data and room.dump(bool(row.cited)):
