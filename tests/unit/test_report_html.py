@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment, FileSystemLoader
 from labrun.report.build import build_view
+from labrun.report.compiled import Compiled
 from labrun.report.html import render_html
-from labrun.report.prose import label, prose
+from labrun.report.prose import full, label, plain, prose
 from support.recorded import ATTACKS, hostile_run, recorded_run
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "circle", "rect"}
@@ -163,3 +168,45 @@ def test_prose_keeps_no_html_of_its_author() -> None:
 def test_absurd_prose_is_shown_as_it_is() -> None:
     assert str(prose(">" * 5000)).startswith("<")
     assert str(prose("a" * 30_000)).startswith("<pre>")
+
+
+WORDS = st.text(alphabet="ab c``**.,-!:;_&<>#1\n\n'()|\\=~\"/", max_size=40)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(WORDS, st.text(max_size=30), st.lists(WORDS, max_size=3).map("\n\n".join)))
+def test_plain_prose_is_as_markdown_would_have_it(text: str) -> None:
+    shown = plain(text)
+    assert shown is None or shown == full(text)
+
+
+@pytest.mark.parametrize("text", [
+    "The host's side. `veth0` is the container's cable, plugged into the bridge `cni0`.",
+    "It *does* not `f(a\nb)`,\n127.0.0.1 **not at all**: INADDR_ANY.\n... 5 of `man 7`",
+    "One\nparagraph, with `a & b < c`.\n\nAnd (another) one: well-known, isn't it?",
+])  # fmt: skip
+def test_the_usual_prose_needs_no_markdown(text: str) -> None:
+    assert plain(text) == full(text)
+
+
+def test_compiled_templates_are_kept_and_not_believed_when_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    (tmp_path / "a.j2").write_text("{{ 1 + 1 }}")
+
+    def rendered(settings: str) -> str:
+        cache = Compiled(tmp_path, settings)
+        return Environment(loader=FileSystemLoader(tmp_path), bytecode_cache=cache).get_template("a.j2").render()
+
+    assert rendered("x") == "2"
+    (kept,) = (tmp_path / "__pycache__").iterdir()
+    first = kept.read_bytes()
+    kept.write_bytes(first[:20])
+    assert rendered("x") == "2" and kept.read_bytes() == first, "damaged: compiled again"
+    assert rendered("y") == "2" and kept.read_bytes() != first, "other settings"
+    (tmp_path / "a.j2").write_text("{{ 1 + 2 }}")
+    assert rendered("y") == "3"
+    shutil.rmtree(tmp_path / "__pycache__")
+    (tmp_path / "__pycache__").write_text("")
+    assert rendered("y") == "3", "where nothing can be kept it is compiled each time"

@@ -8,6 +8,7 @@ may do.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from labrun.report.ansi import Line, Style
+from labrun.report.compiled import Compiled
 from labrun.report.drawing import draw
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
@@ -52,7 +54,8 @@ def _within_bounds(view: RunView, single: bool) -> str:
     return page
 
 
-def _page(view: RunView, single: bool) -> str:
+@functools.cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -60,6 +63,7 @@ def _page(view: RunView, single: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=Compiled(_TEMPLATES, "escaped, strict, blocks trimmed and stripped, final newline kept"),
     )
     environment.filters.update(prose=prose, label=label, terminal=_terminal)
     environment.globals.update(
@@ -69,15 +73,20 @@ def _page(view: RunView, single: bool) -> str:
         truths=TRUTHS,
         fold_lines=FOLD_LINES,
         open_lines=OPEN_LINES,
-        single=single,
         style_file=STYLE,
         script_file=SCRIPT,
     )
+    return environment
+
+
+def _page(view: RunView, single: bool) -> str:
     css, script = _css(view), _script()
     style, code = (_digest(css), _digest(script)) if single else ("'self'", "'self'")
     policy = f"default-src 'none'; style-src {style}; script-src {code}; base-uri 'none'; form-action 'none'"
-    return environment.get_template("index.html.j2").render(
-        run=view, css=Markup(css), script=Markup(script), policy=policy
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(run=view, single=single, css=Markup(css), script=Markup(script), policy=policy)
     )
 
 
