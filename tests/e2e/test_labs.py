@@ -1,6 +1,8 @@
 """The labs that ship, in real containers: what a newcomer sees after `make labs`."""
 
+import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from labrun.report.build import build_view
 from labrun.report.html import render_html
 from labrun.report.markdown import render_markdown
 from labrun.report.view import VariantView
+from support.steady import steady
 
 IDS = {
     "empty-namespace": [
@@ -147,6 +150,27 @@ def test_the_labs_of_the_checkout_are_those_that_ship(docker_labrun: Labrun) -> 
     assert here.exit == shipped.exit == 0
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)
+
+
+GOLDEN = REPOSITORY / "tests" / "golden" / "labs"
+
+
+def test_each_lab_reads_as_it_is_recorded(everything: Ran) -> None:
+    """Its Markdown, byte for byte once the volatile parts are named, on every backend alike. `LABRUN_GOLDEN=write` writes
+    it anew, for a look at the diff."""
+    view = build_view(everything.run, judge_run(everything.run))
+    different = []
+    for lab in view.labs:
+        text, file = steady(lab), GOLDEN / f"{lab.slug}.md"
+        if os.environ.get("LABRUN_GOLDEN") == "write":
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        wanted = file.read_text(encoding="utf-8") if file.exists() else ""
+        if text != wanted:
+            lines = difflib.unified_diff(wanted.splitlines(), text.splitlines(), "recorded", "now", lineterm="", n=0)
+            different.append(f"{lab.slug}:\n" + "\n".join(list(lines)[:30]))
+    assert different == [], "\n".join(different)
+    assert {lab.slug for lab in view.labs} == {file.stem for file in GOLDEN.glob("*.md")}
 
 
 def test_the_page_of_every_bundled_lab_is_light(everything: Ran) -> None:
