@@ -176,13 +176,22 @@ def test_dark_is_dark(browser: Browser, pages: dict[str, Path]) -> None:
 def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"]) as opened:
         assert len(opened.page.pdf(format="A4")) > 10_000
+    with Opened(browser, pages["recorded"], width=700) as opened:  # A4 is narrower than most windows
+        page = opened.page
+        assert page.locator(".matrix thead").evaluate("e => e.getBoundingClientRect().width") == 1, "cards on a screen"
+        page.emulate_media(media="print")
+        assert page.locator(".matrix thead").evaluate("e => e.getBoundingClientRect().width") > 300, "a table on paper"
+        for gone in (".contents", ".bar", ".copy"):
+            assert not page.locator(gone).first.is_visible(), gone
+        dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert not dark and page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
 @pytest.mark.parametrize("name", ["recorded", "hostile"])
-def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
+def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, scheme: str, width: int) -> None:
     """WCAG 2.2 AA as far as a machine can tell, with everything unfolded."""
-    with Opened(browser, pages[name], scheme=scheme) as opened:
+    with Opened(browser, pages[name], width, scheme) as opened:
         opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         found = Axe().run(opened.page, options={"runOnly": {"type": "tag", "values": tags}})

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from labrun.report.kernel import Change
 from labrun.report.markdown import lab_markdown
 from labrun.report.view import (
     CaptureView,
@@ -60,8 +61,13 @@ def _variant(variant: VariantView, moved: Moved) -> VariantView:
 
 
 def _step(step: StepView) -> StepView:
-    kept = tuple(c for c in step.changes if not (c.sign == "-" and c.text.startswith("socket tcp LISTEN")))
+    kept = tuple(change for change in step.changes if not _is_a_server_ending(change))
     return replace(step, changes=kept)
+
+
+def _is_a_server_ending(change: Change) -> bool:
+    """Its listening socket is gone, or is still there and its process is not."""
+    return change.text.startswith("socket tcp LISTEN") and (change.sign == "-" or not change.text.endswith(")"))
 
 
 def _capture(capture: CaptureView, moved: Moved, raced: bool) -> CaptureView:

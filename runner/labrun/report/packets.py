@@ -22,7 +22,7 @@ from labrun.report.ladder import Journey, Place, Sighting
 from labrun.report.room import Room
 from labrun.report.sameness import identity
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
-from labrun.report.visible import one_line, shorten
+from labrun.report.visible import one_line, shorten, size
 
 MAX_ROWS = 200  # of a capture
 MAX_CITED = 100  # more rows, for packets that a verdict refers to
@@ -108,6 +108,7 @@ def capture_view(
         groups=groups,
         cut=note,
         inline=_inline(variant.folder / path, room),
+        size=_size(variant.folder / path),
     )
     return CaptureRead(view, tuple(sightings), packets)
 
@@ -137,11 +138,19 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
     )
 
 
+def _size(path: Path) -> str | None:
+    try:
+        return size(path.stat().st_size)
+    except OSError:
+        return None
+
+
 def _inline(path: Path, room: Room) -> str | None:
     """The file in base64 (RFC 4648), if it is small enough to be carried in the page."""
     try:
-        size = path.stat().st_size
-        return base64.b64encode(path.read_bytes()).decode() if 0 < size <= MAX_INLINE and room.inline(size) else None
+        length = path.stat().st_size
+        may = 0 < length <= MAX_INLINE and room.inline(length)
+        return base64.b64encode(path.read_bytes()).decode() if may else None
     except OSError:
         return None
 

@@ -125,6 +125,8 @@ class CaptureView:
     bytes: tuple[PacketBytes, ...] = ()
     inline: str | None = None
     """The whole file as base64, where it is small."""
+    size: str | None = None
+    """Of the file, in words."""
 
     def rows(self) -> Iterator[PacketRow]:
         return (row for group in self.groups for row in group.rows)
