@@ -1,4 +1,4 @@
-"""How long a report takes and how much memory: a recorded run, 100 labs, and a lab with a million packets.
+"""How long a report takes and how much memory: a recorded run, one lab, 100 labs, and a lab with a million packets.
 
     python bench/report.py RUN      RUN: a run directory of `labrun all`
 
@@ -30,10 +30,34 @@ def measured(run: Path) -> None:
     child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-m", "labrun", "report", str(run)])
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - begin
+    busy = usage.ru_utime + usage.ru_stime
     if status:
         raise SystemExit(f"labrun report {run} failed ({status})")
     sizes = ", ".join(f"{name} {(run / name).stat().st_size / 1e6:.2f} MB" for name in ("index.html", "index.md"))
-    print(f"    {seconds:6.2f} s   peak {usage.ru_maxrss / 1024:5.0f} MiB   {sizes}")
+    print(f"    {seconds:6.2f} s ({busy:.2f} s of a processor)   peak {usage.ru_maxrss / 1024:5.0f} MiB   {sizes}")
+
+
+def rendering(run: Path) -> None:
+    """What of that is the reports, in this process: the first time, with what is imported for it, and again."""
+    from labrun.judge.run import judge_run
+
+    result = judge_run(run)
+    times = [time.process_time()]
+    from labrun.report.write import write_reports
+
+    for _ in range(2):
+        write_reports(run, result)
+        times.append(time.process_time())
+    print(f"    the reports alone {times[1] - times[0]:.2f} s, again {times[2] - times[1]:.2f} s")
+
+
+def one(run: Path, into: Path) -> Path:
+    """A run of one small lab alone."""
+    record = json.loads((run / "run.json").read_text())
+    entry = next(each for each in record["labs"] if each["slug"] == "empty-namespace")
+    shutil.copytree(run / "labs/empty-namespace", into / "labs/empty-namespace")
+    (into / "run.json").write_text(json.dumps({**record, "labs": [entry]}))
+    return into
 
 
 def many(run: Path, into: Path) -> Path:
@@ -75,6 +99,9 @@ def main() -> None:
         shutil.copytree(run, Path(folder) / "as-it-is")
         print(f"this run ({len(list((run / 'labs').iterdir()))} labs)")
         measured(Path(folder) / "as-it-is")
+        print("empty-namespace alone")
+        measured(one(run, Path(folder) / "one"))
+        rendering(Path(folder) / "one")
         print(f"{_COPIES} labs")
         measured(many(run, Path(folder) / "many"))
         print(f"a lab with {_PACKETS:,} packets")

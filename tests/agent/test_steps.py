@@ -185,6 +185,18 @@ def all_ok(variant: VariantRecord) -> VariantRecord:
 # --- run ---
 
 
+def test_a_bridge_without_ports_is_down_from_the_first_step_on(lab):
+    """Linkwatch says so a moment after it was set up, or up to a second later where many links come at once."""
+    made = [Link("add", f"br{number}", type="bridge", mac=f"02:00:00:00:01:0{number}", up=True) for number in range(8)]
+    made += [Link("add", f"v{number}", type="veth", peer=Peer(f"p{number}"), up=True) for number in range(4)]
+    made += [Link("set", f"p{number}", up=True) for number in range(3)]
+    steps = [step(f"make-{number}", link) for number, link in enumerate(made)]
+    variant = all_ok(lab.go(*steps, shell("seen", "ip -br link | grep -v ^lo")))
+    states = {line.split()[0].split("@")[0]: line.split()[1] for line in stdout(variant, "seen").decode().splitlines()}
+    assert {name for name, state in states.items() if state == "UP"} == {"v0", "v1", "v2", "p0", "p1", "p2"}
+    assert {states[f"br{number}"] for number in range(8)} == {"DOWN"}, states
+
+
 def test_a_command_by_words_and_by_the_shell(lab):
     variant = all_ok(lab.go(
         step("words", Run(("printf", "%s|", "a b", "$HOME", "*"))), shell("line", "echo out; echo err >&2; exit 3"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from labrun.report import anchors
 from labrun.report.write import write_reports
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.recorded import hostile_run, recorded_run
@@ -130,9 +131,9 @@ def test_it_can_be_read_without_scripts(browser: Browser, pages: dict[str, Path]
         assert opened.page.locator("h1").inner_text() == "4 hypotheses in 4 labs"
         assert opened.page.get_by_text("64 bytes from 172.17.0.1").first.is_visible()
         summary = opened.page.locator("summary", has_text="The topology").first
-        assert not opened.page.locator("#lab-own-address-s-topology-001").is_visible()
+        assert not opened.page.locator("#lab-own-address-setup pre").is_visible()
         summary.click()
-        assert opened.page.locator("#lab-own-address-s-topology-001").is_visible()
+        assert opened.page.locator("#lab-own-address-setup pre").is_visible()
 
 
 def test_from_a_verdict_to_its_packet_and_back(browser: Browser, pages: dict[str, Path]) -> None:
@@ -150,7 +151,7 @@ def test_from_a_verdict_to_its_packet_and_back(browser: Browser, pages: dict[str
 
 def test_a_deep_link_opens_what_is_folded(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"]) as opened:
-        anchor = "lab-own-address-c-goes-through-lo-s-probe"
+        anchor = anchors.step("own-address", "goes-through-lo", "probe")
         opened.page.goto(f"{opened.url}#{anchor}")
         opened.page.wait_for_function(f"document.getElementById('{anchor}').closest('details').open")
 
@@ -175,13 +176,22 @@ def test_dark_is_dark(browser: Browser, pages: dict[str, Path]) -> None:
 def test_it_prints(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"]) as opened:
         assert len(opened.page.pdf(format="A4")) > 10_000
+    with Opened(browser, pages["recorded"], width=700) as opened:  # A4 is narrower than most windows
+        page = opened.page
+        assert page.locator(".matrix thead").evaluate("e => e.getBoundingClientRect().width") == 1, "cards on a screen"
+        page.emulate_media(media="print")
+        assert page.locator(".matrix thead").evaluate("e => e.getBoundingClientRect().width") > 300, "a table on paper"
+        for gone in (".contents", ".bar", ".copy"):
+            assert not page.locator(gone).first.is_visible(), gone
+        dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert not dark and page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
 @pytest.mark.parametrize("name", ["recorded", "hostile"])
-def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, scheme: str) -> None:
+def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, scheme: str, width: int) -> None:
     """WCAG 2.2 AA as far as a machine can tell, with everything unfolded."""
-    with Opened(browser, pages[name], scheme=scheme) as opened:
+    with Opened(browser, pages[name], width, scheme) as opened:
         opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         found = Axe().run(opened.page, options={"runOnly": {"type": "tag", "values": tags}})
@@ -196,15 +206,15 @@ def test_the_filter_is_in_the_address(browser: Browser, pages: dict[str, Path]) 
         page.keyboard.press("/")
         page.keyboard.type("docker0 refuted")
         assert page.locator("output").inner_text() == "1 of 4 verdicts, 2 of 4 labs"
-        assert page.locator(".matrix tbody tr:visible").count() == 1
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 1
         assert not page.locator("#lab-broken").is_visible()
         address = page.url
         assert "q=docker0+refuted" in address
         page.keyboard.press("Escape")
-        assert page.locator(".matrix tbody tr:visible").count() == 4 and "q=" not in page.url
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 4 and "q=" not in page.url
         page.goto(address)
         assert page.locator("#filter").input_value() == "docker0 refuted"
-        assert page.locator(".matrix tbody tr:visible").count() == 1
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 1
         page.goto(address + "#lab-colours-h-wrong")  # a link to what the filter hides shows it
         page.reload()
         assert page.locator("#lab-colours-h-wrong").is_visible()
@@ -246,12 +256,12 @@ def test_from_the_ladder_to_the_row_to_the_bytes(browser: Browser, pages: dict[s
     for script in (True, False):
         with Opened(browser, pages["recorded"], script=script) as opened:
             page = opened.page
-            page.locator("#lab-own-address-p-seen-1-l").click()
+            page.locator(".ladder a[href='#lab-own-address-p-seen-1']").click()
             row = page.locator("#lab-own-address-p-seen-1")
             assert page.url.endswith("#lab-own-address-p-seen-1") and row.is_visible()
-            row.get_by_role("link", name="on the ladder").click()
-            assert page.url.endswith("#lab-own-address-p-seen-1-l")
-            row.get_by_role("link", name="bytes of packet 1").click()
+            row.get_by_role("link", name="A", exact=True).click()
+            assert page.url.endswith("#lab-own-address-ladder-A") and page.locator("svg :target").is_visible()
+            row.get_by_role("link", name="50", exact=True).click()
             dump = page.locator("#lab-own-address-p-seen-1-b")
             dump.get_by_text("ip.src").wait_for()  # the folds around a link's target open by themselves
             dump.locator("li", has_text="ip.src").hover()
@@ -299,7 +309,7 @@ def test_under_jenkins_policy(browser: Browser, pages: dict[str, Path]) -> None:
         assert page.locator("h1").inner_text() == "4 hypotheses in 4 labs"
         assert page.locator(".matrix").evaluate("e => getComputedStyle(e).tableLayout") == "fixed"  # it has its style
         page.locator("summary", has_text="The topology").first.click()
-        assert page.locator("#lab-own-address-s-topology-001").is_visible()
+        assert page.locator("#lab-own-address-setup pre").is_visible()
         assert page.locator("a", has_text="seen.pcapng").first.get_attribute("href") == (
             "./labs/own-address/experiment/captures/seen.pcapng"
         )

@@ -1,18 +1,24 @@
 """The labs that ship, in real containers: what a newcomer sees after `make labs`."""
 
+import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from e2e.conftest import REPOSITORY, Backend, Labrun, Ran
 from labrun.judge.run import judge_run
 from labrun.report.build import build_view
+from labrun.report.html import render_html
 from labrun.report.markdown import render_markdown
+from labrun.report.view import VariantView
+from support.steady import steady
 
 IDS = {
     "empty-namespace": [
@@ -145,6 +151,46 @@ def test_the_labs_of_the_checkout_are_those_that_ship(docker_labrun: Labrun) -> 
     assert here.out == shipped.out
     assert all(slug in here.out for slug in IDS)
     assert "path-mtu " in here.out and "(2 runs: mtu 1400, 1280)" in here.out
+
+
+GOLDEN = REPOSITORY / "tests" / "golden" / "labs"
+
+
+def test_each_lab_reads_as_it_is_recorded(everything: Ran) -> None:
+    """Its Markdown, byte for byte once the volatile parts are named, on every backend alike. `LABRUN_GOLDEN=write` writes
+    it anew, for a look at the diff."""
+    view = build_view(everything.run, judge_run(everything.run))
+    different = []
+    for lab in view.labs:
+        text, file = steady(lab), GOLDEN / f"{lab.slug}.md"
+        if os.environ.get("LABRUN_GOLDEN") == "write":
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        wanted = file.read_text(encoding="utf-8") if file.exists() else ""
+        if text != wanted:
+            lines = difflib.unified_diff(wanted.splitlines(), text.splitlines(), "recorded", "now", lineterm="", n=0)
+            different.append(f"{lab.slug}:\n" + "\n".join(list(lines)[:30]))
+    assert different == [], "\n".join(different)
+    assert {lab.slug for lab in view.labs} == {file.stem for file in GOLDEN.glob("*.md")}
+
+
+def test_the_page_of_every_bundled_lab_is_light(everything: Ran) -> None:
+    """Under 300 kB without captures, as issue 5 asks. What counts as captures: the tables of packets with their headings,
+    the hex dumps, the downloads within the page, and the ladders, which are drawn from captures alone. All else counts:
+    style and script, verdicts, topologies, transcripts, what changed in the kernel, hypotheses and controls."""
+    view = build_view(everything.run, judge_run(everything.run))
+
+    def bare(variant: VariantView) -> VariantView:
+        return replace(variant, captures=(), ladder=None)
+
+    labs = tuple(
+        replace(lab, experiment=bare(lab.experiment), controls=tuple(map(bare, lab.controls)))
+        for lab in view.labs
+        if lab.experiment is not None
+    )
+    assert len(labs) == len(view.labs)
+    assert len(render_html(replace(view, labs=labs)).encode()) < 300_000
+    assert len((everything.run / "index.html").read_bytes()) < 1_200_000
 
 
 def test_judging_and_rendering_again_gives_the_same_bytes(everything: Ran) -> None:

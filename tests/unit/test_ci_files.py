@@ -33,6 +33,18 @@ def prepared(tmp_path: Path, code: int) -> Path:
     return program
 
 
+def with_a_python(tmp_path: Path) -> Path:
+    """A folder for PATH whose python3 notes what it is asked, and makes a venv whose pip does the same."""
+    folder = tmp_path / "a bin"
+    folder.mkdir()
+    note = f'echo "$*" >>{tmp_path}/installed\n'
+    (folder / "python3").write_text(
+        f'#!/bin/sh\n{note}mkdir -p "$3/bin" && printf \'#!/bin/sh\\n%s\' \'{note}\' >"$3/bin/pip" && chmod +x "$3/bin/pip"\n'
+    )
+    (folder / "python3").chmod(0o755)
+    return folder
+
+
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "GITLAB_", "CI_"))}
     return {**kept, "HOME": str(tmp_path), **more}
@@ -72,3 +84,31 @@ def test_the_gitlab_include_keeps_the_report_and_the_exit_code(tmp_path: Path) -
     assert (tmp_path / "calls").read_text().splitlines()[0] == "all --out reports"
     text = (tmp_path / job["artifacts"]["reports"]["junit"]).read_text()
     assert "[[ATTACHMENT|reports/" in text and job["artifacts"]["when"] == "always"
+
+
+def test_what_they_install_is_their_own_folder(tmp_path: Path) -> None:
+    """labrun is in no package index: whatever has its name there is somebody else's."""
+    path = f"{with_a_python(tmp_path)}:{os.environ['PATH']}"
+    temporary, action = tmp_path / "runner temp", tmp_path / "a labrun"
+    install = load("action.yml")["runs"]["steps"][0]
+    env = environment(tmp_path, PATH=path, RUNNER_TEMP=str(temporary), ACTION=str(action))
+    subprocess.run(["bash", "-e", "-c", install["run"]], cwd=tmp_path, env=env, check=True)
+    job = load("tools/gitlab.yml")[".labrun"]
+    env = environment(tmp_path, PATH=path, **job["variables"])
+    subprocess.run(["bash", "-e", "-c", "\n".join(job["before_script"])], cwd=tmp_path, env=env, check=True)
+    calls = (tmp_path / "installed").read_text().splitlines()
+    assert calls == [
+        f"-m venv {temporary}/labrun", f"install --quiet --disable-pip-version-check {action}",
+        "-m venv .labrun", "install --quiet --disable-pip-version-check ./labrun",
+    ]  # fmt: skip
+
+
+def test_the_readme_uses_the_files_that_are_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = [YAML(typ="safe").load(block.split("```")[0]) for block in text.split("```yaml\n")[1:]]
+    (use,) = next(block for block in blocks if isinstance(block, list) and "uses" in block[0])
+    gitlab = next(block for block in blocks if isinstance(block, dict) and "include" in block)
+    assert use["uses"] == "./labrun" and set(use["with"]) <= set(load("action.yml")["inputs"])
+    assert (ROOT / gitlab["include"]["local"].removeprefix("labrun/")).is_file()
+    assert gitlab["labs"]["extends"] in load("tools/gitlab.yml")
+    assert "OWNER" not in text and "https://..." not in text.replace("git+https://...", "")

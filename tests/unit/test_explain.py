@@ -44,7 +44,7 @@ def test_every_leaf_and_every_place_is_there() -> None:
         Trace("all.3", "four", False, "matches", '"^a"', '"b"'),
     ))  # fmt: skip
     text = explain(of(tree))
-    assert "First difference: two: predicted >= 1, observed 5 (and 1 more)" in text
+    assert "Holds, and must not: two: predicted >= 1, observed 5 (and 1 more)" in text
     for line in (
         "    ✔ one: predicted == 1, observed 1",
         "        evidence: capture packet 1; capture packet 2; capture packet 3; capture packet 4; capture packet 5 and 3 more",

@@ -5,15 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment, FileSystemLoader
+from labrun.evidence.run import LabEntry, write_run
+from labrun.judge.results import LabResult, RunResult
+from labrun.protocol.actions import Run
+from labrun.protocol.plan import Step
 from labrun.report.build import build_view
+from labrun.report.compiled import Compiled
 from labrun.report.html import render_html
-from labrun.report.prose import label, prose
-from support.recorded import ATTACKS, hostile_run, recorded_run
+from labrun.report.prose import full, label, plain, prose
+from support.recorded import ATTACKS, Recorder, hostile_run, recorded_run, run_record
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "circle", "rect"}
 FETCHING = {"src", "srcset", "poster", "data", "action", "formaction", "background", "xlink:href", "style"}
@@ -163,3 +173,76 @@ def test_prose_keeps_no_html_of_its_author() -> None:
 def test_absurd_prose_is_shown_as_it_is() -> None:
     assert str(prose(">" * 5000)).startswith("<")
     assert str(prose("a" * 30_000)).startswith("<pre>")
+
+
+WORDS = st.text(alphabet="ab c``**.,-!:;_&<>#1\n\n'()|\\=~\"/", max_size=40)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(WORDS, st.text(max_size=30), st.lists(WORDS, max_size=3).map("\n\n".join)))
+def test_plain_prose_is_as_markdown_would_have_it(text: str) -> None:
+    shown = plain(text)
+    assert shown is None or shown == full(text)
+
+
+@pytest.mark.parametrize("text", [
+    "The host's side. `veth0` is the container's cable, plugged into the bridge `cni0`.",
+    "It *does* not `f(a\nb)`,\n127.0.0.1 **not at all**: INADDR_ANY.\n... 5 of `man 7`",
+    "One\nparagraph, with `a & b < c`.\n\nAnd (another) one: well-known, isn't it?",
+])  # fmt: skip
+def test_the_usual_prose_needs_no_markdown(text: str) -> None:
+    assert plain(text) == full(text)
+
+
+def test_compiled_templates_are_kept_and_not_believed_when_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    (tmp_path / "a.j2").write_text("{{ 1 + 1 }}")
+
+    def rendered(settings: str) -> str:
+        cache = Compiled(tmp_path, settings)
+        return Environment(loader=FileSystemLoader(tmp_path), bytecode_cache=cache).get_template("a.j2").render()
+
+    assert rendered("x") == "2"
+    (kept,) = (tmp_path / "__pycache__").iterdir()
+    first = kept.read_bytes()
+    kept.write_bytes(first[:20])
+    assert rendered("x") == "2" and kept.read_bytes() == first, "damaged: compiled again"
+    assert rendered("y") == "2" and kept.read_bytes() != first, "other settings"
+    (tmp_path / "a.j2").write_text("{{ 1 + 2 }}")
+    assert rendered("y") == "3"
+    shutil.rmtree(tmp_path / "__pycache__")
+    (tmp_path / "__pycache__").write_text("")
+    assert rendered("y") == "3", "where nothing can be kept it is compiled each time"
+
+
+def test_fifty_megabytes_of_output_stay_in_their_file(tmp_path: Path) -> None:
+    """What matters is on the page: the beginning, the end, how much there is and where; and memory is bounded."""
+    run = tmp_path / "run"
+    line = b"the same line again and again, 50 MB of it\n"
+    with Recorder(run / "labs/big/experiment", (Step("loud", Run(("yes",))),)) as recorder:
+        recorder.command("loud", b"first\n" + line * (50_000_000 // len(line)) + b"last\n")
+        recorder.done()
+    write_run(run, run_record((LabEntry("big", "labs/big/lab.yaml", ("experiment",)),)))
+    lab = LabResult("big", "Big", "labs/big/lab.yaml", "done", (), ())
+    tracemalloc.start()
+    page = render_html(build_view(run, RunResult({}, (lab,))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(page.encode()) < 200_000 and peak < 12_000_000
+    assert "<pre>first\n" in page and "50 MB of it\nlast</pre>" in page
+    assert "of 48 MiB are shown. The whole: <a href" in page
+    assert (run / "labs/big/experiment/outputs/loud.stdout").stat().st_size > 49_000_000
+
+
+def test_a_capture_that_is_too_large_to_be_carried_says_how_large_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, result = recorded_run(tmp_path)
+    assert "Download seen.pcapng" in render_html(build_view(run, result))
+    monkeypatch.setattr("labrun.report.packets.MAX_INLINE", 100)
+    page = render_html(build_view(run, result))
+    assert "Download seen.pcapng" not in page
+    size = (run / "labs/own-address/experiment/captures/seen.pcapng").stat().st_size
+    assert f'captures/seen.pcapng">seen.pcapng</a>, {size} bytes, beside this page</p>' in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,8 @@ def test_files_are_written_in_one_step(tmp_path: Path) -> None:
     assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     with pytest.raises(KeyError):
         write_reports(run, result, ("pdf",))
+
+
+def test_every_link_within_the_page_leads_somewhere(tmp_path: Path) -> None:
+    text = render_markdown(build_view(*recorded_run(tmp_path)))
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) - set(re.findall(r'<a id="([^"]+)">', text)) == set()

@@ -12,6 +12,7 @@ from labrun.evidence.run import EvidenceError
 from labrun.judge.results import RunResult, Trace
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
+from labrun.report import anchors
 from labrun.report.build import build_view
 from labrun.report.dissect import dissect
 from labrun.report.drawing import draw
@@ -54,7 +55,7 @@ def test_controls_stand_beside_the_experiment(view: RunView) -> None:
     packet = through.rows[1].cells[0]
     assert packet is not None and packet.links[0].href == "#lab-own-address-p-seen-1"
     other = through.rows[2].cells[1]
-    assert other is not None and other.links[0].href == "#lab-own-address-c-goes-through-lo-s-probe"
+    assert other is not None and other.links[0].href == f"#{anchors.step('own-address', 'goes-through-lo', 'probe')}"
 
 
 def test_a_control_tells_what_is_different(view: RunView) -> None:

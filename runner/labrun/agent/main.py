@@ -129,7 +129,7 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
     message = None
     try:
         result = carry_out(stage, step, deadline)
-        if isinstance(step.action, Link) and step.action.up:
+        if isinstance(step.action, Link):  # also what was taken away: another link may have lost its carrier with it
             settle(stage, stage.nodes.fds())
     except StepTimeout as error:
         status, message = "timeout", str(error)

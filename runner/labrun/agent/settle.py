@@ -1,15 +1,21 @@
-"""Waits until links that were set up carry packets.
+"""Waits until the state of links that were set up is what it will be: those with a carrier carry packets, those without
+are known to have none.
 
 A link with a carrier is not at once operational: the kernel's linkwatch does that a moment later, in a work queue, and
 until then what is sent on it vanishes (net/core/link_watch.c; the queueing discipline is attached by dev_activate()).
-A lab's first packet must not depend on that race.
+Nor is a link without one at once down: a bridge without ports is of unknown state, without NO-CARRIER and its routes
+without `linkdown`, until linkwatch has come to it, which may take a second. A lab's first packet, and what its
+first `ip link` shows, must not depend on that race.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 
+from labrun.agent.outgoing import LinkMessage
+from labrun.agent.rtnetlink import RTM_GETLINK, KernelRefused, Rtnetlink
 from labrun.agent.stage import Stage, StepTimeout, poll
 
 _EVERY_S = 0.002
@@ -19,7 +25,7 @@ _OPERATIONAL = (6, 0)  # IF_OPER_UP, and IF_OPER_UNKNOWN: lo and tunnels do not 
 
 
 def settle(stage: Stage, nodes: Iterable[str]) -> None:
-    """Raises StepTimeout with the link that has a carrier and still is not operational."""
+    """Raises StepTimeout with the link that has a carrier and still is not operational, or has none and is not down."""
     waiting = ""
     deadline = time.monotonic() + _LIMIT_S
 
@@ -28,11 +34,29 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
         def settled(node: str = node) -> bool:
             nonlocal waiting
             with stage.nodes.inside(node):
-                for _index, name, flags, state in stage.netlink(node).links():
-                    if flags & _UP and flags & _LOWER_UP and state not in _OPERATIONAL:
-                        waiting = f"{name} of {node}"
-                        return False
-            return True
+                ipr = stage.netlink(node)
+                for index, _name in _undecided(ipr):
+                    _hurry(ipr, index)
+                left = _undecided(ipr)
+                waiting = f"{left[0][1]} of {node}" if left else ""
+            return not left
 
         if not poll(settled, deadline, _EVERY_S):
-            raise StepTimeout(f"not operational after {_LIMIT_S:g} s, though it has a carrier: {waiting}")
+            raise StepTimeout(f"the kernel does not say after {_LIMIT_S:g} s whether it has a carrier: {waiting}")
+
+
+def _undecided(ipr: Rtnetlink) -> list[tuple[int, str]]:
+    return [
+        (index, name)
+        for index, name, flags, state in ipr.links()
+        if flags & _UP and bool(flags & _LOWER_UP) != (state in _OPERATIONAL)
+    ]
+
+
+def _hurry(ipr: Rtnetlink, index: int) -> None:
+    """Who asks for one link is told what linkwatch has to say of it, so that it is said now (since Linux 6.8,
+    rtnl_getlink(), linkwatch_sync_dev()); older kernels take their time."""
+    message = LinkMessage()
+    message["index"] = index
+    with contextlib.suppress(KernelRefused):  # it is gone
+        ipr.get(RTM_GETLINK, message)

@@ -22,7 +22,7 @@ def explain(hypothesis: HypothesisResult) -> str:
     """Lines without a final line break."""
     lines = [f"Claim: {_prose(hypothesis.claim)}", f"Verdict: {_verdict(hypothesis)}"]
     lines.append(f"Reason: {_line(hypothesis.message)} [{_line(hypothesis.reason)}]")
-    lines += _repeats(hypothesis)
+    lines += spread(hypothesis)
     lines.append("")
     lines.append(f"In the experiment the prediction {_HOLDS[hypothesis.trace.truth]}.")
     lines += _first(hypothesis.trace)
@@ -39,7 +39,8 @@ def _verdict(hypothesis: HypothesisResult) -> str:
     return f"{hypothesis.verdict}; {expected}"
 
 
-def _repeats(hypothesis: HypothesisResult) -> list[str]:
+def spread(hypothesis: HypothesisResult) -> list[str]:
+    """Of a repeated lab: how often each verdict came, and how long things took."""
     lines = []
     if hypothesis.repeats is not None:
         told = times(hypothesis.repeats)
@@ -63,9 +64,16 @@ def _first(trace: Trace) -> list[str]:
     deciding = trace.deciding(trace.truth)
     if not deciding:
         return []
-    word = "First difference" if trace.truth is False else "First unknown"
+    word = first_word(trace, deciding[0]).capitalize()
     rest = f" (and {len(deciding) - 1} more)" if len(deciding) > 1 else ""
     return [f"{word}: {_both_sides(deciding[0])}{rest}"]
+
+
+def first_word(trace: Trace, leaf: Trace) -> str:
+    """What to call the first check because of which a prediction is not true. Under a `not` it is one that holds."""
+    if trace.truth is None:
+        return "first unknown"
+    return "first difference" if leaf.truth is False else "holds, and must not"
 
 
 def _tree(trace: Trace, indent: str) -> list[str]:
@@ -77,9 +85,9 @@ def _tree(trace: Trace, indent: str) -> list[str]:
     lines = [f"{indent}{mark} {_both_sides(trace)}"]
     if trace.operator == "expr":
         return lines + [f"{indent}    {_line(part.message or part.subject)}" for part in trace.children]
-    said = _said(trace)
-    if said is not None:
-        lines.append(f"{indent}    {said}")
+    more = said(trace)
+    if more is not None:
+        lines.append(f"{indent}    {more}")
     if trace.refs:
         lines.append(f"{indent}    evidence: {_places(trace.refs)}")
     return lines + [line for child in trace.children for line in _tree(child, indent + "    ")]
@@ -97,8 +105,8 @@ def _both_sides(trace: Trace) -> str:
     return f"{_line(trace.subject)}: {predicted}not observed{code}"
 
 
-def _said(trace: Trace) -> str | None:
-    """What the message says more than both sides."""
+def said(trace: Trace) -> str | None:
+    """What the message of a check says more than both sides; None if nothing."""
     if trace.message is None:
         return None
     symbol = SYMBOLS.get(trace.operator or "", trace.operator)

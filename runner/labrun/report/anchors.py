@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from urllib.parse import quote
 
@@ -17,12 +19,21 @@ def hypothesis(slug: str, name: str) -> str:
 
 
 def variant(slug: str, name: str) -> str:
-    """The experiment's own is the lab's, so that its steps have the short addresses."""
-    return lab(slug) if name == EXPERIMENT else f"{lab(slug)}-c-{_part(name)}"
+    """The experiment's own is the lab's, so that its steps have the short addresses. A control's is short as well, for
+    a page has it a thousand times: a digest of its name, which stays the same whatever else changes in the lab."""
+    if name == EXPERIMENT:
+        return lab(slug)
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=5).digest()
+    return f"{lab(slug)}-c-{base64.b32encode(digest).decode().lower()[:6]}"
 
 
 def step(slug: str, variant_name: str, name: str) -> str:
     return f"{variant(slug, variant_name)}-s-{_part(name)}"
+
+
+def setup(slug: str, variant_name: str) -> str:
+    """All the steps that make the topology: they are told together."""
+    return f"{variant(slug, variant_name)}-setup"
 
 
 def capture(slug: str, variant_name: str, name: str) -> str:
@@ -37,12 +48,9 @@ def packet_bytes(slug: str, variant_name: str, name: str, number: int) -> str:
     return f"{packet(slug, variant_name, name, number)}-b"
 
 
-def on_ladder(packet_anchor: str) -> str:
-    return f"{packet_anchor}-l"
-
-
-def ladder(slug: str, variant_name: str) -> str:
-    return f"{variant(slug, variant_name)}-ladder"
+def rung(slug: str, variant_name: str, letter: str) -> str:
+    """A packet's way on the ladder; the template writes it too."""
+    return f"{variant(slug, variant_name)}-ladder-{letter}"
 
 
 def file_href(path: str) -> str:

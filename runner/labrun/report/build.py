@@ -27,7 +27,7 @@ from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
 from labrun.report.kernel import Course
-from labrun.report.ladder import Place, journeys_of, ladder_of
+from labrun.report.ladder import Journey, Place, journeys_of, ladder_of
 from labrun.report.marks import Traced, marked
 from labrun.report.packets import CaptureRead, capture_view, with_journeys
 from labrun.report.references import Places, cited_packets
@@ -63,7 +63,6 @@ def build_view(run: Path, result: RunResult) -> RunView:
         else "as-expected",
         started=_when(record.started),
         where=_where(record),
-        isolation_note=shorten(one_line(record.isolation_note), 120) if record.isolation_note else None,
         facts=_facts(record),
         command=one_line(shlex.join(record.command)),
         counts=tuple(counts.items()),
@@ -177,7 +176,7 @@ def _lab_view(
     standings = [each.standing for each in hypotheses] + (["inconclusive"] if lab.status == "error" else [])
     source, url = _source(model.source if model else None)
     files = [Link("lab.yaml", f"labs/{lab.id}/{layout.LAB}")]
-    files += [Link(f"events of {name}", f"labs/{lab.id}/{name}/{layout.EVENTS}") for name in views]
+    files += [Link(name, f"labs/{lab.id}/{name}/{layout.EVENTS}") for name in views]
     return LabView(
         slug=one_line(lab.id),
         anchor=anchors.lab(lab.id),
@@ -278,6 +277,13 @@ def _told(step: StepView) -> str:
     return named("\n".join((*outputs, *facts, *changed, str(step.ended), str(step.trouble), str(step.remark))))
 
 
+def _looked_at(journeys: Sequence[Journey]) -> Sequence[Journey]:
+    """Of a control the packets of those steps that a verdict looks at: the others go as in the experiment, or matter to
+    nobody, and the tables have them."""
+    moments = {journey.first.moment for journey in journeys if journey.cited}
+    return [journey for journey in journeys if journey.first.moment in moments] if moments else journeys
+
+
 def _variant_view(
     run: Path,
     slug: str,
@@ -294,14 +300,13 @@ def _variant_view(
         path = f"{folder}/{record.capture.path}" if record.capture else f"{folder}/captures/{record.step.id}.pcapng"
         capture = capture_view(slug, variant, record, run, cited.get(path, {}), room)
         read += [capture] if capture is not None else []
-    room.next_variant(
-        {anchor: packet for capture in read for anchor, packet in capture.packets.items()},
-        is_control=variant.plan.variant != EXPERIMENT,
-    )
+    is_control = variant.plan.variant != EXPERIMENT
+    room.next_variant({anchor: packet for capture in read for anchor, packet in capture.packets.items()}, is_control)
     sightings = [sighting for capture in read for sighting in capture.sightings]
     every = marked(journeys_of(sightings), _traces(variant))
-    ladder = ladder_of(every, [Place(c.view.node, name) for c in read for name in c.view.interfaces])
-    drawn = frozenset(s.anchor for journey in (ladder.journeys if ladder else ()) for s in journey.sightings)
+    watched = [Place(c.view.node, name) for c in read for name in c.view.interfaces]
+    ladder = ladder_of(_looked_at(every) if is_control else every, watched, len(every))
+    drawn = frozenset(journey.name for journey in (ladder.journeys if ladder else ()))
     captures = [with_journeys(capture, every, drawn, slug, variant.plan.variant, room) for capture in read]
     faults = tuple(
         f"{one_line(fault.code)}: {one_line(fault.message)}" + (f" (step {one_line(fault.step)})" if fault.step else "")

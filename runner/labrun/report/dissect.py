@@ -1,6 +1,7 @@
 """One packet in words, as tcpdump or Wireshark would say it: protocol, both ends, what it is about.
 
-scapy takes the bytes apart. It is imported here alone and only when there are packets, for that costs half a second.
+`headers` reads the plain ones. All others scapy takes apart, which is imported here alone and not before: that costs a
+third of a second.
 Names of ports and services are never looked up: the same bytes must read the same on every host.
 """
 
@@ -11,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from labrun.report.headers import UNREACHABLE, plain
+from labrun.report.headers import words as plain_words
 from labrun.report.visible import one_line, shorten
 
 _ETHERNET, _RAW = 1, 101  # LINKTYPE_
 _MAX_INFO = 160
 _ICMP = {0: "echo reply", 3: "unreachable", 5: "redirect", 8: "echo request", 11: "time exceeded"}
-_UNREACHABLE = {0: "network", 1: "host", 2: "protocol", 3: "port", 4: "fragmentation needed", 13: "prohibited"}
 _ICMP6 = {
     1: "unreachable", 2: "packet too big", 3: "time exceeded", 128: "echo request", 129: "echo reply",
     133: "router solicitation", 134: "router advertisement", 135: "neighbour solicitation",
@@ -35,6 +37,13 @@ class Words:
 
 def dissect(data: bytes, linktype: int) -> Words:
     """Never raises: what cannot be taken apart is said to be so."""
+    if (packet := plain(data, linktype)) is not None:
+        return Words(*plain_words(data, packet))
+    return thoroughly(data, linktype)
+
+
+def thoroughly(data: bytes, linktype: int) -> Words:
+    """As scapy reads it."""
     try:
         words = _words(parsed(data, linktype))
     except Exception as error:  # noqa: BLE001  the bytes are hostile and scapy's dissectors are many
@@ -130,7 +139,7 @@ def _icmp(_: Any, icmp: Any) -> Described:
     if icmp.type in (0, 8):
         words += f" id {icmp.id} seq {icmp.seq}"
     elif icmp.type == 3:
-        words = f"{_UNREACHABLE.get(icmp.code, f'destination (code {icmp.code})')} {words}"
+        words = f"{UNREACHABLE.get(icmp.code, f'destination (code {icmp.code})')} {words}"
     return "ICMP", words, None
 
 

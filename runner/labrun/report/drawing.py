@@ -72,7 +72,7 @@ def draw(topology: TopologyView) -> Drawing:
         x = float(_MARGIN)
         for column in columns:
             width = max(blank[name].width for name in column)
-            y = bottom + (tallest - sum(blank[name].height + _ROW_GAP for name in column) + _ROW_GAP) / 2
+            y = bottom + round((tallest - sum(blank[name].height + _ROW_GAP for name in column) + _ROW_GAP) / 2)
             for name in column:
                 cards[name] = _placed(blank[name], x, y, width)
                 y += blank[name].height + _ROW_GAP
@@ -121,7 +121,7 @@ def _card(node: NodeView, few: bool) -> Card:
     made_by = node.made_by
     longest = max((_chars(row) for row in rows), default=0)
     heading = len(node.name) + (len(f" made by {made_by}") if made_by else 0)
-    width = max(150.0, longest * _CHAR + 2 * _PAD + 12, heading * 8.2 + 2 * _PAD)
+    width = round(max(150.0, longest * _CHAR + 2 * _PAD + 12, heading * 8.2 + 2 * _PAD))
     placed = tuple(
         Row(_HEAD + _ROW * index + 12, row.indent, row.name, shorten(row.detail, _MAX_CHARS), row.kind, row.up, row.new)
         for index, row in enumerate(rows)

@@ -1,7 +1,8 @@
 """The bytes of a packet by field: which bytes are ip.ttl, and what they say. For hex dumps that explain themselves.
 
-scapy knows the fields; this follows its dissection once more, field by field, and notes where each begins and ends.
-Names are Wireshark's where it has them, since those are the names that filters and lab files use.
+`headers` reads the plain packets. Of all others scapy knows the fields; this follows its dissection once more, field by
+field, and notes where each begins and ends. Names are Wireshark's where it has them, since those are the names that
+filters and lab files use.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labrun.report.dissect import parsed
+from labrun.report.headers import PROTOCOLS, plain
+from labrun.report.headers import fields as plain_fields
 from labrun.report.visible import one_line, shorten
 
 MAX_BYTES = 384  # shown of one packet
@@ -34,10 +37,9 @@ _NAMES = {
     "vlan.prio": "vlan.priority",
     "data.load": "data", "padding.load": "padding",
 }  # fmt: skip
-_PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 58: "ICMPv6", 89: "OSPF"}
 _ETHERTYPES = {0x0800: "IPv4", 0x0806: "ARP", 0x8100: "802.1Q", 0x86DD: "IPv6", 0x88A8: "802.1ad"}
 _NUMBERS: dict[str, dict[int, str]] = {
-    "proto": _PROTOCOLS, "nh": _PROTOCOLS, "type": _ETHERTYPES, "ptype": _ETHERTYPES, "sport": {}, "dport": {},
+    "proto": PROTOCOLS, "nh": PROTOCOLS, "type": _ETHERTYPES, "ptype": _ETHERTYPES, "sport": {}, "dport": {},
 }  # fmt: skip
 """Fields whose words scapy would take from this host's /etc/services or /etc/protocols."""
 
@@ -58,6 +60,13 @@ class FieldBytes:
 
 def fields_of(data: bytes, linktype: int) -> tuple[FieldBytes, ...]:
     """In the packet's order. Never raises: what cannot be taken apart is one field, its bytes."""
+    if (packet := plain(data, linktype)) is not None:
+        return tuple(FieldBytes(*each) for each in plain_fields(data, packet))
+    return thoroughly(data, linktype)
+
+
+def thoroughly(data: bytes, linktype: int) -> tuple[FieldBytes, ...]:
+    """As scapy reads it."""
     try:
         found = list(_fields(parsed(data, linktype)))
     except Exception:  # noqa: BLE001  hostile bytes through many dissectors

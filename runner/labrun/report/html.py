@@ -8,6 +8,7 @@ may do.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from labrun.report.ansi import Line, Style
+from labrun.report.compiled import Compiled
 from labrun.report.drawing import draw
-from labrun.report.fields import MAX_FIELDS
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
 from labrun.report.room import MAX_PAGE
@@ -53,7 +54,8 @@ def _within_bounds(view: RunView, single: bool) -> str:
     return page
 
 
-def _page(view: RunView, single: bool) -> str:
+@functools.cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -61,6 +63,7 @@ def _page(view: RunView, single: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=Compiled(_TEMPLATES, "escaped, strict, blocks trimmed and stripped, final newline kept"),
     )
     environment.filters.update(prose=prose, label=label, terminal=_terminal)
     environment.globals.update(
@@ -70,35 +73,50 @@ def _page(view: RunView, single: bool) -> str:
         truths=TRUTHS,
         fold_lines=FOLD_LINES,
         open_lines=OPEN_LINES,
-        single=single,
         style_file=STYLE,
         script_file=SCRIPT,
     )
+    return environment
+
+
+def _page(view: RunView, single: bool) -> str:
     css, script = _css(view), _script()
     style, code = (_digest(css), _digest(script)) if single else ("'self'", "'self'")
     policy = f"default-src 'none'; style-src {style}; script-src {code}; base-uri 'none'; form-action 'none'"
-    return environment.get_template("index.html.j2").render(
-        run=view, css=Markup(css), script=Markup(script), policy=policy
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(run=view, single=single, css=Markup(css), script=Markup(script), policy=policy)
     )
 
 
 def _css(view: RunView) -> str:
-    own = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    return re.sub(r"\s*([{};,])\s*", r"\1", own) + palette_css(_styles(view)) + _field_css()
+    own = re.sub(r"/\*.*?\*/", "", (_TEMPLATES / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
+    return (
+        re.sub(r"\s*([{};,>])\s*|(?<=[a-z0-9]:) ", r"\1", own).replace(";}", "}")
+        + palette_css(_styles(view))
+        + _field_css(view)
+    )
 
 
 def _script() -> str:
-    return (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    """As it is written, without the comments and the indentation."""
+    lines = (line.strip() for line in (_TEMPLATES / "report.js").read_text(encoding="utf-8").split("\n"))
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _field_css() -> str:
+def _field_css(view: RunView) -> str:
     """Pointing at a field lights up its bytes, and at bytes their fields: a rule a field, for want of a script."""
-    to_bytes = ",".join(f".hex:has(.n{n}:hover) .x{n}" for n in range(MAX_FIELDS + 1))
-    to_fields = ",".join(f".hex:has(.x{n}:hover) .n{n}" for n in range(MAX_FIELDS + 1))
+    dumps = (dump for variant in _variants(view) for capture in variant.captures for dump in capture.bytes)
+    every = range(max((len(dump.fields) for dump in dumps), default=0))
+    if not every:
+        return ""
+    to_bytes = ",".join(f".hex:has(li:nth-child({n + 1}):hover) .x{n}" for n in every)
+    to_fields = ",".join(f".hex:has(.x{n}:hover) li:nth-child({n + 1})" for n in every)
     return f"{to_bytes},{to_fields}{{background:var(--accent);color:var(--paper)}}"
 
 
@@ -137,8 +155,13 @@ def _styles(view: RunView) -> Iterator[Style]:
 
 
 def _steps(view: RunView) -> Iterator[StepView]:
+    for variant in _variants(view):
+        yield from variant.topology_steps
+        yield from variant.steps
+
+
+def _variants(view: RunView) -> Iterator[VariantView]:
     for lab in view.labs:
-        variants: list[VariantView] = [*([lab.experiment] if lab.experiment else []), *lab.controls]
-        for variant in variants:
-            yield from variant.topology_steps
-            yield from variant.steps
+        if lab.experiment is not None:
+            yield lab.experiment
+        yield from lab.controls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from labrun.judge.explain import explain
+from labrun.judge.explain import explain, first_word, said, spread
 from labrun.judge.results import HypothesisResult, Trace, is_surprise
 from labrun.report import anchors
 from labrun.report.references import Places
@@ -28,7 +28,7 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
                 change=_text(control.change),
                 note=visible(control.note, "\n\t") if control.note else None,
                 truth=control.truth,
-                wanted=False,
+                wanted=control.must,
                 href=f"#{anchors.variant(slug, control.variant)}" if control.variant in places.variants else None,
             )
             for number, control in enumerate(controls, start=1)
@@ -46,6 +46,7 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
         observed=observed(result),
         columns=columns,
         rows=_rows([result.trace, *(control.trace for control in controls)], places),
+        spread=tuple(_text(line) for line in spread(result)),
         because=visible(result.because, "\n\t") if result.because else None,
         no_control=_text(result.no_control) if result.no_control else None,
         place=Link(f"{one_line(file)}:{result.line}", anchors.file_href(f"labs/{slug}/lab.yaml")),
@@ -78,14 +79,16 @@ def observed(result: HypothesisResult) -> str:
         if leaf.actual is None:
             told[shorten(_text(leaf.message or f"{whole}: not observed"), 160)] = None
         else:
-            told[f"{shorten(_text(whole), 90)}: {shorten(_text(leaf.actual), 60)}"] = None
+            told[f"{shorten(_text(whole), 70)}: {shorten(_text(leaf.actual), 60)}"] = None
     more = f" (and {len(told) - 2} more)" if len(told) > 2 else ""
     return "; ".join(list(told)[:2]) + more
 
 
 def _brief(subject: str) -> str:
     """Without the filter or the conditions, which the table of the hypothesis has."""
-    return re.sub(r" (?:matching '.*'|where .*?)(?=: \w+$|$)", "", subject, flags=re.DOTALL).removesuffix(_COUNT)
+    return re.sub(r" (?:matching '.*'|(?:where|with) .*?)(?=: \w+$|$)", "", subject, flags=re.DOTALL).removesuffix(
+        _COUNT
+    )
 
 
 def _text(text: str) -> str:
@@ -93,17 +96,21 @@ def _text(text: str) -> str:
 
 
 def _rows(traces: list[Trace], places: Places) -> tuple[TraceRow, ...]:
-    """The nodes of the prediction in its own order; a node that some variant never reached has no cell there."""
-    found = [_by_path(trace) for trace in traces]
-    order: dict[str, int] = {}
+    """The nodes of the prediction in its own order; a node that some variant never reached has no cell there.
+
+    A control may have a prediction of its own, so a row is of one place and of one subject.
+    """
+    found = [_by_place(trace) for trace in traces]
+    order: dict[tuple[str, str], int] = {}
     for each in found:
-        for path, (depth, _) in each.items():
-            order.setdefault(path, depth)
+        for place, (depth, _) in each.items():
+            order.setdefault(place, depth)
+    mark, first_path = _first_difference(traces[0])
     rows = []
-    for path, depth in order.items():
-        cells = [each[path][1] if path in each else None for each in found]
+    for place, depth in order.items():
+        cells = [each[place][1] if place in each else None for each in found]
         first = next(cell for cell in cells if cell is not None)
-        branch = bool(first.children)
+        branch = bool(first.children) and first.operator != "expr"
         rows.append(
             TraceRow(
                 depth=depth,
@@ -111,21 +118,32 @@ def _rows(traces: list[Trace], places: Places) -> tuple[TraceRow, ...]:
                 predicted="" if branch else _predicted(first),
                 cells=tuple(_cell(cell, places) if cell is not None else None for cell in cells),
                 branch=branch,
+                first=mark if place[0] == first_path and cells[0] is not None else None,
             )
         )
     return tuple(rows)
 
 
-def _by_path(trace: Trace, depth: int = 0) -> dict[str, tuple[int, Trace]]:
-    found = {trace.path: (depth, trace)}
+def _first_difference(trace: Trace) -> tuple[str, str | None]:
+    """Of several checks the first because of which the prediction is not true: what to call it, and its path."""
+    if trace.truth is True or len(trace.leaves()) == 1:
+        return "", None
+    deciding = trace.deciding(trace.truth)
+    return (first_word(trace, deciding[0]), deciding[0].path) if deciding else ("", None)
+
+
+def _by_place(trace: Trace, depth: int = 0) -> dict[tuple[str, str], tuple[int, Trace]]:
+    found = {(trace.path, trace.subject): (depth, trace)}
     for child in trace.children:
-        for path, each in _by_path(child, depth + 1).items():
+        for place, each in _by_place(child, depth + 1).items():
             # Paths are unique in a trace; should two meet, both are shown.
-            found[path if path not in found else f"{path}#{len(found)}"] = each
+            found[place if place not in found else (f"{place[0]}#{len(found)}", place[1])] = each
     return found
 
 
 def _predicted(trace: Trace) -> str:
+    if trace.operator == "value":  # a part of an expression: nobody predicted it
+        return ""
     counted = "count" if trace.subject.endswith(_COUNT) else ""
     operator = _SYMBOLS.get(trace.operator or "", trace.operator)
     return _text(" ".join(word for word in (counted, operator, trace.expected) if word))
@@ -136,6 +154,17 @@ def _cell(trace: Trace, places: Places) -> Cell:
     return Cell(
         truth=trace.truth,
         actual=_text(trace.actual) if trace.actual is not None else None,
-        message=_text(trace.message) if trace.message and trace.truth is None else None,
+        message=_more(trace),
         links=links[:MAX_LINKS],
     )
+
+
+def _more(trace: Trace) -> str | None:
+    """What there is to say besides both sides; of the unknown also why, as a code."""
+    words = None if trace.operator in ("expr", "value") else said(trace)
+    # What the row says already is not said again in its cells.
+    for told in (f"{trace.subject} {trace.expected}: ", f"{trace.subject}: "):
+        words = words.removeprefix(one_line(told).strip() + " ") if words else None
+    code = f"[{trace.reason}]" if trace.truth is None and trace.reason and not trace.children else None
+    told = " ".join(word for word in (words, code) if word)
+    return _text(told) if told else None

@@ -96,8 +96,9 @@ class Ladder:
     cut: str | None = None
 
 
-def ladder_of(every: Sequence[Journey], watched: Sequence[Place]) -> Ladder | None:
-    """``watched``: all captured interfaces, also those that nothing passed. None where there is nothing to draw."""
+def ladder_of(every: Sequence[Journey], watched: Sequence[Place], of: int = 0) -> Ladder | None:
+    """``watched``: all captured interfaces, also those that nothing passed. ``of``: how many packets there are, if
+    that is more than ``every``. None where there is nothing to draw."""
     if not every:
         return None
     chosen = tuple(every)
@@ -111,7 +112,9 @@ def ladder_of(every: Sequence[Journey], watched: Sequence[Place]) -> Ladder | No
     for place in quiet:
         same = [index for index, other in enumerate(columns) if other.node == place.node]
         columns.insert(same[-1] + 1 if same else len(columns), place)
-    cut = [f"{len(chosen)} of {len(every)} packets are drawn"] if len(chosen) < len(every) else []
+    of = max(of, len(every))
+    drawn = "packets are drawn" if len(chosen) > 1 else "packets is drawn"
+    cut = [f"{len(chosen)} of {of} {drawn}"] if len(chosen) < of else []
     if len(columns) > MAX_COLUMNS:
         cut.append(f"{MAX_COLUMNS} of {len(columns)} interfaces are drawn")
         columns = columns[:MAX_COLUMNS]

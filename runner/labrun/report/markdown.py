@@ -50,7 +50,6 @@ def _run(view: RunView) -> Iterator[str]:
         yield f"> {gfm.label(view.labs[0].question)}"
     yield f"**{gfm.text(view.headline)}**"
     yield f"{gfm.text(view.started)}, {gfm.text(view.where)}."
-    yield gfm.text(view.isolation_note) if view.isolation_note else ""
     yield gfm.fence(f"$ {view.command}", "console")
     yield "## Verdicts"
     if view.matrix:
@@ -149,6 +148,7 @@ def _topology(lab: LabView) -> Iterator[str]:
 
 def _variant(variant: VariantView) -> Iterator[str]:
     if variant.topology_steps and variant.topology_differs:
+        yield gfm.anchor(f"{variant.anchor}-setup")
         summary = f"The topology, made in {len(variant.topology_steps)} steps"
         yield gfm.details(summary, gfm.fence("\n".join(_terminal(s) for s in variant.topology_steps), "console"))
     part: list[StepView] = []
@@ -249,14 +249,16 @@ def _hypothesis(h: HypothesisView) -> Iterator[str]:
     yield f"{gfm.anchor(h.anchor)}\n\n#### {gfm.label(h.claim)}"
     expected = "as expected" if h.standing == "as-expected" else f"expected: {h.expect}"
     yield f"{_verdict(h)}, {expected}: {gfm.label(h.message)}"
+    yield "\n".join(f"- {gfm.text(line)}" for line in h.spread)
     yield gfm.prose(h.because) if h.because else ""
     head = ["Looked at", "Predicted"]
     for column in h.columns:
         title = gfm.link(column.title, column.href) if column.href and column.change else column.title
+        title += f", must {'' if column.wanted else 'not '}hold" if column is not h.columns[0] else ""
         head.append(title + (f": {gfm.label(column.change)}" if column.change else ""))
     rows = [
         [
-            "&nbsp;" * 4 * row.depth + gfm.text(row.subject),
+            "&nbsp;" * 4 * row.depth + gfm.text(row.subject) + (f" **({row.first})**" if row.first else ""),
             gfm.code(row.predicted),
             *(_cell(cell) for cell in row.cells),
         ]

@@ -22,7 +22,7 @@ from labrun.report.ladder import Journey, Place, Sighting
 from labrun.report.room import Room
 from labrun.report.sameness import identity
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
-from labrun.report.visible import one_line, shorten
+from labrun.report.visible import one_line, shorten, size
 
 MAX_ROWS = 200  # of a capture
 MAX_CITED = 100  # more rows, for packets that a verdict refers to
@@ -108,6 +108,7 @@ def capture_view(
         groups=groups,
         cut=note,
         inline=_inline(variant.folder / path, room),
+        size=_size(variant.folder / path),
     )
     return CaptureRead(view, tuple(sightings), packets)
 
@@ -137,11 +138,19 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
     )
 
 
+def _size(path: Path) -> str | None:
+    try:
+        return size(path.stat().st_size)
+    except OSError:
+        return None
+
+
 def _inline(path: Path, room: Room) -> str | None:
     """The file in base64 (RFC 4648), if it is small enough to be carried in the page."""
     try:
-        size = path.stat().st_size
-        return base64.b64encode(path.read_bytes()).decode() if 0 < size <= MAX_INLINE and room.inline(size) else None
+        length = path.stat().st_size
+        may = 0 < length <= MAX_INLINE and room.inline(length)
+        return base64.b64encode(path.read_bytes()).decode() if may else None
     except OSError:
         return None
 
@@ -149,7 +158,7 @@ def _inline(path: Path, room: Room) -> str | None:
 def with_journeys(
     read: CaptureRead, journeys: Sequence[Journey], drawn: frozenset[str], slug: str, variant: str, room: Room
 ) -> CaptureView:
-    """The capture with its packets' letters and hex dumps. ``drawn``: anchors of the rows that the ladder has."""
+    """The capture with its packets' letters and hex dumps. ``drawn``: the letters that the ladder has."""
     names: dict[str, str] = {}
     earlier: dict[str, str] = {}  # a row -> the row of the same packet's passage before it
     for journey in journeys:
@@ -168,7 +177,9 @@ def with_journeys(
         rows = []
         for row in group.rows:
             letter = names.get(row.anchor)
-            link = Link(letter, f"#{anchors.on_ladder(row.anchor)}" if row.anchor in drawn else "") if letter else None
+            link = (
+                Link(letter, f"#{anchors.rung(slug, variant, letter)}" if letter in drawn else "") if letter else None
+            )
             href = None
             packet = read.packets[row.anchor]
             if packet.data and room.dump(bool(row.cited)):

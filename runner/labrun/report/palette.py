@@ -18,8 +18,14 @@ _CONTRAST = 4.6
 
 
 def palette_css(styles: Iterable[Style]) -> str:
-    """Rules for the classes fN and bN from 16 up, sorted, so that the same page has the same bytes."""
+    """Rules for the classes fN and bN, sorted, so that the same page has the same bytes."""
     names = {name for style in styles for name in style.classes() if name[0] in "fb" and name[1:].isdigit()}
+    # On a coloured background of the terminal's own 16 the text is the paper's colour, which is sure to be read.
+    own = [
+        f".{name}{{color:var(--c{name[1:]})}}" if name[0] == "f" else
+        f".{name}.{name}{{background:var(--c{name[1:]});color:var(--terminal)}}"
+        for name in sorted(names, key=lambda each: (each[0] == "b", int(each[1:]))) if int(name[1:]) <= 15
+    ]  # fmt: skip
     fronts = sorted(int(name[1:]) for name in names if name[0] == "f" and int(name[1:]) > 15)
     backs = sorted(int(name[1:]) for name in names if name[0] == "b" and int(name[1:]) > 15)
     light = [f".f{n}{{color:{_hex(_readable(rgb(n), LIGHT_TERMINAL))}}}" for n in fronts]
@@ -27,7 +33,7 @@ def palette_css(styles: Iterable[Style]) -> str:
     # Twice the class outweighs .fN: on a coloured background only black or white is sure to be read.
     flat = [f".b{n}.b{n}{{background:{_hex(rgb(n))};color:{_hex(_ink(rgb(n)))}}}" for n in backs]
     dark_rules = "@media (prefers-color-scheme:dark){" + "".join(dark) + "}" if dark else ""
-    return "".join(light) + dark_rules + "".join(flat)
+    return "".join(own) + "".join(light) + dark_rules + "".join(flat)
 
 
 def _hex(colour: Colour) -> str:

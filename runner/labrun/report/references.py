@@ -9,7 +9,7 @@ from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
 from labrun.judge.results import HypothesisResult, Ref, Trace
 from labrun.lab.compile import EXPERIMENT
-from labrun.protocol.events import CommandResult, SnapshotResult
+from labrun.protocol.events import CommandResult, SeriesResult, SnapshotResult, TraceResult
 from labrun.report import anchors
 from labrun.report.packets import capture_path
 from labrun.report.view import CaptureView, Link
@@ -31,7 +31,8 @@ class Places:
             folder = variant.folder.relative_to(run).as_posix()
             name = variant.plan.variant
             for record in variant.steps:
-                anchor = anchors.step(slug, name, record.step.id)
+                is_setup = record.step.phase == "topology"
+                anchor = anchors.setup(slug, name) if is_setup else anchors.step(slug, name, record.step.id)
                 if (path := capture_path(record)) is not None:
                     self._captures[f"{folder}/{path}"] = (slug, name, record.step.id)
                 result = record.ended.result if record.ended else None
@@ -39,8 +40,10 @@ class Places:
                     if isinstance(outputs, CommandResult) or (outputs is not None and outputs is record.process):
                         self._steps[f"{folder}/{outputs.stdout.path}"] = (f"stdout of {record.step.id}", anchor)
                         self._steps[f"{folder}/{outputs.stderr.path}"] = (f"stderr of {record.step.id}", anchor)
-                if isinstance(result, SnapshotResult):
+                if isinstance(result, SnapshotResult | SeriesResult):
                     self._steps[f"{folder}/{result.path}"] = (f"snapshot {record.step.id}", anchor)
+                if isinstance(result, TraceResult):
+                    self._steps[f"{folder}/{result.path}"] = (f"trace {record.step.id}", anchor)
                 if record.line is not None and (record.step.phase == "lab" or name == EXPERIMENT):
                     self._events[f"{folder}/{layout.EVENTS}", record.line] = (f"step {record.step.id}", anchor)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from labrun.report.ladder import Journey, Ladder, Place, Sighting
 from labrun.report.visible import shorten
@@ -26,7 +27,7 @@ _MAX_NAME = 18
 class Rail:
     """An interface's line."""
 
-    x: float
+    x: int
     name: str
     quiet: bool
 
@@ -35,16 +36,20 @@ class Rail:
 class Roof:
     """A node over its interfaces."""
 
-    x: float
-    width: float
+    x: int
+    width: int
     name: str
+
+    @property
+    def middle(self) -> int:
+        return self.x + self.width // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
     """Where another step's time begins."""
 
-    y: float
+    y: int
     text: str
 
 
@@ -52,39 +57,31 @@ class Band:
 class Stop:
     """A passage: a packet on an interface, linked to its row."""
 
-    x: float
-    y: float
+    x: int
+    y: int
     href: str
-    anchor: str
-    number: int
     title: str
     time: str
     cited: bool
-    direction: str
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A line between passages, or from and to where nobody captured. ``head``: the arrow's triangle."""
-
-    path: str
-    head: str
-    unsure: bool
-    outer: bool
+Kind = Literal["", "unsure", "outer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
+    """``ways``: arrows of a kind, as one path: between passages, or from and to where nobody captured (outer)."""
+
     name: str
     protocol: str
     text: str
-    x: float
-    y: float
+    x: int
+    y: int
     stops: tuple[Stop, ...]
-    ways: tuple[Way, ...]
+    ways: tuple[tuple[Kind, str], ...]
     note: str | None
-    note_at: tuple[float, float]
-    marks: tuple[tuple[str, float, str], ...] = ()
+    note_at: tuple[int, int]
+    marks: tuple[tuple[str, int, str], ...] = ()
     """Kind, y and text of what else is known."""
 
 
@@ -92,7 +89,7 @@ class Rung:
 class LadderDrawing:
     width: int
     height: int
-    top: float
+    top: int
     rails: tuple[Rail, ...]
     roofs: tuple[Roof, ...]
     bands: tuple[Band, ...]
@@ -104,11 +101,11 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
     count = len(ladder.columns)
     longest = max(len(shorten(place.interface, _MAX_NAME)) for place in ladder.columns)
     room = _GAP_MOST if count < 3 else 108
-    gap = min(_GAP_MOST, max(_GAP_LEAST, longest * _CHAR + 16, room if count < 4 else 0))
+    gap = round(min(_GAP_MOST, max(_GAP_LEAST, longest * _CHAR + 16, room if count < 4 else 0)))
     at = {place: _LEFT + _STUB + gap * index for index, place in enumerate(ladder.columns)}
     width = _LEFT + _STUB + gap * (count - 1) + _STUB + _RIGHT
     width = max(width, 344)
-    top = float(_NODE + _HEAD)
+    top = _NODE + _HEAD
     y = top
     bands: list[Band] = []
     rungs: list[Rung] = []
@@ -122,8 +119,8 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
         rungs.append(_rung(journey, at, y, width, _rightwards(journey, at, outside)))
         y += _LABEL + _ROW * len(journey.sightings) + _MARK * len(journey.marks) + _AFTER
     return LadderDrawing(
-        width=round(width),
-        height=round(y + 6),
+        width=width,
+        height=y + 6,
         top=top,
         rails=tuple(Rail(at[p], shorten(p.interface, _MAX_NAME), p in ladder.quiet) for p in ladder.columns),
         roofs=tuple(_roofs(ladder.columns, at, gap)),
@@ -133,7 +130,7 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
     )
 
 
-def _rightwards(journey: Journey, at: dict[Place, float], outside: dict[Place, int]) -> bool:
+def _rightwards(journey: Journey, at: dict[Place, int], outside: dict[Place, int]) -> bool:
     """Which way it goes. ``outside``: on which side of an interface the uncaptured world is (1: right, -1: left).
 
     That is settled by the first packet on it, so that an answer comes from where the question went.
@@ -151,23 +148,27 @@ def _rightwards(journey: Journey, at: dict[Place, float], outside: dict[Place, i
     return (side > 0) == leaves
 
 
-def _rung(journey: Journey, at: dict[Place, float], y: float, width: float, rightwards: bool) -> Rung:
+def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards: bool) -> Rung:
     stops: list[Stop] = []
-    ways: list[Way] = []
+    ways: dict[Kind, str] = {}
     note: str | None = None
-    note_at = (0.0, 0.0)
+    note_at = (0, 0)
+
+    def arrow(kind: Kind, x1: int, y1: int, x2: int, y2: int) -> None:
+        ways[kind] = ways.get(kind, "") + _arrow(x1, y1, x2, y2)
+
     sign = 1 if rightwards else -1
     first_ns = journey.first.time_ns
     row = y + _LABEL + 6
     for index, sighting in enumerate(journey.sightings):
         x = at[sighting.place]
         if index == 0 and sighting.direction == "in":
-            ways.append(_way(x - sign * (_STUB - 4), row - 7, x, row, outer=True))
+            arrow("outer", x - sign * (_STUB - 4), row - 7, x, row)
         if stops:
             before = stops[-1]
-            ways.append(_way(before.x, before.y, x, row, unsure=sighting.unjoined))
+            arrow("unsure" if sighting.unjoined else "", before.x, before.y, x, row)
             if sighting.unjoined and note is None:
-                note, note_at = "rewritten?", ((before.x + x) / 2, (before.y + row) / 2 - 5)
+                note, note_at = "rewritten?", ((before.x + x) // 2, (before.y + row) // 2 - 5)
         time = sighting.since if index == 0 else f"+{(sighting.time_ns - first_ns) // 1000} µs"
         if sighting.time_ns - first_ns >= 10_000_000:
             time = f"+{(sighting.time_ns - first_ns) // 1_000_000} ms"
@@ -175,16 +176,16 @@ def _rung(journey: Journey, at: dict[Place, float], y: float, width: float, righ
         row += _ROW
     last = journey.sightings[-1]
     if last.direction == "out":
-        ways.append(_way(stops[-1].x, stops[-1].y, stops[-1].x + sign * (_STUB - 4), stops[-1].y + 7, outer=True))
+        arrow("outer", stops[-1].x, stops[-1].y, stops[-1].x + sign * (_STUB - 4), stops[-1].y + 7)
     words = " → ".join(journey.first.ends) if journey.first.ends[0] else ""
     room = int((width - _LEFT - 12) / _CHAR) - len(journey.first.protocol) - 3
     text = f"{journey.first.info}  {words}".strip() if len(journey.first.info) + len(words) + 2 <= room else (
         journey.first.info)  # fmt: skip
     return Rung(journey.name, journey.first.protocol, shorten(text, max(12, room)), _LEFT, y + 15, tuple(stops),
-                tuple(ways), note, note_at, _marks(journey, row - _ROW + 22, width))  # fmt: skip
+                tuple(ways.items()), note, note_at, _marks(journey, row - _ROW + 22, width))  # fmt: skip
 
 
-def _marks(journey: Journey, y: float, width: float) -> tuple[tuple[str, float, str], ...]:
+def _marks(journey: Journey, y: int, width: int) -> tuple[tuple[str, int, str], ...]:
     room = int((width - _MARK_X) / _CHAR)
     return tuple(
         (mark.kind, y + _MARK * index, shorten(_SIGNS[mark.kind] + mark.text, room))
@@ -192,43 +193,41 @@ def _marks(journey: Journey, y: float, width: float) -> tuple[tuple[str, float, 
     )
 
 
-def _stop(sighting: Sighting, x: float, y: float, time: str) -> Stop:
+def _stop(sighting: Sighting, x: int, y: int, time: str) -> Stop:
     way = {"in": "in on", "out": "out on", None: "on"}[sighting.direction]
     title = f"packet {sighting.number} of {sighting.capture}, {way} {sighting.place.node}.{sighting.place.interface}"
     more = f", also in {len(sighting.twins)} other captures" if sighting.twins else ""
-    return Stop(x, y, f"#{sighting.anchor}", f"{sighting.anchor}-l", sighting.number, title + more, time,
-                sighting.cited, sighting.direction or "")  # fmt: skip
+    return Stop(x, y, f"#{sighting.anchor}", title + more, time, sighting.cited)
 
 
-def _way(x1: float, y1: float, x2: float, y2: float, unsure: bool = False, outer: bool = False) -> Way:
-    """A straight line that ends short of the dot, with its arrow's head."""
+def _arrow(x1: int, y1: int, x2: int, y2: int) -> str:
+    """A straight line that ends short of the dot, and the triangle of its head."""
     length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5 or 1.0
     ux, uy = (x2 - x1) / length, (y2 - y1) / length
     tx, ty = x2 - ux * 8.0, y2 - uy * 8.0
     bx, by = tx - ux * _ARROW, ty - uy * _ARROW
-    head = f"M{tx:.1f} {ty:.1f}L{bx - uy * 3.5:.1f} {by + ux * 3.5:.1f}L{bx + uy * 3.5:.1f} {by - ux * 3.5:.1f}Z"
-    return Way(f"M{x1:.1f} {y1:.1f}L{bx:.1f} {by:.1f}", head, unsure, outer)
+    head = f"L{tx:.1f} {ty:.1f}L{bx - uy * 3:.1f} {by + ux * 3:.1f}L{bx + uy * 3:.1f} {by - ux * 3:.1f}Z"
+    return f"M{x1} {y1}L{bx:.1f} {by:.1f}{head.replace('L', 'M', 1)}"
 
 
-def _roofs(columns: tuple[Place, ...], at: dict[Place, float], gap: float) -> Iterable[Roof]:
+def _roofs(columns: tuple[Place, ...], at: dict[Place, int], gap: int) -> Iterable[Roof]:
     start = 0
     for index in range(1, len(columns) + 1):
         if index == len(columns) or columns[index].node != columns[start].node:
-            x = at[columns[start]] - min(gap, 96) / 2 + 4
+            x = at[columns[start]] - min(gap, 96) // 2 + 4
             width = at[columns[index - 1]] - at[columns[start]] + min(gap, 96) - 8
             yield Roof(x, width, shorten(columns[start].node, max(4, int(width / 7.6))))
             start = index
 
 
 def _summary(ladder: Ladder) -> str:
-    """The picture in words, for those who cannot see it."""
-    told = [
-        f"{journey.name}: {journey.first.protocol} {journey.first.info}, "
-        + ", then ".join(f"{s.direction or ''} {s.place.node}.{s.place.interface}".strip() for s in journey.sightings)
-        + "".join(f", {mark.text}" for mark in journey.marks)
-        for journey in ladder.journeys[:12]
-    ]
-    more = f"; and {len(ladder.journeys) - 12} more" if len(ladder.journeys) > 12 else ""
-    quiet = f" Nothing on {', '.join(f'{p.node}.{p.interface}' for p in ladder.columns if p in ladder.quiet)}." if (
-        ladder.quiet) else ""  # fmt: skip
-    return "; ".join(told) + more + "." + quiet
+    """The picture in a sentence, for those who cannot see it. What it holds is text and links, and read as such."""
+    count = len(ladder.journeys)
+    words = (
+        f"{count} packet{'' if count == 1 else 's'} on {_names(p for p in ladder.columns if p not in ladder.quiet)}."
+    )
+    return words + (f" Nothing on {_names(p for p in ladder.columns if p in ladder.quiet)}." if ladder.quiet else "")
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(f"{place.node}.{place.interface}" for place in places)

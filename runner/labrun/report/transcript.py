@@ -32,7 +32,8 @@ def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, 
     outputs = result if isinstance(result, CommandResult) else record.process
     return StepView(
         id=step.id,
-        anchor=anchors.step(slug, variant.plan.variant, step.id),
+        anchor=anchors.setup(slug, variant.plan.variant) if step.phase == "topology"
+        else anchors.step(slug, variant.plan.variant, step.id),
         prompt=(one_line(step.node) if step.node else "lab") + (">>>" if isinstance(step.action, Send) else "#"),
         command=_command(record),
         note=visible(step.note, "\n\t") if step.note else None,
@@ -47,7 +48,7 @@ def step_view(slug: str, variant: VariantRecord, record: StepRecord, run: Path, 
         changed=False,
         like=None,
         typed=not isinstance(step.action, Run | Start | Stop | Capture | Snapshot | Wait),
-    )
+    )  # fmt: skip
 
 
 def _command(record: StepRecord) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from labrun.judge.results import Truth, Verdict
@@ -124,6 +125,8 @@ class CaptureView:
     bytes: tuple[PacketBytes, ...] = ()
     inline: str | None = None
     """The whole file as base64, where it is small."""
+    size: str | None = None
+    """Of the file, in words."""
 
     def rows(self) -> Iterator[PacketRow]:
         return (row for group in self.groups for row in group.rows)
@@ -178,6 +181,8 @@ class TraceRow:
     predicted: str
     cells: tuple[Cell | None, ...]
     branch: bool
+    first: str | None = None
+    """Of several checks the first that made the prediction fail in the experiment: what it is, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,8 @@ class HypothesisView:
     no_control: str | None
     place: Link | None
     """Where it stands in the lab file: text file:line."""
+    spread: tuple[str, ...]
+    """Of a repeated lab: how often each verdict came, and how long things took."""
     explanation: str
     """All of it in plain lines, as the terminal has it: for formats without tables."""
 
@@ -232,6 +239,16 @@ class MatrixRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixGroup:
+    """Neighbouring rows of one lab, with what it asked."""
+
+    lab: str
+    anchor: str
+    question: str | None
+    hypotheses: tuple[HypothesisView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """What sandboxes were made of; one for all labs whose sandboxes were alike."""
 
@@ -250,7 +267,6 @@ class RunView:
     started: str
     where: str
     """The environment in one line."""
-    isolation_note: str | None
     facts: tuple[tuple[str, str], ...]
     command: str
     counts: tuple[tuple[str, int], ...]
@@ -262,3 +278,9 @@ class RunView:
     """When it began and when its evidence ends, since the epoch."""
     cut: str | None = None
     """What the page leaves out to stay small."""
+
+    def by_lab(self) -> Iterator[MatrixGroup]:
+        """The matrix in its order."""
+        questions = {lab.anchor: lab.question for lab in self.labs}
+        for (lab, anchor), rows in groupby(self.matrix, key=lambda row: (row.lab, row.lab_anchor)):
+            yield MatrixGroup(lab, anchor, questions.get(anchor), tuple(row.hypothesis for row in rows))

@@ -29,13 +29,19 @@
     if (!text.has(element)) text.set(element, element.textContent.toLowerCase());
     return text.get(element);
   };
-  const rows = all(".matrix tbody tr");
+  const groups = all(".matrix tbody");
+  const rows = all(".matrix tbody tr:not(.of)");
   const labs = all("article.lab");
   const tables = all(".packets").map((table) => all("tr[id]", table));
   const filter = () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = (element) => words.every((word) => textOf(element).includes(word));
-    rows.forEach((row) => { row.hidden = !matches(row); });
+    // A verdict is also found by its lab's name, which stands above it.
+    rows.forEach((row) => {
+      const own = textOf(row) + " " + (row.parentElement.querySelector(".of a")?.textContent.toLowerCase() ?? "");
+      row.hidden = !words.every((word) => own.includes(word));
+    });
+    groups.forEach((group) => { group.hidden = ![...group.rows].some((row) => !row.hidden && !row.matches(".of")); });
     labs.forEach((lab) => { lab.hidden = !matches(lab); });
     tables.forEach((packets) => {
       const some = packets.some(matches);
@@ -111,6 +117,11 @@
     keys[event.key]();
   });
 
+  // A step's name leads to itself, for whoever wants to send its address.
+  all(".step > p:first-child").forEach((line) => {
+    line.firstChild.replaceWith(make("a", { href: "#" + line.parentElement.id }, line.firstChild.data.trim()), " ");
+  });
+
   // Copy buttons: the command, without its prompt.
   const copy = async (button, words) => {
     try {
@@ -121,10 +132,10 @@
     }
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   };
-  all(".step .command, .again code").forEach((element) => {
+  all(".step > pre:first-of-type > b, .again code").forEach((element) => {
     const button = make("button", { type: "button", class: "copy" }, "copy");
     button.setAttribute("aria-label", "Copy the command");
-    const words = () => element.classList.contains("command") ? element.textContent
+    const words = () => element.tagName === "B" ? element.textContent
       : element.textContent.split("\n").map((line) => line.replace(/^\$ /, "").replace(/\s+#.*$/, "")).join("\n");
     button.addEventListener("click", () => copy(button, words()));
     element.closest("pre").before(button);
