@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from labrun.lab.model import LabModel
 from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import Keys, Places, parse_yaml, read_text
+from labrun.protocol.record import dataclass
 
 LAB_FILE = "lab.yaml"
 
