@@ -71,7 +71,7 @@ def test_a_killed_runner_leaves_no_sandbox(
     write_lab("slow", SLOW, OK)
     with start(backend, tmp_path, "run", "slow") as process:
         eventually(lambda: at_step(tmp_path, "slow", "b"))
-        assert len(backend.sandboxes(tmp_path)) == 1
+        eventually(lambda: len(backend.sandboxes(tmp_path)) == 1)  # those started ahead, and not needed, are going
         process.kill()
         process.communicate(timeout=10)
     eventually(lambda: not backend.sandboxes(tmp_path), within_s=10.0)

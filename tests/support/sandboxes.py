@@ -34,7 +34,7 @@ def namespaces_of(run_id: str) -> list[Sandbox]:
     found = []
     for pid, words in _processes():
         # The sandbox's init is a clone of the launcher, command line and all.
-        if "launcher.py" in words and f"-{run_id}-" in words and "launcher.py" not in _command(_parent(pid)):
+        if "launcher.main" in words and f"-{run_id}-" in words and "launcher.main" not in _command(_parent(pid)):
             found.append(_of_launcher(pid))
     for folder in Path("/sys/fs/cgroup").glob(f"**/labrun-*{run_id}*"):
         if not found:
