@@ -55,6 +55,7 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run the command and exit. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
     signal.signal(signal.SIGTERM, _terminated)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
     gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:
         app(prog_name="labrun")
