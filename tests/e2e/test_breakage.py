@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from e2e.conftest import Backend, Labrun, Ran
+from support.sandboxes import launched_by
 
 OK = "{command: a, exit: 0}"
 WriteLab = Callable[..., Path]
@@ -79,6 +80,16 @@ def test_a_killed_runner_leaves_no_sandbox(
     judged = labrun("judge", str(run))
     assert judged.exit == 3
     assert "inconclusive" in judged.out
+
+
+def test_sandboxes_that_were_started_ahead_for_wrong_labs_are_gone(
+    write_lab: WriteLab, tmp_path: Path, backend: Backend
+) -> None:
+    write_lab("wrong", "  - {id: a, rum: 'true'}", OK)
+    with start(backend, tmp_path, "run", "wrong") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "Did you mean 'run'?" in err, err
+    assert not (tmp_path / "reports").exists() and launched_by(process.pid) == []
 
 
 def test_interrupting_tears_down_keeps_the_evidence_and_reports(

@@ -42,6 +42,11 @@ def namespaces_of(run_id: str) -> list[Sandbox]:
     return found
 
 
+def launched_by(runner: int) -> list[int]:
+    """Launchers of the native engine that a runner started, by its pid."""
+    return [pid for pid, words in _processes() if "launcher.main" in words and f"labrun-{runner}-" in words]
+
+
 def _of_launcher(pid: int) -> Sandbox:
     def runs(words: str) -> bool:
         return any(words in line for child in _below(pid) for line in [_command(child)])

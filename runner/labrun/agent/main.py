@@ -32,6 +32,8 @@ def main(agent_path: str) -> None:
     """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
+    import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
+
     plan = loads(Plan, sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")

@@ -119,8 +119,7 @@ class NativeEngine:
         sandbox = sandbox or self._start()
         try:
             if self._expected is not None:
-                with contextlib.suppress(EngineError):  # whoever needs the one that could not be started is told
-                    self._prepare()
+                threading.Thread(target=self._prepare_more, name="prepare", daemon=True).start()
             yield sandbox.frames(plan)
         finally:
             sandbox.remove()
@@ -148,6 +147,10 @@ class NativeEngine:
                 sandbox = self._start()
                 with self._lock:
                     self._spares.append(sandbox)
+
+    def _prepare_more(self) -> None:
+        with contextlib.suppress(EngineError):  # whoever needs the one that could not be started is told
+            self._prepare()
 
     def _start(self) -> _Sandbox:
         with self._lock:
