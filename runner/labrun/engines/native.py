@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -66,16 +67,18 @@ class NativeEngine:
         self._note = note
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._preparing = threading.Lock()
         self._live: set[_Sandbox] = set()
+        self._cancelled = False
+        # The kernel ends a launcher when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG). So one that
+        # lives as long as the engine starts them all; what follows is its own.
+        self._starter = ThreadPoolExecutor(1, "starter")
         self._ahead = ahead
         self._expected: int | None = None
         self._spares: list[_Sandbox] = []
-        self._cancelled = False
 
     def __enter__(self) -> NativeEngine:
         """Start the first sandboxes; the first plans get them."""
-        self._prepare()
+        self._starter.submit(self._prepare).result()
         return self
 
     def __exit__(
@@ -86,6 +89,7 @@ class NativeEngine:
             left = tuple(self._live)
         for sandbox in left:
             sandbox.remove()
+        self._starter.shutdown()
 
     @property
     def info(self) -> EngineInfo:
@@ -112,14 +116,9 @@ class NativeEngine:
     @contextmanager
     def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
-        with self._lock:
-            sandbox = self._spares.pop(0) if self._spares else None
-            if self._expected is not None:
-                self._expected -= 1
-        sandbox = sandbox or self._start()
+        sandbox = self._starter.submit(self._take).result()
+        self._starter.submit(self._prepare)  # should that fail, whoever needs the one that is not there is told
         try:
-            if self._expected is not None:
-                threading.Thread(target=self._prepare_more, name="prepare", daemon=True).start()
             yield sandbox.frames(plan)
         finally:
             sandbox.remove()
@@ -128,29 +127,29 @@ class NativeEngine:
 
     def expect(self, plans: int) -> None:
         """See `Engine.expect`."""
-        with self._lock:
-            self._expected = plans
-            self._ahead += 1  # while those at work are at it, the next one gets ready
-            superfluous, self._spares = self._spares[plans:], self._spares[:plans]
-        for sandbox in superfluous:
+        self._starter.submit(self._expect, plans)
+
+    def _expect(self, plans: int) -> None:
+        self._expected = plans
+        self._ahead += 1  # while those at work are at it, the next one gets ready
+        for sandbox in self._spares[plans:]:
             sandbox.end()
+        del self._spares[plans:]
         self._prepare()
+
+    def _take(self) -> _Sandbox:
+        sandbox = self._spares.pop(0) if self._spares else self._start()
+        if self._expected is None:
+            self._ahead = 0  # nobody said that there will be more
+        else:
+            self._expected -= 1
+        return sandbox
 
     def _prepare(self) -> None:
         """Have as many sandboxes in waiting as are wanted."""
-        with self._preparing:
-            while not self._cancelled:
-                with self._lock:
-                    wanted = self._ahead if self._expected is None else min(self._ahead, self._expected)
-                    if len(self._spares) >= wanted:
-                        return
-                sandbox = self._start()
-                with self._lock:
-                    self._spares.append(sandbox)
-
-    def _prepare_more(self) -> None:
-        with contextlib.suppress(EngineError):  # whoever needs the one that could not be started is told
-            self._prepare()
+        wanted = self._ahead if self._expected is None else min(self._ahead, self._expected)
+        while len(self._spares) < wanted:
+            self._spares.append(self._start())
 
     def _start(self) -> _Sandbox:
         with self._lock:
