@@ -11,9 +11,13 @@ from pathlib import Path
 
 
 def timed(argv: Sequence[str], cwd: Path) -> float:
-    """Whole-process seconds. A command that fails ends the benchmark: its time would mean nothing."""
+    """Whole-process seconds. A command that fails ends the benchmark: its time would mean nothing.
+
+    Python may keep its bytecode, whatever the environment says: an installed program has it.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = time.perf_counter()
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, env=environment)
     seconds = time.perf_counter() - begin
     if done.returncode != 0:
         raise SystemExit(

@@ -1,10 +1,13 @@
-"""`labrun run empty-namespace` against the same steps as a shell script under one `docker run`, whole processes.
+"""`labrun run empty-namespace`, native and in Docker, against the same steps as a bare shell script. Whole processes.
 
     .venv/bin/python bench/startup.py [--runs 10]
 
-Three rows: the lab as it ships (its controls run in containers of their own), the experiment alone, and the script in
-the same image with the same rights. What labrun does on top of the script: captures with counted drops, snapshots,
-evidence, judging, three reports.
+As root, for the script's sake. The lab as it ships has two controls, which run in sandboxes of their own; `alone` is
+the experiment without them. The scripts run the lab's commands with the same programs (the lab image's): one in a
+container, one under `unshare`, which the ratios are against. What labrun does on top of a script: captures with counted
+drops, snapshots, what each step changed, evidence, judging, three reports.
+
+The last table is the labs that ship, all of them, natively: `--jobs 1` and `--jobs 2`.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import tempfile
 from pathlib import Path
 
 from labrun.engines.docker import connect
+from labrun.engines.native import FIRST_ID
 from labrun.image.build import ensure_image
 from labrun.image.recipe import load_recipe
+from labrun.image.rootfs import ensure_rootfs
 from pairs import side_by_side
 from ruamel.yaml import YAML
 
@@ -62,48 +67,62 @@ def without_controls(target: Path) -> None:
         yaml.dump(lab, file)
 
 
+# The script under unshare: in the image's root file system, with a /run and a /tmp of its own, as a sandbox has them.
+UNSHARED = r"""
+set -e
+mount --bind "$1" "$1"
+cd "$1"
+for name in run tmp; do mount -t tmpfs "$name" "$name"; done
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /dev dev
+exec chroot . bash -c "$2"
+"""
+RIGHTS = [
+    "--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined",
+    "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined",
+]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
-    runs = parser.parse_args().runs
+    parser.add_argument("--native", action="store_true", help="leave Docker out")
+    options = parser.parse_args()
     recipe = load_recipe()
-    ensure_image(connect(), recipe, print)
+    client = None if options.native else connect()
+    if client is not None:
+        ensure_image(client, recipe, print)
+    rootfs = ensure_rootfs(recipe, print, first_id=FIRST_ID, client=client)
     labrun = str(Path(sys.executable).parent / "labrun")
     with tempfile.TemporaryDirectory() as folder:
-        alone = Path(folder) / "alone" / "empty-namespace"
-        without_controls(alone)
-        rights = [
-            "--cap-add",
-            "NET_ADMIN",
-            "--cap-add",
-            "SYS_ADMIN",
-            "--security-opt",
-            "seccomp=unconfined",
-            "--security-opt",
-            "apparmor=unconfined",
-            "--security-opt",
-            "systempaths=unconfined",
-        ]
-        side_by_side(
-            {
-                "labrun run empty-namespace (3 containers)": [labrun, "run", str(LAB.parent)],
-                "labrun, the experiment alone": [labrun, "run", str(alone)],
-                "labrun, alone, --isolation least": [labrun, "run", str(alone), "--isolation", "least"],
+        alone = str(Path(folder) / "alone" / "empty-namespace")
+        without_controls(Path(alone))
+        native, docker = ["--engine", "native"], ["--engine", "docker"]
+        rows = {
+            "labrun run empty-namespace, native": [labrun, "run", str(LAB.parent), *native],
+            "labrun, native, alone": [labrun, "run", alone, *native],
+        }
+        if client is not None:
+            rows |= {
+                "labrun run empty-namespace, Docker": [labrun, "run", str(LAB.parent), *docker],
+                "labrun, Docker, alone": [labrun, "run", alone, *docker],
+                "labrun, Docker, alone, --isolation least": [labrun, "run", alone, *docker, "--isolation", "least"],
                 "docker run, shell script": [
-                    "docker",
-                    "run",
-                    "--rm",
-                    "--network",
-                    "none",
-                    "--init",
-                    *rights,
-                    recipe.tag,
-                    "bash",
-                    "-c",
-                    SCRIPT,
+                    "docker", "run", "--rm", "--network", "none", "--init", *RIGHTS, recipe.tag, "bash", "-c", SCRIPT,
                 ],
-            },
-            runs,
+            }  # fmt: skip
+        rows["unshare, shell script"] = [
+            "unshare", "--net", "--mount", "--pid", "--fork",
+            "sh", "-c", UNSHARED, "sh", str(rootfs), SCRIPT,
+        ]  # fmt: skip
+        side_by_side(rows, options.runs, Path(folder))
+        print()
+        labs = [str(path.parent) for path in sorted(LAB.parent.parent.glob("*/lab.yaml"))]
+        every = [labrun, "run", *labs, *native]
+        side_by_side(
+            {f"labrun run, all {len(labs)} labs, --jobs {n}": [*every, "--jobs", str(n)] for n in (2, 1)},
+            max(1, options.runs // 2),
             Path(folder),
         )
 

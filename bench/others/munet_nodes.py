@@ -1,11 +1,29 @@
 """N nodes on one network with munet (PyPI), a ping across, and down: munet_nodes.py N FOLDER. Needs root."""
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
 import yaml
-from munet import parser
+from munet import base, parser
+
+PLAIN = base.Commander.cmd_raises
+
+
+def patient(self: base.Commander, cmd: object, **options: object) -> str:
+    """munet asks pgrep for a child that `unshare` may not have forked yet, and fails on a busy machine: ask again."""
+    for _ in range(100):
+        try:
+            return str(PLAIN(self, cmd, **options))
+        except base.CalledProcessError:
+            if "pgrep" not in str(cmd):
+                raise
+    return str(PLAIN(self, cmd, **options))
+
+
+base.Commander.cmd_raises = patient
+logging.disable(logging.WARNING)  # it logs every command; that need not count against it
 
 
 def address(number: int) -> str:

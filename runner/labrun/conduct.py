@@ -1,28 +1,38 @@
 """Conducts a run: every variant of every lab in a sandbox of its own, its evidence kept, then judged and reported.
 
-Each lab stands alone: what breaks one is written into its evidence, and the others go on.
+Each lab stands alone: what breaks one is written into its evidence, and the others go on. What judges and reports is
+imported when it is needed, so that sandboxes are at work meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
 from labrun.evidence.writer import EvidenceFull, EvidenceWriter
-from labrun.judge.results import LabResult, RunResult, results_json
-from labrun.judge.run import judge_entry, judge_run
 from labrun.lab.compile import CompiledLab
 from labrun.protocol.events import Done, Fault, StepStarted
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
+
+if TYPE_CHECKING:
+    from labrun.judge.results import LabResult, RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """``whole``: not interrupted (Ctrl-C). ``judged``: slug -> result of each lab that ran to its end."""
+
+    whole: bool
+    judged: Mapping[str, LabResult]
 
 
 class Progress(Protocol):
@@ -95,27 +105,34 @@ def conduct(
     progress: Progress,
     clock: Callable[[], float],
     repeats: int = 1,
-) -> bool:
-    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists. False if it was interrupted (Ctrl-C)."""
+) -> Conducted:
+    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists."""
     conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock())
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
         folder.mkdir(parents=True)
         (folder / layout.LAB).write_text(compiled.lab.text, encoding="utf-8")
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
+    judged: dict[str, LabResult] = {}
     try:
-        _all(conductor, pool, labs, repeats)
+        _all(conductor, pool, labs, repeats, judged)
     except KeyboardInterrupt:
         conductor.interrupted.set()
         pool.shutdown(wait=False, cancel_futures=True)
         engine.cancel()
         pool.shutdown(wait=True)
-        return False
+        return Conducted(False, judged)
     pool.shutdown(wait=True)
-    return True
+    return Conducted(True, judged)
 
 
-def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[CompiledLab], repeats: int) -> None:
+def _all(
+    conductor: _Conductor,
+    pool: ThreadPoolExecutor,
+    labs: Sequence[CompiledLab],
+    repeats: int,
+    judged: dict[str, LabResult],
+) -> None:
     begun: dict[str, float] = {}
     pending: dict[Future[None], CompiledLab] = {}
     left: dict[str, int] = {}
@@ -128,11 +145,14 @@ def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[Compile
                 conductor.progress.started(slug, left[slug])
         conductor.variant(compiled, plan, repeat)
 
+    conductor.engine.expect(repeats * sum(len(plans_of(compiled)) for compiled in labs))
     for compiled in labs:
         runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in plans_of(compiled)]
         left[compiled.lab.slug] = len(runs)
         for plan, repeat in runs:
             pending[pool.submit(work, compiled, plan, repeat)] = compiled
+    from labrun.judge.run import judge_entry
+
     while pending:
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in done:
@@ -141,9 +161,9 @@ def _all(conductor: _Conductor, pool: ThreadPoolExecutor, labs: Sequence[Compile
             future.result()
             left[slug] -= 1
             if left[slug] == 0:
-                result = judge_entry(conductor.run, entry_of(compiled, repeats))
+                judged[slug] = judge_entry(conductor.run, entry_of(compiled, repeats))
                 with conductor.lock:
-                    conductor.progress.judged(result, conductor.clock() - begun[slug])
+                    conductor.progress.judged(judged[slug], conductor.clock() - begun[slug])
 
 
 def begin(run: Path, record: RunRecord) -> None:
@@ -152,11 +172,12 @@ def begin(run: Path, record: RunRecord) -> None:
     write_run(run, record)
 
 
-def finish(run: Path) -> RunResult:
-    """Judge what is there, write results.json and the reports, and let `latest` point at the run."""
+def finish(run: Path, judged: Mapping[str, LabResult] | None = None) -> RunResult:
+    """Judge what is there and was not ``judged`` yet, write results.json and the reports, point `latest` at the run."""
+    from labrun.judge.run import judge_run
     from labrun.report.write import write_reports
 
-    result = judge_run(run)
+    result = judge_run(run, judged or {})
     write_results(run, result)
     write_reports(run, result)
     point_latest(run)
@@ -164,5 +185,7 @@ def finish(run: Path) -> RunResult:
 
 
 def write_results(run: Path, result: RunResult) -> None:
+    from labrun.judge.results import results_json
+
     text = json.dumps(results_json(result), indent=1, ensure_ascii=False)
     (run / layout.RESULTS).write_text(text + "\n", encoding="utf-8")

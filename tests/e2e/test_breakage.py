@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from e2e.conftest import Backend, Labrun, Ran
+from support.sandboxes import launched_by
 
 OK = "{command: a, exit: 0}"
 WriteLab = Callable[..., Path]
@@ -71,7 +72,7 @@ def test_a_killed_runner_leaves_no_sandbox(
     write_lab("slow", SLOW, OK)
     with start(backend, tmp_path, "run", "slow") as process:
         eventually(lambda: at_step(tmp_path, "slow", "b"))
-        assert len(backend.sandboxes(tmp_path)) == 1
+        eventually(lambda: len(backend.sandboxes(tmp_path)) == 1)  # those started ahead, and not needed, are going
         process.kill()
         process.communicate(timeout=10)
     eventually(lambda: not backend.sandboxes(tmp_path), within_s=10.0)
@@ -79,6 +80,16 @@ def test_a_killed_runner_leaves_no_sandbox(
     judged = labrun("judge", str(run))
     assert judged.exit == 3
     assert "inconclusive" in judged.out
+
+
+def test_sandboxes_that_were_started_ahead_for_wrong_labs_are_gone(
+    write_lab: WriteLab, tmp_path: Path, backend: Backend
+) -> None:
+    write_lab("wrong", "  - {id: a, rum: 'true'}", OK)
+    with start(backend, tmp_path, "run", "wrong") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "Did you mean 'run'?" in err, err
+    assert not (tmp_path / "reports").exists() and launched_by(process.pid) == []
 
 
 def test_interrupting_tears_down_keeps_the_evidence_and_reports(

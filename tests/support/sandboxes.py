@@ -34,12 +34,17 @@ def namespaces_of(run_id: str) -> list[Sandbox]:
     found = []
     for pid, words in _processes():
         # The sandbox's init is a clone of the launcher, command line and all.
-        if "launcher.py" in words and f"-{run_id}-" in words and "launcher.py" not in _command(_parent(pid)):
+        if "launcher.main" in words and f"-{run_id}-" in words and "launcher.main" not in _command(_parent(pid)):
             found.append(_of_launcher(pid))
     for folder in Path("/sys/fs/cgroup").glob(f"**/labrun-*{run_id}*"):
         if not found:
             found.append(Sandbox(str(folder), lambda words: False, lambda: None))
     return found
+
+
+def launched_by(runner: int) -> list[int]:
+    """Launchers of the native engine that a runner started, by its pid."""
+    return [pid for pid, words in _processes() if "launcher.main" in words and f"labrun-{runner}-" in words]
 
 
 def _of_launcher(pid: int) -> Sandbox:

@@ -17,7 +17,7 @@ from labrun.engines.scripted import Block, ScriptedEngine
 from labrun.evidence import layout
 from labrun.evidence.record import read_variant
 from labrun.evidence.run import InvalidLab, read_run, write_run
-from labrun.judge.results import exit_code
+from labrun.judge.results import exit_code, results_json
 from labrun.judge.run import judge_run
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
@@ -102,7 +102,9 @@ class Stage:
         self.engine = engine or ScriptedEngine(flat)
         begin(self.run, run_record([entry_of(compiled) for compiled in self.labs]))
         ticks = count()
-        return conduct(self.labs, self.engine, self.run, jobs, progress or self.told, lambda: float(next(ticks)))
+        clock = lambda: float(next(ticks))  # noqa: E731
+        self.conducted = conduct(self.labs, self.engine, self.run, jobs, progress or self.told, clock)
+        return self.conducted.whole
 
     def variant(self, slug, name="experiment"):
         return read_variant(layout.variant_folder(self.run, slug, name))
@@ -352,6 +354,14 @@ def test_the_end_writes_results_and_reports_and_points_latest_at_the_run(stage):
     assert exit_code(result, strict=True) == 0
     assert {"index.html", "index.md", "junit.xml"} <= {file.name for file in stage.run.iterdir()}
     assert (stage.run.parent / "latest").resolve() == stage.run
+
+
+def test_what_was_judged_while_others_ran_is_what_judging_all_of_it_again_says(stage):
+    stage.go({"one": FINE, "two": (whole(0), whole(0)), "broken": ([EngineError("sandbox-died", "it died")], whole(1))})
+    assert set(stage.conducted.judged) == {"one", "two", "broken"}
+    again = results_json(judge_run(stage.run))
+    assert results_json(judge_run(stage.run, stage.conducted.judged)) == again
+    assert results_json(judge_run(stage.run, {"two": stage.conducted.judged["two"]})) == again
 
 
 def test_invalid_labs_are_in_the_results(stage):

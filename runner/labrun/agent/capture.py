@@ -34,7 +34,6 @@ import queue
 import select
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from labrun.agent import pcapng
@@ -43,6 +42,7 @@ from labrun.agent.packet_ring import PacketRing, RingSize
 from labrun.agent.pcap_filter import WHOLE_PACKET
 from labrun.agent.recording import Recording, UserFilter
 from labrun.agent.tap_program import MAX_INTERFACES, tap_program
+from labrun.protocol.record import dataclass
 
 ANY = ("any",)
 DEFAULT_LIMIT = 256 * 1024 * 1024

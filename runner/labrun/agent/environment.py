@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,12 @@ def _record() -> dict[str, Any]:
 
 
 def missing_tools(tools: tuple[str, ...], path: str) -> tuple[str, ...]:
-    return tuple(tool for tool in tools if shutil.which(tool, path=path) is None)
+    folders = path.split(os.pathsep)
+    return tuple(tool for tool in tools if not any(_is_program(f"{folder}/{tool}") for folder in folders))
+
+
+def _is_program(path: str) -> bool:
+    return os.access(path, os.X_OK) and not Path(path).is_dir()
 
 
 def where_to_get(missing: tuple[str, ...]) -> str:
@@ -84,7 +88,7 @@ def where_to_get(missing: tuple[str, ...]) -> str:
 
 
 def python_version() -> str:
-    return platform.python_version()
+    return sys.version.split()[0]
 
 
 def kernel() -> tuple[str, str]:

@@ -34,6 +34,7 @@ from labrun.protocol.state import KernelState, Sample
 
 Handler = Callable[[Stage, Step, Any, float], Result | None]
 _POLL_S = 0.01
+_FIRST_POLL_S = 0.001  # a server listens a few milliseconds after its start
 # Commands have values in their environment; nft and scapy have languages of their own.
 _OWN_VALUES = ("run", "start", "nft", "send", "stop")
 _LINKS: tuple[actions.SnapshotPart, ...] = ("links",)
@@ -104,7 +105,7 @@ def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> 
             def listens_or_ended() -> bool:
                 return process.ended or session_listens(process.pid, ready.port or 0, ready.protocol)
 
-            poll(listens_or_ended, deadline, _POLL_S)
+            poll(listens_or_ended, deadline, _POLL_S, _FIRST_POLL_S)
             is_ready = not process.ended
             is_ready = is_ready and session_listens(process.pid, ready.port, ready.protocol)
         awaited = f"it to listen on {ready.protocol} port {ready.port}"

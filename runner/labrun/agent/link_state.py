@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from labrun.agent.addresses import RTM_GETADDR, RTM_GETNEIGH
-from labrun.agent.messages import AddressMessage, LinkMessage, NamespaceIdMessage, NeighbourMessage
+from labrun.agent.incoming import AddressAnswer, LinkAnswer, NamespaceIdAnswer, NeighbourAnswer, taken_apart
 from labrun.agent.names import FAMILIES, NEIGHBOUR_STATES, SCOPES
+from labrun.agent.outgoing import AddressMessage, LinkMessage, NamespaceIdMessage, NeighbourMessage
 from labrun.agent.rtnetlink import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, KernelRefused, Rtnetlink
 from labrun.protocol.state import AddressState, LinkState, NeighbourState
 
@@ -53,7 +54,7 @@ def flag_names(bits: int, names: tuple[tuple[int, str], ...]) -> tuple[str, ...]
 def read_link_messages(ipr: Rtnetlink) -> tuple[Any, ...]:
     request = LinkMessage()
     request["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
-    return ipr.dump(RTM_GETLINK, request)
+    return ipr.dump(RTM_GETLINK, request, LinkAnswer)
 
 
 def link_names(messages: tuple[Any, ...]) -> dict[int, str]:
@@ -120,9 +121,7 @@ def _name_elsewhere(ipr: Rtnetlink, namespace_id: int, index: int) -> str | None
         return None
     if whole is None:
         return None
-    answer = LinkMessage(whole)
-    answer.decode()
-    name: str | None = answer.get_attr("IFLA_IFNAME")
+    name: str | None = taken_apart(LinkAnswer, whole).get_attr("IFLA_IFNAME")
     return name
 
 
@@ -134,17 +133,15 @@ def _namespace_ids(ipr: Rtnetlink, nodes: Mapping[str, int]) -> dict[int, str]:
         request["attrs"] = [("NETNSA_FD", nodes[name])]
         whole = ipr.get(RTM_GETNSID, request)
         if whole is not None:
-            answer = NamespaceIdMessage(whole)
-            answer.decode()
-            namespace_id = answer.get_attr("NETNSA_NSID")
-            if namespace_id is not None and namespace_id < 1 << 31:  # -1: it has no id here
+            namespace_id = taken_apart(NamespaceIdAnswer, whole).get_attr("NETNSA_NSID")
+            if namespace_id is not None and namespace_id >= 0:  # -1: it has no id here
                 found.setdefault(namespace_id, name)
     return found
 
 
 def address_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[AddressState, ...]:
     """By interface and family; within these in the kernel's order, where the first one is the primary."""
-    messages = [m for m in ipr.dump(RTM_GETADDR, AddressMessage()) if m["family"] in FAMILIES]
+    messages = [m for m in ipr.dump(RTM_GETADDR, AddressMessage(), AddressAnswer) if m["family"] in FAMILIES]
     messages.sort(key=lambda message: (message["index"], message["family"]))
     return tuple(_address(message, names) for message in messages)
 
@@ -171,7 +168,7 @@ def _address(message: Any, names: dict[int, str]) -> AddressState:
 def neighbour_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[NeighbourState, ...]:
     """By interface and address, without those that the kernel makes for itself (multicast, broadcast, loopback)."""
     found = []
-    for message in ipr.dump(RTM_GETNEIGH, NeighbourMessage()):
+    for message in ipr.dump(RTM_GETNEIGH, NeighbourMessage(), NeighbourAnswer):
         address = message.get_attr("NDA_DST")
         if message["family"] not in FAMILIES or address is None or not message["state"]:
             continue

@@ -10,7 +10,8 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
+
+from labrun.protocol.record import dataclass
 
 # linux/rtnetlink.h, linux/netlink.h, linux/if_link.h
 _RTMGRP_LINK = 1

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 import time
-import traceback
 from pathlib import Path
 
 import labrun
@@ -34,15 +32,20 @@ def main(agent_path: str) -> None:
     """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
+    import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
+
     plan = loads(Plan, sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
-    folder = Path(tempfile.mkdtemp(prefix="labrun-"))
+    folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
+    folder.mkdir(mode=0o700)
     emitter = Emitter(events_fd, folder)
     stage = Stage(plan, emitter, Nodes(), agent_path, values=dict(plan.values))
     try:
         if _begin(stage):
             _steps(stage)
     except Exception as error:  # noqa: BLE001  a crash of ours must reach the host as a fault
+        import traceback
+
         detail = {"traceback": traceback.format_exc()}
         emitter.event(Fault(emitter.t_ns(), "agent-crashed", f"{type(error).__name__}: {error}", None, detail))
     stage.stop_all()

@@ -1,7 +1,7 @@
 """pyroute2's rtnetlink message classes, without the rest of pyroute2.
 
 ``import pyroute2`` runs a package ``__init__`` that loads everything pyroute2 can do, asyncio and NDB included:
-120 ms and 340 modules for five classes. The classes themselves need none of it, so the package is entered by a
+120 ms and 340 modules for two classes. The classes themselves need none of it, so the package is entered by a
 bare module object that has only its path: 35 ms. The bare object is taken away again at once, so that a later
 ``import pyroute2`` anywhere in the process gets the real package.
 
@@ -18,11 +18,7 @@ from typing import Any
 
 MODULES = (
     "pyroute2.netlink.rtnl.ifinfmsg",
-    "pyroute2.netlink.rtnl.ifaddrmsg",
     "pyroute2.netlink.rtnl.rtmsg",
-    "pyroute2.netlink.rtnl.ndmsg",
-    "pyroute2.netlink.rtnl.fibmsg",
-    "pyroute2.netlink.rtnl.nsidmsg",
 )
 
 
@@ -46,8 +42,4 @@ _modules = _load()
 
 # Untyped, as pyroute2 is: Any ends here and in the modules that build and read these messages.
 LinkMessage: Any = _modules["ifinfmsg"].ifinfmsg
-AddressMessage: Any = _modules["ifaddrmsg"].ifaddrmsg
 RouteMessage: Any = _modules["rtmsg"].rtmsg
-NeighbourMessage: Any = _modules["ndmsg"].ndmsg
-RuleMessage: Any = _modules["fibmsg"].fibmsg
-NamespaceIdMessage: Any = _modules["nsidmsg"].nsidmsg

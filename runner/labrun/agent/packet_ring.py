@@ -14,10 +14,10 @@ import mmap
 import os
 import socket
 import struct
-from dataclasses import dataclass
 from types import TracebackType
 
 from labrun.agent.pcap_filter import Program, attach
+from labrun.protocol.record import dataclass
 
 # linux/if_packet.h
 _SOL_PACKET = 263

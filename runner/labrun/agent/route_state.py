@@ -9,9 +9,10 @@ import ipaddress
 import socket
 from typing import Any
 
+from labrun.agent.incoming import RouteAnswer, RuleAnswer
 from labrun.agent.link_state import flag_names
-from labrun.agent.messages import RouteMessage, RuleMessage
 from labrun.agent.names import FAMILIES, PROTOCOLS, ROUTE_TYPES, RULE_ACTIONS, SCOPES, TABLES
+from labrun.agent.outgoing import RouteMessage, RuleMessage
 from labrun.agent.routes import RTM_GETROUTE, RTM_GETRULE
 from labrun.agent.rtnetlink import Rtnetlink
 from labrun.protocol.state import NextHop, RouteState, RuleState
@@ -29,7 +30,7 @@ def route_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[RouteState, ...
     for family in FAMILIES:
         request = RouteMessage()
         request["family"] = family
-        for message in ipr.dump(RTM_GETROUTE, request):
+        for message in ipr.dump(RTM_GETROUTE, request, RouteAnswer):
             if message["family"] == family and not message["flags"] & RTM_F_CLONED:
                 found.append((_route_key(message), route_of(message, names)))
     return tuple(route for _key, route in sorted(found, key=lambda pair: (pair[0], str(pair[1]))))
@@ -98,7 +99,7 @@ def rule_states(ipr: Rtnetlink) -> tuple[RuleState, ...]:
     for family in FAMILIES:
         request = RuleMessage()
         request["family"] = family
-        found += [m for m in ipr.dump(RTM_GETRULE, request) if m["family"] == family]
+        found += [m for m in ipr.dump(RTM_GETRULE, request, RuleAnswer) if m["family"] == family]
     found.sort(key=lambda message: (message["family"], message.get_attr("FRA_PRIORITY") or 0))
     return tuple(_rule(message) for message in found)
 

@@ -1,9 +1,10 @@
 """One rtnetlink socket: send a message, wait for the kernel's answer, say its refusal in words.
 
-The transport is ours; the messages are outgoing.py's, or pyroute2's where answers are decoded. pyroute2 0.9's own
-sockets each carry an asyncio event loop (350 us to open, 600 us for a dump of one address); a blocking socket opens in
-about 10 us, never forks, starts no thread, and stays in the network namespace where it was opened, which is all that
-the agent needs. It asks for extended acknowledgements, so that a refusal carries the kernel's own sentence.
+The transport is ours; the messages are outgoing.py's and incoming.py's, or pyroute2's where speed is nothing. The
+sockets of pyroute2 0.9 each carry an asyncio event loop (350 us to open, 600 us for a dump of one address); a blocking
+socket opens in about 10 us, never forks, starts no thread, and stays in the network namespace where it was opened,
+which is all that the agent needs. It asks for extended acknowledgements, so that a refusal carries the kernel's own
+sentence.
 
 It does not wait for notifications and does not know what the messages mean.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from labrun.agent.incoming import Incoming, taken_apart
 from labrun.agent.outgoing import LinkMessage, Outgoing
 
 # include/uapi/linux/netlink.h
@@ -136,8 +138,8 @@ class Rtnetlink:
             found = whole
         return found
 
-    def dump(self, kind: int, message: Any) -> tuple[Any, ...]:
-        """All objects that the kernel lists, decoded as messages of the class of ``message``.
+    def dump(self, kind: int, message: Any, answer: type[Incoming] | None = None) -> tuple[Any, ...]:
+        """All objects that the kernel lists, as ``answer`` has them, or as pyroute2's class of ``message`` does.
 
         A dump that changed under the reader is begun again: it could lack or repeat entries (netlink(7)).
         """
@@ -148,6 +150,8 @@ class Rtnetlink:
                 interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
                 found.append(whole)
             if not interrupted:
+                if answer is not None:
+                    return tuple(taken_apart(answer, whole) for whole in found)
                 return tuple(decoded(type(message), whole) for whole in found)
         raise refused(errno.EINTR, "the kernel's list kept changing while it was read")
 

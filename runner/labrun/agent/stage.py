@@ -153,11 +153,16 @@ class Stage:
         self.emitter.event(ProcessEnded(step_id, t_ns, wall_ns, process.stopped, code, name, out, err))
 
 
-def poll(condition: Callable[[], bool], deadline: float, every_s: float) -> bool:
-    """Ask until it holds or ``deadline`` (time.monotonic) is over. Asks at least once, and once at the very end."""
+def poll(condition: Callable[[], bool], deadline: float, every_s: float, first_s: float | None = None) -> bool:
+    """Ask until it holds or ``deadline`` (time.monotonic) is over. Asks at least once, and once at the very end.
+
+    ``first_s``: the first pause, which doubles up to ``every_s``: for what is mostly true in a moment.
+    """
+    pause_s = every_s if first_s is None else first_s
     while not condition():
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        time.sleep(min(every_s, left))
+        time.sleep(min(pause_s, left))
+        pause_s = min(2 * pause_s, every_s)
     return True

@@ -44,7 +44,7 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from labrun.agent.link_watch import LinkWatch
@@ -52,6 +52,7 @@ from labrun.agent.netfilter import FAMILIES, attributes_at, messages, subscribed
 from labrun.agent.nft_state import Unavailable, nft_state
 from labrun.agent.trace_table import Families, Table, TraceError, check_match, table_text
 from labrun.protocol.codec import dumps
+from labrun.protocol.record import dataclass
 from labrun.protocol.traces import TRACE_TABLE, TraceEvent, Type, Verdict
 
 DEFAULT_LIMIT = 64 * 1024 * 1024

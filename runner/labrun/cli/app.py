@@ -6,9 +6,11 @@ No traceback reaches a user.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -51,9 +53,29 @@ app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 
 
-def main() -> None:
-    """Run the command and exit. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
+def main() -> NoReturn:
+    """Run the command and exit, at once: to take all modules apart, as Python does at its end, is a fifth of a run."""
+    try:
+        _command()
+        code: object = 0
+    except SystemExit as left:
+        code = left.code
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = 0
+    os._exit(code or 0)
+
+
+def _command() -> None:
+    """What we raise on purpose is a sentence; what we do not is a defect, and says so."""
     signal.signal(signal.SIGTERM, _terminated)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
+    gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:
         app(prog_name="labrun")
     except KeyboardInterrupt:

@@ -38,13 +38,31 @@ class Choice:
     reason: str | None
 
 
+def at_once(engine: EngineName, userland: UserlandName) -> bool:
+    """Whether `choose` takes no time and builds nothing: then sandboxes can start while labs are still being read."""
+    from labrun.image.recipe import load_recipe
+    from labrun.image.rootfs import find_rootfs
+
+    if engine is EngineName.auto and userland is not UserlandName.host:
+        sockets = [DOCKER_SOCKET, *podman_sockets()]
+        native = _named_engine() is None and not any(map(_existing, sockets))
+    else:
+        native = engine in (EngineName.native, EngineName.auto)
+    return native and (userland is UserlandName.host or find_rootfs(load_recipe()) is not None)
+
+
 def choose(
-    engine: EngineName, userland: UserlandName, isolation: IsolationName | None, run_id: str, say: Say
+    engine: EngineName,
+    userland: UserlandName,
+    isolation: IsolationName | None,
+    run_id: str,
+    say: Say,
+    jobs: int = 1,
 ) -> Choice:
-    """Raises EngineError and ImageError."""
+    """``jobs``: how many sandboxes there will be at a time. Raises EngineError and ImageError."""
     if engine is EngineName.native:
         _not_for_native(isolation)
-        return Choice(_native(userland, run_id, say), None)
+        return Choice(_native(userland, run_id, say, jobs), None)
     if engine is EngineName.podman:
         return Choice(_docker(podman_client(), userland, isolation, run_id, say), None)
     if engine is EngineName.docker:
@@ -52,12 +70,12 @@ def choose(
 
         return Choice(_docker(connect(), userland, isolation, run_id, say), None)
     if userland is UserlandName.host:
-        return Choice(_native(userland, run_id, say), "--userland host is this machine's own")
+        return Choice(_native(userland, run_id, say, jobs), "--userland host is this machine's own")
     client, why_not = find_daemon()
     if client is not None:
         return Choice(_docker(client, userland, isolation, run_id, say), "it answers")
     _not_for_native(isolation)
-    return Choice(_native(userland, run_id, say), why_not)
+    return Choice(_native(userland, run_id, say, jobs), why_not)
 
 
 def _not_for_native(isolation: IsolationName | None) -> None:
@@ -145,11 +163,11 @@ def _docker(client: Any, userland: UserlandName, isolation: IsolationName | None
     return DockerEngine(client, recipe.tag, image_id, (isolation or IsolationName.privileged).value, run_id)
 
 
-def _native(userland: UserlandName, run_id: str, say: Say) -> NativeEngine:
+def _native(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeEngine:
     from labrun.engines.native import NativeEngine
 
     found, note = native_userland(userland, say)
-    return NativeEngine(found, run_id, note=note)
+    return NativeEngine(found, run_id, note=note, ahead=jobs)
 
 
 def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:

@@ -6,8 +6,10 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ from labrun.cli import options
 from labrun.cli.options import REPORTS, EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
+    from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
     from labrun.evidence.run import InvalidLab
     from labrun.lab.compile import CompiledLab
@@ -81,28 +84,27 @@ def _run(
     as_json: bool,
     repeat: int,
 ) -> None:
-    compiled, invalid = _compile(paths, tags, timeout_s)
-    if not compiled:
-        from labrun.lab.problems import LabError, Problem
-
-        if invalid:
-            _say("\n".join(problem for lab in invalid for problem in lab.problems))
-            raise typer.Exit(2)
-        raise LabError([Problem("--tag " + " ".join(tags or ()), 0, 0, "no lab has this tag")])
-    for lab in invalid:
-        _say("\n".join(lab.problems))
-
-    from labrun.cli.engines import choose
-    from labrun.conduct import begin, entry_of, finish
-    from labrun.evidence.run import RunRecord, new_run_id
-    from labrun.judge.results import exit_code, results_json
+    from labrun.cli.engines import at_once, choose
+    from labrun.evidence.run import new_run_id
 
     now = datetime.now(UTC)
     run_id = new_run_id(now)
     run = out / run_id
-    choice = choose(engine, userland, isolation, run_id, _say)
-    with choice.engine as chosen:
-        info = chosen.info
+    at_a_time = jobs or options.default_jobs()
+    with ExitStack() as stack:
+        choice = None
+        if at_once(engine, userland):
+            choice = choose(engine, userland, isolation, run_id, _say, at_a_time)
+            stack.enter_context(choice.engine)
+        compiled, invalid = _usable(paths, tags, timeout_s)
+        if choice is None:
+            choice = choose(engine, userland, isolation, run_id, _say, at_a_time)
+            stack.enter_context(choice.engine)
+
+        from labrun.conduct import begin, entry_of
+        from labrun.evidence.run import RunRecord
+
+        info = choice.engine.info
         _say(_about(info, choice.reason))
         begin(
             run,
@@ -125,8 +127,12 @@ def _run(
                 userland=info.userland,
             ),
         )
-        whole = _conduct(compiled, chosen, run, jobs or options.default_jobs(), repeat)
-    result = finish(run)
+        conducted = _conduct(compiled, choice.engine, run, at_a_time, repeat)
+
+    from labrun.conduct import finish
+    from labrun.judge.results import exit_code, results_json
+
+    result = finish(run, conducted.judged)
 
     from labrun.cli.terminal import print_summary
 
@@ -142,21 +148,44 @@ def _run(
         _say(where)
     else:
         print(where)
-    if not whole:
+    if not conducted.whole:
         _say("interrupted: what was done is in the report")
         raise typer.Exit(3)
     raise typer.Exit(exit_code(result, strict))
 
 
-def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, repeat: int) -> bool:
+def _usable(
+    paths: Sequence[Path], tags: list[str] | None, timeout_s: float | None
+) -> tuple[list[CompiledLab], list[InvalidLab]]:
+    """As `_compile`, the problems told. Raises LabError or typer.Exit where nothing is left to run."""
+    compiled, invalid = _compile(paths, tags, timeout_s)
+    if not compiled and not invalid:
+        from labrun.lab.problems import LabError, Problem
+
+        raise LabError([Problem("--tag " + " ".join(tags or ()), 0, 0, "no lab has this tag")])
+    for lab in invalid:
+        _say("\n".join(lab.problems))
+    if not compiled:
+        raise typer.Exit(2)
+    return compiled, invalid
+
+
+def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, repeat: int) -> Conducted:
     from labrun.cli.terminal import Lines, Live
     from labrun.conduct import conduct as go
 
+    Thread(target=_get_ready, name="get ready", daemon=True).start()
     progress = Live(len(compiled)) if sys.stderr.isatty() else Lines()
     try:
         return go(compiled, engine, run, jobs, progress, time.monotonic, repeat)
     finally:
         progress.close()
+
+
+def _get_ready() -> None:
+    """While the sandboxes are at it: import what comes after them. If that fails, it fails again where it is needed."""
+    with suppress(Exception):
+        import rich.table  # noqa: F401
 
 
 def _compile(

@@ -82,7 +82,7 @@ def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, Run
     if edited is None:
         return folder, judge_run(folder)
     from labrun.judge.run import judge_edited
-    from labrun.lab.load import LAB_FILE
+    from labrun.lab.catalogue import LAB_FILE
     from labrun.lab.text import read_text
 
     file = edited / LAB_FILE if edited.is_dir() else edited

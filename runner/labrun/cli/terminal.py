@@ -8,12 +8,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from labrun.judge.explain import explain
-from labrun.judge.results import HypothesisResult, LabResult, RunResult, is_surprise
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from labrun.judge.results import HypothesisResult, LabResult, RunResult
 
 MARKS = {"supported": "✔", "refuted": "✘", "inconclusive": "?"}
 STYLES = {"supported": "green", "refuted": "cyan", "inconclusive": "yellow"}
@@ -121,6 +120,8 @@ def lab_line(result: LabResult, seconds: float) -> Text:
     """A lab in one line: how it went, and how long it took."""
     from rich.text import Text
 
+    from labrun.judge.results import is_surprise
+
     line = Text()
     if result.status == "skipped":
         line.append("  – ", "yellow")
@@ -148,6 +149,8 @@ def print_summary(result: RunResult, stream: TextIO) -> None:
     """The table of verdicts, then every surprise and every inconclusive one with its reason."""
     from rich.table import Table
     from rich.text import Text
+
+    from labrun.judge.results import is_surprise
 
     console = console_for(stream)
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
@@ -186,6 +189,9 @@ def _verdict(hypothesis: HypothesisResult) -> Text:
 
 def _print_troubles(console: Console, lab: LabResult) -> None:
     from rich.text import Text
+
+    from labrun.judge.explain import explain
+    from labrun.judge.results import is_surprise
 
     if lab.status != "done":
         console.print()

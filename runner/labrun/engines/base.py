@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from labrun.protocol.events import Event
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
+from labrun.protocol.record import dataclass
 
 Isolation = Literal["privileged", "least", "user-namespace"]
 Frame = Event | Piece
@@ -46,6 +46,10 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo:
         """About this engine; complete once it was entered."""
+        ...
+
+    def expect(self, plans: int) -> None:
+        """So many sandboxes will be asked for: an engine may start some ahead."""
         ...
 
     def cancel(self) -> None:

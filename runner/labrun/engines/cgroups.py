@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from labrun.protocol.record import dataclass
 
 MEMORY_BYTES = 1024**3
 PIDS = 1024

@@ -122,6 +122,9 @@ class DockerEngine:
             image_id=self._image_id,
         )
 
+    def expect(self, plans: int) -> None:
+        """See `Engine.expect`. The daemon starts containers one after the other: more than one ahead wins nothing."""
+
     def cancel(self) -> None:
         """See `Engine.cancel`."""
         self._cancelled = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import marshal
 import os
 import platform
 import selectors
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +26,14 @@ from typing import IO
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
 from labrun.engines.cgroups import PREFIX, Limits, find_limits
-from labrun.engines.shipment import agent_command, parcel
+from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
 from labrun.engines.userland import Userland
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
 from labrun.protocol.plan import Plan
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
+# Imported and not run by its path: so its bytecode is kept.
+_LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import launcher; del sys.path[0]; launcher.main()"
 # Root in a sandbox that root starts is this user out here: of no account, in the range for containers
 # (systemd, docs/UIDS-GIDS.md).
 FIRST_ID, IDS = 0x6C61_0000, 65536
@@ -49,7 +52,15 @@ PACKAGES = "/run/labrun/packages.json"
 class NativeEngine:
     """Sandboxes on this kernel. Enter it before use: that finds out whether one can be made."""
 
-    def __init__(self, userland: Userland, run_id: str, limits: Limits | None = None, note: str | None = None) -> None:
+    def __init__(
+        self,
+        userland: Userland,
+        run_id: str,
+        limits: Limits | None = None,
+        note: str | None = None,
+        ahead: int = 1,
+    ) -> None:
+        """``ahead``: how many sandboxes are started before anybody asks for them."""
         self._userland = userland
         self._run_id = run_id
         self._limits = limits or find_limits()
@@ -57,12 +68,17 @@ class NativeEngine:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._live: set[_Sandbox] = set()
-        self._spare: _Sandbox | None = None
         self._cancelled = False
+        # The kernel ends a launcher when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG). So one that
+        # lives as long as the engine starts them all; what follows is its own.
+        self._starter = ThreadPoolExecutor(1, "starter")
+        self._ahead = ahead
+        self._expected: int | None = None
+        self._spares: list[_Sandbox] = []
 
     def __enter__(self) -> NativeEngine:
-        """Start the first sandbox ahead; the first plan gets it."""
-        self._spare = self._start()
+        """Start the first sandboxes; the first plans get them."""
+        self._starter.submit(self._prepare).result()
         return self
 
     def __exit__(
@@ -73,6 +89,7 @@ class NativeEngine:
             left = tuple(self._live)
         for sandbox in left:
             sandbox.remove()
+        self._starter.shutdown()
 
     @property
     def info(self) -> EngineInfo:
@@ -99,15 +116,40 @@ class NativeEngine:
     @contextmanager
     def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
-        with self._lock:
-            sandbox, self._spare = self._spare, None
-        sandbox = sandbox or self._start()
+        sandbox = self._starter.submit(self._take).result()
+        self._starter.submit(self._prepare)  # should that fail, whoever needs the one that is not there is told
         try:
             yield sandbox.frames(plan)
         finally:
             sandbox.remove()
             with self._lock:
                 self._live.discard(sandbox)
+
+    def expect(self, plans: int) -> None:
+        """See `Engine.expect`."""
+        self._starter.submit(self._expect, plans)
+
+    def _expect(self, plans: int) -> None:
+        self._expected = plans
+        self._ahead += 1  # while those at work are at it, the next one gets ready
+        for sandbox in self._spares[plans:]:
+            sandbox.end()
+        del self._spares[plans:]
+        self._prepare()
+
+    def _take(self) -> _Sandbox:
+        sandbox = self._spares.pop(0) if self._spares else self._start()
+        if self._expected is None:
+            self._ahead = 0  # nobody said that there will be more
+        else:
+            self._expected -= 1
+        return sandbox
+
+    def _prepare(self) -> None:
+        """Have as many sandboxes in waiting as are wanted."""
+        wanted = self._ahead if self._expected is None else min(self._ahead, self._expected)
+        while len(self._spares) < wanted:
+            self._spares.append(self._start())
 
     def _start(self) -> _Sandbox:
         with self._lock:
@@ -117,6 +159,12 @@ class NativeEngine:
             sandbox = _Sandbox(_job(self._userland, self._limits, f"{PREFIX}{os.getpid()}-{self._run_id}-{number}"))
             self._live.add(sandbox)
         return sandbox
+
+
+def launch_command(job: dict[str, object]) -> list[str]:
+    """Of the outer process, see launcher.py."""
+    folder, data = str(Path(__file__).parent), marshal.dumps(job).hex()
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, folder, str(job["name"]), data]
 
 
 def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
@@ -150,7 +198,7 @@ class _Sandbox:
         self._lock = threading.Lock()
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(job)],
+                launch_command(job),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -158,6 +206,8 @@ class _Sandbox:
             )
         except OSError as error:
             raise EngineError("sandbox-refused", f"no process could be started: {error.strerror}") from error
+        self._sending = threading.Thread(target=self._send, args=(agent_parcel,), name="agent", daemon=True)
+        self._sending.start()
 
     def frames(self, plan: Plan) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
@@ -166,7 +216,7 @@ class _Sandbox:
         tail = b""
         left = _LOG_LIMIT
         done = False
-        threading.Thread(target=self._send, args=(parcel(plan),), name="parcel", daemon=True).start()
+        threading.Thread(target=self._send_plan, args=(plan,), name="plan", daemon=True).start()
         try:
             for frame in itertools.chain(read_frames(self._chunks(log, deadline)), [None]):
                 while log:
@@ -184,10 +234,14 @@ class _Sandbox:
         if not done:
             raise self._cause(tail)
 
-    def _send(self, data: bytes) -> None:
+    def _send_plan(self, plan: Plan) -> None:
+        self._sending.join()
+        self._send(lambda: plan_parcel(plan))
+
+    def _send(self, parcel: Callable[[], bytes]) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # a sandbox that dies early is reported by the reading side
-            self._process.stdin.write(data)
+            self._process.stdin.write(parcel())
             self._process.stdin.flush()
 
     def _chunks(self, log: list[bytes], deadline: float) -> Iterator[bytes]:

@@ -6,8 +6,9 @@ What was refused is found out by trying, which the native engine does. This only
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from labrun.protocol.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

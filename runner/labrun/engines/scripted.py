@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
 from labrun.protocol.plan import Plan
+from labrun.protocol.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class ScriptedEngine:
     @property
     def info(self) -> EngineInfo:
         return self._info
+
+    def expect(self, plans: int) -> None:
+        """See `Engine.expect`."""
 
     def cancel(self) -> None:
         """See `Engine.cancel`."""

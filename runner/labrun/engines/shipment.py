@@ -84,6 +84,16 @@ def _zip(package: Path, files: list[Path]) -> bytes:
 
 
 def parcel(plan: Plan) -> bytes:
-    """All that is written to the sandbox's stdin, which then stays open: closing it ends the sandbox."""
+    """All that is written to the sandbox's stdin."""
+    return agent_parcel() + plan_parcel(plan)
+
+
+def agent_parcel() -> bytes:
+    """What is written to the sandbox's stdin first: with it the agent gets ready, and waits for its plan."""
     source = agent_source()
-    return b"%d\n" % len(source) + source + dumps(plan).encode() + b"\n"
+    return b"%d\n" % len(source) + source
+
+
+def plan_parcel(plan: Plan) -> bytes:
+    """What comes next. stdin then stays open: closing it ends the sandbox."""
+    return dumps(plan).encode() + b"\n"

@@ -6,9 +6,10 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from labrun.protocol.record import dataclass
 
 UserlandKind = Literal["image", "host"]
 # What the host's programs need; no home folder, nothing under /var.

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
+
+from labrun.protocol.record import dataclass
 
 MAX_BLOCK = 16 * 1024 * 1024  # the largest packet that Linux captures is 256 KiB
 MAX_INTERFACES = 10_000

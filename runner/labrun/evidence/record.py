@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from labrun.protocol.events import (
 )
 from labrun.protocol.frames import checked
 from labrun.protocol.plan import Plan, Step
+from labrun.protocol.record import dataclass
 from labrun.protocol.state import KernelState, Sample
 from labrun.protocol.traces import TraceEvent
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labrun.evidence import layout
 from labrun.protocol.codec import ProtocolError, dumps, loads
+from labrun.protocol.record import dataclass
 
 RUN_SCHEMA = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -27,11 +28,13 @@ from labrun.protocol.events import CaptureResult
 
 SKIPPING = ("missing-tool", "missing-feature")  # faults that say: this sandbox cannot run the lab, nothing was tried
 
+NONE: Mapping[str, LabResult] = {}
 
-def judge_run(run: Path) -> RunResult:
-    """Raises EvidenceError where the folder is no run."""
+
+def judge_run(run: Path, judged: Mapping[str, LabResult] = NONE) -> RunResult:
+    """``judged``: slug -> result of labs that were judged already. Raises EvidenceError where the folder is no run."""
     record = read_run(run)
-    labs = [judge_entry(run, entry) for entry in record.labs]
+    labs = [judged.get(entry.slug) or judge_entry(run, entry) for entry in record.labs]
     labs += [
         LabResult(lab.slug, lab.slug, lab.shown, "error", (), (), "invalid-lab", "\n".join(lab.problems))
         for lab in record.invalid

@@ -6,7 +6,7 @@ Same lab, same plans, same digests: nothing here looks at a clock, an environmen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from labrun.lab.base import Scalar, as_text
@@ -20,6 +20,7 @@ from labrun.lab.text import Keys
 from labrun.lab.topology import topology_steps
 from labrun.protocol.actions import Namespace, Snapshot
 from labrun.protocol.plan import Limits, Plan, Save, Step
+from labrun.protocol.record import dataclass
 
 EXPERIMENT = "experiment"
 

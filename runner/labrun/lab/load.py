@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from labrun.lab.base import Scalar
+from labrun.lab.catalogue import LAB_FILE
 from labrun.lab.model import LabModel
 from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import Keys, Places, parse_yaml, read_text
-
-LAB_FILE = "lab.yaml"
+from labrun.protocol.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

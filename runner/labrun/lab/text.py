@@ -7,6 +7,7 @@ anything, and there is no tag, no merge key and no object behind a key.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -86,7 +87,7 @@ def read_text(path: Path, shown: str) -> str:
 def parse_yaml(text: str, shown: str) -> tuple[Any, Places]:
     """Plain dicts, lists and scalars, and the places of all of them."""
     try:
-        root = _compose(YAML(typ="safe", pure=True).parse(text))
+        root = _composed(text)
         places = Places()
         return (None if root is None else _Plain(places).value(root, (), 0)), places
     except _Wrong as error:
@@ -103,6 +104,12 @@ def parse_yaml(text: str, shown: str) -> tuple[Any, Places]:
         raise LabError([Problem(shown, *place, message)]) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise LabError([Problem(shown, 0, 0, f"not YAML: {_one_line(error)[:300]}")]) from error
+
+
+@functools.lru_cache(maxsize=128)
+def _composed(text: str) -> _Node | None:
+    """A run needs a lab's text several times, to compile, judge and report it; scanning it is the slow part of each."""
+    return _compose(YAML(typ="safe", pure=True).parse(text))
 
 
 def _one_line(error: object) -> str:

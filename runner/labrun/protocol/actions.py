@@ -5,8 +5,9 @@ Durations are seconds (``_s``) as floats, sizes are bytes. A field that is None 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from labrun.protocol.record import dataclass
 
 Op = Literal["add", "replace", "delete"]
 

@@ -13,7 +13,7 @@ import math
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union
 
 T = TypeVar("T")
@@ -30,23 +30,38 @@ class Tagged(Protocol):
     KIND: ClassVar[str]
 
 
+_Shape = tuple[tuple[str, Any] | None, tuple[tuple[str, bool], ...]]
+
+
+@functools.cache
+def _shape(cls: type) -> _Shape | None:
+    """Of a dataclass: its tag, and its fields, each with whether None is left out; None for other classes."""
+    if not dataclasses.is_dataclass(cls):
+        return None
+    kind = getattr(cls, "KIND", None)
+    tag = None if kind is None else ("kind", kind)
+    return tag, tuple((field.name, field.default is None) for field in dataclasses.fields(cls))
+
+
 def encode(value: Any) -> Any:
     """A dataclass (or tuple, mapping, scalar) as plain JSON values. None is left out where it is the default."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        out: dict[str, Any] = {}
-        kind = getattr(type(value), "KIND", None)
-        if kind is not None:
-            out["kind"] = kind
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
-            if item is not None or field.default is not None:
-                out[field.name] = encode(item)
-        return out
-    if isinstance(value, tuple | list):
+    cls: Any = type(value)
+    if cls is str or cls is int or value is None:
+        return value
+    if cls is tuple or cls is list or isinstance(value, tuple | list):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
-    return value
+    shape = _shape(cls)
+    if shape is None:
+        return value
+    tag, fields = shape
+    out: dict[str, Any] = {} if tag is None else dict((tag,))
+    for name, optional in fields:
+        item = getattr(value, name)
+        if item is not None or not optional:
+            out[name] = encode(item)
+    return out
 
 
 def dumps(value: Any) -> str:
@@ -54,36 +69,44 @@ def dumps(value: Any) -> str:
     return json.dumps(encode(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+class _Misfit(Exception):
+    """A value is not what it should be: (place below where decoding began, words), one for each way that was tried."""
+
+    def __init__(self, *ways: tuple[str, str]) -> None:
+        self.ways = ways
+
+    def below(self, place: str) -> _Misfit:
+        return _Misfit(*((place + rest, words) for rest, words in self.ways))
 
 
 def decode(cls: Any, value: Any, where: str = "$") -> Any:
     """``value`` (parsed JSON) as ``cls``: a dataclass, a union of tagged dataclasses, tuple[X, ...], Literal, ..."""
+    try:
+        return _decoder(cls)(value)
+    except _Misfit as error:
+        raise ProtocolError("; ".join(f"{where}{place}: {words}" for place, words in error.ways)) from None
+
+
+Decoder = Callable[[Any], Any]
+
+
+@functools.cache
+def _decoder(cls: Any) -> Decoder:
+    """What decodes to ``cls``. Made once: a run has as many events as it has steps, thousands."""
     origin = typing.get_origin(cls)
     if cls is Any:
-        return _decode_any(value, where)
+        return _decode_any
     if origin in (Union, types.UnionType):
-        return _decode_union(typing.get_args(cls), value, where)
+        return _union(typing.get_args(cls))
     if origin is Literal:
-        if value not in typing.get_args(cls):
-            raise ProtocolError(f"{where}: {reprlib.repr(value)} is none of {typing.get_args(cls)}")
-        return value
+        return _literal(typing.get_args(cls))
     if origin is tuple:
-        return _decode_tuple(typing.get_args(cls), value, where)
+        return _tuple(typing.get_args(cls))
     if origin in (dict, Mapping):
-        if not isinstance(value, dict):
-            raise ProtocolError(f"{where}: an object is needed, got {type(value).__name__}")
-        item_type = typing.get_args(cls)[1]
-        return {_text(key): decode(item_type, item, f"{where}.{key}") for key, item in value.items()}
+        return _mapping(_decoder(typing.get_args(cls)[1]))
     if dataclasses.is_dataclass(cls):
-        return _decode_dataclass(typing.cast("type", cls), value, where)
-    if cls is float and type(value) is int:
-        return float(value)
-    if type(value) is not cls:
-        raise ProtocolError(f"{where}: {getattr(cls, '__name__', cls)} is needed, got {type(value).__name__}")
-    return _text(value) if cls is str else value
+        return _dataclass(typing.cast("type", cls))
+    return _scalar(cls)
 
 
 def parse(text: str | bytes) -> Any:
@@ -115,62 +138,138 @@ def loads(cls: type[T], text: str | bytes) -> T:
     return typing.cast("T", decode(cls, parse(text)))
 
 
-def _decode_any(value: Any, where: str, depth: int = 0) -> Any:
+def _decode_any(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
-        raise ProtocolError(f"{where}: nested more than {MAX_DEPTH} deep")
+        raise _Misfit(("", f"nested more than {MAX_DEPTH} deep"))
     if isinstance(value, dict):
-        return {_text(key): _decode_any(item, where, depth + 1) for key, item in value.items()}
+        return {_text(key): _decode_any(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_decode_any(item, where, depth + 1) for item in value]
+        return [_decode_any(item, depth + 1) for item in value]
     return _text(value) if isinstance(value, str) else value
 
 
-def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise ProtocolError(f"{where}: a list is needed, got {type(value).__name__}")
-    if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if len(args) != len(value):
-        raise ProtocolError(f"{where}: {len(args)} items are needed, got {len(value)}")
-    return tuple(decode(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+def _needed(what: str, value: Any) -> _Misfit:
+    return _Misfit(("", f"{what} is needed, got {type(value).__name__}"))
 
 
-def _decode_union(members: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None:
-        if types.NoneType in members:
-            return None
-        raise ProtocolError(f"{where}: null is not allowed")
-    rest = [member for member in members if member is not types.NoneType]
-    if isinstance(value, dict) and any(hasattr(member, "KIND") for member in rest):
-        if "kind" not in value:
-            raise ProtocolError(f"{where}: the kind is missing")
-        for member in rest:
-            if getattr(member, "KIND", None) == value["kind"]:
-                return decode(member, value, where)
-        raise ProtocolError(f"{where}: unknown kind {reprlib.repr(value['kind'])}")
-    errors = []
-    for member in rest:
-        try:
-            return decode(member, value, where)
-        except ProtocolError as error:
-            errors.append(str(error))
-    raise ProtocolError("; ".join(errors))
+def _scalar(cls: Any) -> Decoder:
+    name = getattr(cls, "__name__", str(cls))
+
+    def decode_scalar(value: Any) -> Any:
+        if type(value) is not cls:
+            if cls is float and type(value) is int:
+                return float(value)
+            raise _needed(name, value)
+        return _text(value) if cls is str else value
+
+    return decode_scalar
 
 
-def _decode_dataclass(cls: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ProtocolError(f"{where}: an object is needed, got {type(value).__name__}")
-    hints = _hints(cls)
-    given = dict(value)
-    kind = getattr(cls, "KIND", None)
-    if kind is not None and given.pop("kind", kind) != kind:
-        raise ProtocolError(f"{where}: kind {reprlib.repr(value['kind'])} is not {kind!r}")
-    names = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(given) - names)
-    if unknown:
-        raise ProtocolError(f"{where}: unknown key {reprlib.repr(unknown[0])} for {cls.__name__}")
-    arguments = {name: decode(hints[name], item, f"{where}.{name}") for name, item in given.items()}
+def _literal(words: tuple[Any, ...]) -> Decoder:
+    def decode_literal(value: Any) -> Any:
+        if value not in words:
+            raise _Misfit(("", f"{reprlib.repr(value)} is none of {words}"))
+        return value
+
+    return decode_literal
+
+
+def _mapping(decoder: Decoder) -> Decoder:
+    def decode_mapping(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _needed("an object", value)
+        return {_text(key): _item(decoder, item, f".{key}") for key, item in value.items()}
+
+    return decode_mapping
+
+
+def _item(decoder: Decoder, value: Any, place: str) -> Any:
     try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise ProtocolError(f"{where}: {cls.__name__}: {error}") from error
+        return decoder(value)
+    except _Misfit as error:
+        raise error.below(place) from None
+
+
+def _tuple(args: tuple[Any, ...]) -> Decoder:
+    same = _decoder(args[0]) if len(args) == 2 and args[1] is Ellipsis else None
+    each = () if same is not None else tuple(_decoder(arg) for arg in args)
+
+    def decode_tuple(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _needed("a list", value)
+        if same is None and len(each) != len(value):
+            raise _Misfit(("", f"{len(each)} items are needed, got {len(value)}"))
+        decoders = each if same is None else (same,) * len(value)
+        found: list[Any] = []
+        try:
+            for decoder, item in zip(decoders, value, strict=True):
+                found.append(decoder(item))
+        except _Misfit as error:
+            raise error.below(f"[{len(found)}]") from None
+        return tuple(found)
+
+    return decode_tuple
+
+
+def _union(members: tuple[Any, ...]) -> Decoder:
+    optional = types.NoneType in members
+    rest = [member for member in members if member is not types.NoneType]
+    tagged = {member.KIND: _decoder(member) for member in reversed(rest) if hasattr(member, "KIND")}
+    decoders = [_decoder(member) for member in rest]
+
+    def decode_union(value: Any) -> Any:
+        if value is None:
+            if optional:
+                return None
+            raise _Misfit(("", "null is not allowed"))
+        if tagged and isinstance(value, dict):
+            if "kind" not in value:
+                raise _Misfit(("", "the kind is missing"))
+            kind = value["kind"]
+            decoder = tagged.get(kind) if isinstance(kind, str) else None
+            if decoder is None:
+                raise _Misfit(("", f"unknown kind {reprlib.repr(kind)}"))
+            return decoder(value)
+        ways: list[tuple[str, str]] = []
+        for decoder in decoders:
+            try:
+                return decoder(value)
+            except _Misfit as error:
+                ways += error.ways
+        raise _Misfit(*ways)
+
+    return decode_union
+
+
+def _dataclass(cls: type) -> Decoder:
+    names = frozenset(field.name for field in dataclasses.fields(cls))
+    kind = getattr(cls, "KIND", None)
+    decoders: dict[str, Decoder] = {}  # filled at the first use: a class may contain itself
+
+    def decode_dataclass(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _needed("an object", value)
+        given = value
+        if kind is not None and "kind" in value:
+            given = {name: item for name, item in value.items() if name != "kind"}
+            if value["kind"] != kind:
+                raise _Misfit(("", f"kind {reprlib.repr(value['kind'])} is not {kind!r}"))
+        if not given.keys() <= names:
+            unknown = min(given.keys() - names)
+            raise _Misfit(("", f"unknown key {reprlib.repr(unknown)} for {cls.__name__}"))
+        if not decoders:
+            hints = typing.get_type_hints(cls)
+            decoders.update((name, _decoder(hints[name])) for name in names)
+        arguments = {}
+        name = ""
+        try:
+            for name, item in given.items():
+                arguments[name] = decoders[name](item)
+        except _Misfit as error:
+            raise error.below(f".{name}") from None
+        try:
+            return cls(**arguments)
+        except TypeError as error:
+            raise _Misfit(("", f"{cls.__name__}: {error}")) from error
+
+    return decode_dataclass

@@ -6,9 +6,9 @@ CLOCK_REALTIME, the clock of the kernel's packet timestamps, so that a packet ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from labrun.protocol.record import dataclass
 from labrun.protocol.state import RouteState
 
 

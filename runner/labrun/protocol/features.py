@@ -5,8 +5,9 @@ One table for all: the lab language knows these names, the agent probes them by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from labrun.protocol.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

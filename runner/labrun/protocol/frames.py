@@ -11,7 +11,6 @@ import json
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from labrun.protocol.codec import ProtocolError, decode, dumps, parse
@@ -28,6 +27,7 @@ from labrun.protocol.events import (
     TraceEnded,
     TraceResult,
 )
+from labrun.protocol.record import dataclass
 
 MAX_LINE = 16 * 1024 * 1024  # a header longer than this is not ours
 CHUNK = 256 * 1024

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from labrun.protocol.actions import Action
 from labrun.protocol.codec import dumps
+from labrun.protocol.record import dataclass
 
 PLAN_SCHEMA = 1
 
@@ -71,5 +71,7 @@ class Plan:
 
     def sealed(self) -> Plan:
         """The same plan with its digest: SHA-256 over its canonical JSON without the digest."""
+        import hashlib  # 10 ms, and the agent only compares digests
+
         bare = replace(self, digest="")
         return replace(bare, digest=hashlib.sha256(dumps(bare).encode()).hexdigest())

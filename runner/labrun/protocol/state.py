@@ -10,10 +10,11 @@ Only ``VOLATILE`` fields may differ between two runs of the same lab.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from labrun.protocol.actions import SnapshotPart
+from labrun.protocol.record import dataclass
 
 Family = Literal["inet", "inet6"]
 

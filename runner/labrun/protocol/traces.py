@@ -7,8 +7,9 @@ every hook, `<hook>_enter` before all others and `<hook>_leave` after all others
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from labrun.protocol.record import dataclass
 
 TRACE_TABLE = "labrun_trace"
 CHECK_TABLE = "labrun_trace_check"  # where a match is tried out, for a moment

@@ -1,0 +1,83 @@
+"""The native engine's sandboxes on this host's own programs: who starts them, when, and that they live long enough."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from labrun.engines.base import EngineError
+from labrun.engines.native import NativeEngine
+from labrun.engines.userland import host_userland
+from labrun.protocol import actions
+from labrun.protocol.events import Done, StepEnded
+from labrun.protocol.plan import Plan, Step
+
+PLAN = Plan(
+    "lab",
+    "experiment",
+    (Step("n", actions.Namespace("add", "n")), Step("a", actions.Run(("true",)), node="n")),
+    (),
+)
+
+
+@pytest.fixture
+def engine() -> NativeEngine:
+    return NativeEngine(host_userland(), "test")
+
+
+def go(engine: NativeEngine) -> list[str]:
+    """What became of each step, and whether the agent came to its end."""
+    with engine.sandbox(PLAN, "test") as frames:
+        events = list(frames)
+    ended = [f"{event.step} {event.status}" for event in events if isinstance(event, StepEnded)]
+    return [*ended, *("done" for event in events if isinstance(event, Done))]
+
+
+def test_a_sandbox_outlives_the_thread_that_had_it_started(engine: NativeEngine) -> None:
+    found: list[list[str]] = []
+    with engine:
+        engine.expect(3)
+        for _ in range(2):
+            thread = threading.Thread(target=lambda: found.append(go(engine)))
+            thread.start()
+            thread.join()
+        found.append(go(engine))
+    assert found == [["n ok", "a ok", "done"]] * 3
+
+
+def test_no_more_are_kept_in_waiting_than_will_be_asked_for(engine: NativeEngine) -> None:
+    with engine:
+        engine.expect(2)
+        engine._starter.submit(int).result()  # what was asked of it before is done
+        assert len(engine._spares) == 2
+        go(engine)
+        engine._starter.submit(int).result()
+        assert len(engine._spares) == 1
+        engine.expect(0)
+        engine._starter.submit(int).result()
+        assert engine._spares == []
+    assert engine._live == set() or all(sandbox._process.poll() is not None for sandbox in engine._live)
+
+
+def test_nobody_asked_for_more_than_one(engine: NativeEngine) -> None:
+    with engine:
+        assert go(engine)[-1] == "done"
+        engine._starter.submit(int).result()
+        assert engine._spares == []
+
+
+def test_none_starts_after_it_was_cancelled(engine: NativeEngine) -> None:
+    with engine:
+        engine.cancel()
+        with pytest.raises(EngineError, match="died"):  # the one that was waiting
+            go(engine)
+        with pytest.raises(EngineError, match="interrupted"):
+            go(engine)
+
+
+def test_limits_can_be_swept_when_it_is_over(engine: NativeEngine) -> None:
+    with engine:
+        go(engine)
+        folders = [folder for folder, _ in engine._limits.cgroups]
+    assert not [left for folder in folders for left in Path(folder).glob("labrun-*-test-*")]
