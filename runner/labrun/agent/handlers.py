@@ -235,8 +235,11 @@ def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Resu
     if not in_time:
         raise StepTimeout(f"nft did not end within {step.timeout_s:g} s")
     if process.status != (0, None):
-        named = (name for code, name in errno.errorcode.items() if message.split("\n")[0].endswith(os.strerror(code)))
-        return _refused(step, next(named, "EINVAL"), message or "nft failed and said nothing")
+        line = message.split("\n")[0].partition(";")[0]  # "No such file or directory; did you mean ..."
+        named = next((name for code, name in errno.errorcode.items() if line.endswith(os.strerror(code))), None)
+        if named is None:  # nft itself did not understand it: the kernel was never asked
+            raise StepFailed(message or "nft failed and said nothing")
+        return _refused(step, named, message)
     return ChangeResult()
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import labrun
@@ -20,7 +21,7 @@ from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
 from labrun.agent.watch import Watch
-from labrun.protocol.actions import Link
+from labrun.protocol.actions import Address, Link
 from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Plan, Step
@@ -117,7 +118,9 @@ def _steps(stage: Stage) -> None:
             text = f"the lab took longer than {stage.plan.limits.lab_timeout_s:g} s"
             emitter.event(Fault(emitter.t_ns(), "lab-timeout", text, step.id))
             return
-        if not _step(stage, step, min(end, time.monotonic() + step.timeout_s)):
+        # What is left of the lab's time may be less than the step's own; messages then say so.
+        bounded = replace(step, timeout_s=min(step.timeout_s, round(max(0.0, end - time.monotonic()), 3)))
+        if not _step(stage, bounded, time.monotonic() + bounded.timeout_s):
             return
         stage.ship_running()
         watch.after(step)
@@ -132,7 +135,8 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
     message = None
     try:
         result = carry_out(stage, step, deadline)
-        if isinstance(step.action, Link):  # also what was taken away: another link may have lost its carrier with it
+        # After a link step also where it was taken away: another link may have lost its carrier with it.
+        if isinstance(step.action, Link) or (isinstance(step.action, Address) and step.action.op != "delete"):
             settle(stage, stage.nodes.fds())
     except StepTimeout as error:
         status, message = "timeout", str(error)

@@ -26,6 +26,8 @@ def taken(save: Save, text: str) -> str | int | float:
         if match is None:
             raise StepFailed(f"save {save.name}: nothing in {save.stream} matches {save.matches!r}")
         found = match[1] if match.re.groups and match[1] is not None else match[0]
+    if not found:
+        raise StepFailed(f"save {save.name}: there is nothing to save in {save.stream}")
     if len(found) > MAX_VALUE:
         raise StepFailed(f"save {save.name}: more than {MAX_VALUE} characters")
     try:

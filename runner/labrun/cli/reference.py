@@ -112,7 +112,7 @@ def _type(spec: dict[str, Any], definitions: dict[str, Any]) -> str:
     return _TYPES.get(str(kind), "value")
 
 
-_ALIASES = {"TextCheck": "Check", "NumberCheck": "Check"}
+_ALIASES = dict.fromkeys(("TextCheck", "NumberCheck", "CountCheck", "ExitCheck", "DurationCheck"), "Check")
 _KNOWN = {one.__name__ for one in (*_LAB, *_TOPOLOGY, *_STEPS, *_HYPOTHESES, *_PREDICTIONS)} | set(_ALIASES)
 
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from labrun.lab.base import REFERENCE, is_reference
+from labrun.lab.forms import errno_misfit, misfit
 from labrun.lab.known import CHANGES, Found, Known, wrong_step
 from labrun.lab.predictions import (
     ChangeIs,
     ChangesAre,
     Check,
     CommandIs,
+    CountCheck,
     ExprIs,
     LookupIs,
     NumberCheck,
@@ -51,11 +53,11 @@ def _leaf(leaf: Any, known: Known) -> Found:
     if isinstance(leaf, CommandIs):
         return [(("command",), text) for text in wrong_step(leaf.command, ("run", "start"), known)]
     if isinstance(leaf, ChangeIs):
-        return [(("change",), text) for text in wrong_step(leaf.change, CHANGES, known)]
+        return [(("change",), text) for text in wrong_step(leaf.change, CHANGES, known)] + _errno(leaf.errno)
     if isinstance(leaf, PacketsAre):
         return _packets(leaf, known)
     if isinstance(leaf, StateIs):
-        return _state(leaf.kind, leaf.selector, known) + _fields(leaf.kind, leaf.each or {}, ("each",))
+        return _state(leaf.kind, leaf.selector, known) + _fields(leaf.kind, leaf.each or {}, ("each",), known)
     if isinstance(leaf, ChangesAre):
         return _changes(leaf, known)
     if isinstance(leaf, LookupIs):
@@ -167,7 +169,7 @@ def _state(kind: StateKind, selector: StateSelector, known: Known) -> Found:
     if wrong:
         return [((kind, "at"), text) for text in wrong]
     found = _snapshot(selector.at, selector.node, kind, (kind, "at"), (kind,), known)
-    return found + _fields(kind, selector.where, (kind, "where"))
+    return found + _fields(kind, selector.where, (kind, "where"), known)
 
 
 def _snapshot(at: str, node: str | None, kind: StateKind, where: Keys, base: Keys, known: Known) -> Found:
@@ -209,18 +211,42 @@ def state_fields(kind: StateKind) -> dict[str, tuple[type, ...]]:
     return found
 
 
-def _fields(kind: StateKind, checks: Mapping[str, Check], where: Keys) -> Found:
-    known = state_fields(kind)
+def _fields(kind: StateKind, checks: Mapping[str, Check], where: Keys, known: Known) -> Found:
+    fields = state_fields(kind)
     found: Found = []
     for name, check in checks.items():
-        if name not in known:
-            found.append(((*where, name), f"unknown field '{name}' of {kind}.{did_you_mean(name, known)}"))
-            continue
-        for operator, expected in check.operators().items():
-            text = wrong_type(name, known[name], operator, expected)
-            if text is not None:
-                found.append(((*where, name), text))
+        if name not in fields:
+            found.append(((*where, name), f"unknown field '{name}' of {kind}.{did_you_mean(name, fields)}"))
+        else:
+            found += [((*where, name), text) for text in _values(kind, name, fields[name], check, known)]
     return found
+
+
+def _values(kind: str, name: str, field: tuple[type, ...], check: Check, known: Known) -> list[str]:
+    """What is wrong with what a field is compared with: its type, or how it is written."""
+    found = []
+    for operator, expected in check.operators().items():
+        text = wrong_type(name, field, operator, expected) or _saved_type(name, field, operator, expected, known)
+        if text is not None:
+            found.append(text)
+        elif operator in ("equals", "one_of"):
+            written = expected if isinstance(expected, tuple) else (expected,)
+            told = (misfit(kind, name, one) for one in written if isinstance(one, str) and not is_reference(one))
+            found += [text for text in told if text is not None]
+    return found
+
+
+def _saved_type(name: str, field: tuple[type, ...], operator: str, expected: object, known: Known) -> str | None:
+    """A value that a step saves as what this field can never be."""
+    match = REFERENCE.fullmatch(expected) if isinstance(expected, str) else None
+    save = known.values.get(match[1]) if match is not None else None
+    if save is None or match is None or operator not in ("equals", "one_of"):
+        return None
+    if save.type == "text" and str not in field:
+        return f"'{match[1]}' is saved as text, and {name} is a number: give its save `type: int`"
+    if save.type != "text" and int not in field and float not in field:
+        return f"'{match[1]}' is saved as a number ({save.type}), and {name} is text: leave its `type` out"
+    return None
 
 
 def wrong_type(name: str, field: tuple[type, ...], operator: str, expected: object) -> str | None:
@@ -251,7 +277,7 @@ def _is_a(value: object, wanted: type) -> bool:
 
 def _value(name: str, value: ValueOf, known: Known) -> Found:
     if value.packets is not None:
-        inner = _packets(PacketsAre(packets=value.packets, count=NumberCheck(equals=0)), known)
+        inner = _packets(PacketsAre(packets=value.packets, count=CountCheck(equals=0)), known)
         return [(("let", name, *where), text) for where, text in inner]
     if value.command is not None:
         return [(("let", name, "command"), text) for text in wrong_step(value.command, ("run", "start"), known)]
@@ -275,12 +301,19 @@ def _changes(leaf: ChangesAre, known: Known) -> Found:
             found += _snapshot(at, selector.node, selector.of, ("changes", key), ("changes",), known)
     if not found and known.order[selector.start] >= known.order[selector.end]:
         found.append((("changes", "to"), f"snapshot '{selector.end}' does not come after '{selector.start}'"))
-    return found + _fields(selector.of, selector.where, ("changes", "where"))
+    return found + _fields(selector.of, selector.where, ("changes", "where"), known)
+
+
+def _errno(check: Check) -> Found:
+    names = check.one_of or ((check.equals,) if check.equals is not None else ())
+    told = (errno_misfit(str(name)) for name in names if not is_reference(name))
+    return [(("errno",), text) for text in told if text is not None]
 
 
 def _lookup(leaf: LookupIs, known: Known) -> Found:
     found: Found = [(("lookup",), text) for text in wrong_step(leaf.lookup, ("lookup",), known)]
-    return found + _fields("routes", leaf.route or {}, ("route",))
+    found += _errno(leaf.errno) if leaf.errno is not None else []
+    return found + _fields("routes", leaf.route or {}, ("route",), known)
 
 
 _TRACED: dict[str, tuple[type, ...]] = {
@@ -297,10 +330,7 @@ def _trace(leaf: TraceIs, known: Known) -> Found:
                 (("trace", "where", name), f"unknown field '{name}' of traced packets.{did_you_mean(name, _TRACED)}")
             )
             continue
-        for operator, expected in check.operators().items():
-            text = wrong_type(name, _TRACED[name], operator, expected)
-            if text is not None:
-                found.append((("trace", "where", name), text))
+        found += [(("trace", "where", name), text) for text in _values("trace", name, _TRACED[name], check, known)]
     if found or leaf.trace.during is None:
         return found
     return _window(leaf.trace.at, leaf.trace.during, ("trace", "during"), known, "trace")

@@ -5,6 +5,7 @@ Only the shape is here; `judge` gives it meaning. A prediction that asserts noth
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -28,6 +29,9 @@ def _number(value: object) -> object:
 Number = Annotated[int | float | str, BeforeValidator(_number, json_schema_input_type=int | float | ReferenceText)]
 
 
+_ANY_TEXT = ("", "a", "0", " ", "-\tZ.", "\x00é\nb 1\n")  # with nothing in common
+
+
 class Check(Strict):
     """Operators on one value; all that are given must hold. A bare value means ``equals``."""
 
@@ -45,6 +49,10 @@ class Check(Strict):
     def _asserts(self) -> Check:
         if not self.operators():
             raise fail("empty", f"no operator: this asserts nothing. Give one of {', '.join(type(self).model_fields)}")
+        if "" in (self.contains, self.lacks):
+            raise fail("empty", "every text contains the empty one: this asserts nothing")
+        if self.matches is not None and all(re.search(self.matches, text, re.MULTILINE) for text in _ANY_TEXT):
+            raise fail("empty", f"every text matches {self.matches!r}: this asserts nothing")
         return self
 
     def operators(self) -> dict[str, Any]:
@@ -83,8 +91,62 @@ class NumberCheck(Check):
         return self
 
 
+class CountCheck(NumberCheck):
+    """Of something that is counted, and so is a whole number from 0 on."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> CountCheck:
+        _possible(self, "a count", 0, None)
+        return self
+
+
+class ExitCheck(NumberCheck):
+    """Of an exit status: a whole number from 0 to 255."""
+
+    @model_validator(mode="after")
+    def _status(self) -> ExitCheck:
+        _possible(self, "an exit status", 0, 255)
+        return self
+
+
+class DurationCheck(NumberCheck):
+    """Of a time in seconds."""
+
+    @model_validator(mode="after")
+    def _time(self) -> DurationCheck:
+        _possible(self, "a duration", 0, None, whole=False)
+        return self
+
+
+def _possible(check: NumberCheck, what: str, least: int, most: int | None, whole: bool = True) -> None:
+    """Refuses what holds of every such number, or of none."""
+    numbers = {name: value for name, value in check.operators().items() if isinstance(value, int | float)}
+    wanted = check.one_of or ((check.equals,) if check.equals is not None else ())
+    for value in wanted:
+        if not isinstance(value, int | float):
+            continue
+        if value < least or (most is not None and value > most) or (whole and value != int(value)):
+            raise fail("never", f"{what} is never {value}")
+    for name, value in numbers.items():
+        always = {"ge": value <= least, "gt": value < least}.get(name, False)
+        if most is not None:
+            always = always or {"le": value >= most, "lt": value > most}.get(name, False)
+        never = {"le": value < least, "lt": value <= least}.get(name, False)
+        if most is not None:
+            never = never or {"ge": value > most, "gt": value >= most}.get(name, False)
+        if always:
+            raise fail("empty", f"{what} is always {_ORDERS[name]} {value}: this asserts nothing")
+        if never:
+            raise fail("never", f"{what} is never {_ORDERS[name]} {value}")
+
+
+_ORDERS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
 TextTest = Annotated[TextCheck, BeforeValidator(_check, json_schema_input_type=str | TextCheck)]
-NumberTest = Annotated[NumberCheck, BeforeValidator(_check, json_schema_input_type=int | float | NumberCheck)]
+CountTest = Annotated[CountCheck, BeforeValidator(_check, json_schema_input_type=int | CountCheck)]
+ExitTest = Annotated[ExitCheck, BeforeValidator(_check, json_schema_input_type=int | ExitCheck)]
+DurationTest = Annotated[DurationCheck, BeforeValidator(_check, json_schema_input_type=int | float | DurationCheck)]
 AnyTest = Annotated[Check, BeforeValidator(_check, json_schema_input_type=Scalar | Check)]
 
 
@@ -111,11 +173,11 @@ class CommandIs(Strict):
     """
 
     command: Slug
-    exit: NumberTest | None = None
+    exit: ExitTest | None = None
     stdout: TextTest | None = None
     stderr: TextTest | None = None
     json_: Annotated[Fields, AfterValidator(_jmespath)] | None = Field(default=None, alias="json")
-    duration: NumberTest | None = None
+    duration: DurationTest | None = None
 
     @model_validator(mode="after")
     def _asserts(self) -> CommandIs:
@@ -157,6 +219,12 @@ class PacketSelector(Strict):
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
+    @model_validator(mode="after")
+    def _kept(self) -> PacketSelector:
+        if self.direction == "out" and self.on.partition(".")[2] == "lo":
+            raise fail("direction", "a packet through lo is kept once, as it comes in: leave direction out, or say in")
+        return self
+
 
 class PacketsAre(Strict):
     """How many packets there are, or where each of them was seen.
@@ -167,7 +235,7 @@ class PacketsAre(Strict):
     """
 
     packets: PacketSelector
-    count: NumberTest | None = None
+    count: CountTest | None = None
     seen_on: Annotated[tuple[Interface, ...], Field(min_length=1)] | None = None
     nat: Flag = False
 
@@ -244,7 +312,7 @@ class StateIs(Timed):
     nft: StateSelector | None = None
     nft_counters: StateSelector | None = None
     counters: StateSelector | None = None
-    count: NumberTest | None = None
+    count: CountTest | None = None
     each: Fields | None = None
 
     @model_validator(mode="after")
@@ -281,8 +349,8 @@ class ChangesAre(Strict):
     """How many objects were added and removed between two snapshots. One that changed is removed and added."""
 
     changes: ChangesSelector
-    added: NumberTest | None = None
-    removed: NumberTest | None = None
+    added: CountTest | None = None
+    removed: CountTest | None = None
 
     @model_validator(mode="after")
     def _asserts(self) -> ChangesAre:
@@ -339,7 +407,7 @@ class TraceIs(Strict):
     trace: TraceSelector
     path: Annotated[tuple[StationText, ...], Field(min_length=1)] | None = None
     ends: Literal["accept", "drop", "stolen", "lost"] | None = None
-    count: NumberTest | None = None
+    count: CountTest | None = None
 
     @model_validator(mode="after")
     def _asserts(self) -> TraceIs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
@@ -56,6 +56,18 @@ def check_references(
     return problems
 
 
+def _addresses(lab: Lab) -> Iterator[tuple[Keys, str, str]]:
+    """(place, node, address) of each end of a link and each bridge."""
+    topology = lab.model.topology
+    for name, bridge in topology.bridges.items():
+        for address in bridge.address:
+            yield ("topology", "bridges", name), name.partition(".")[0], address
+    for index, link in enumerate(topology.links):
+        for name, end in link.ends.items():
+            for address in end.address:
+                yield ("topology", "links", index, name), name.partition(".")[0], address
+
+
 def _topology(lab: Lab) -> list[Problem]:
     topology = lab.model.topology
     problems = []
@@ -63,6 +75,10 @@ def _topology(lab: Lab) -> list[Problem]:
     def unknown(node: str) -> str:
         return f"unknown node '{node}'.{did_you_mean(node, topology.nodes)}"
 
+    for path, node, address in _addresses(lab):
+        if ":" in address and node in topology.nodes and not topology.nodes[node].ipv6:
+            text = f"{address} on a node without IPv6; give it: nodes: {{{node}: {{ipv6: true}}}}"
+            problems.append(lab.problem(path, text, key=True))
     seen: dict[str, str] = {}
     places: list[tuple[str, Keys]] = [(name, ("topology", "bridges", name)) for name in topology.bridges]
     for index, link in enumerate(topology.links):

@@ -371,6 +371,10 @@ class StepModel(Strict):
             raise fail("stdin", "stdin goes with run or start")
         if self.save is not None and verb != "run":
             raise fail("save", "save goes with run")
+        if self.may_fail and verb == "run":
+            raise fail(
+                "may_fail", "how a command ends is an observation anyway: leave may_fail out, and look at its exit"
+            )
         if self.node is not None and verb in NODELESS:
             raise fail("in", f"{verb} does not happen in one node: leave `in` out")
         if verb == "sysctl" and not self.sysctl:
