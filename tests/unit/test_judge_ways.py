@@ -185,3 +185,8 @@ def test_answers_prepared_ahead_are_the_same_answers(tmp_path):
 def test_what_is_no_way(asked, says):
     with pytest.raises(ValidationError, match=says):
         prediction(asked)
+
+
+def test_ten_packets_at_most_are_the_evidence(evidence):
+    trace = judge(recorded(evidence, *(seen for number in range(6) for seen in crossing(number, 30 + 2 * number))))
+    assert (trace.truth, trace.refs[0].packets) == (True, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10))
