@@ -446,6 +446,12 @@ def test_exit_code(labs, usual, strict):
     assert exit_code(RunResult({}, labs), strict=True) == strict
 
 
+def test_every_verdict_is_counted():
+    assert RunResult({}, (FINE, SURPRISE, SURPRISED, UNSURE, UNSURE, SKIPPED, BROKEN, INVALID)).counts() == {
+        "hypotheses": 6, "supported": 2, "refuted": 2, "inconclusive": 2, "surprises": 2, "skipped": 1, "errors": 2,
+    }  # fmt: skip
+
+
 def test_a_wrong_lab_comes_before_a_surprise_and_that_before_what_is_unsure():
     for strict in (False, True):
         for first, second in itertools.permutations(CODES.values(), 2):
