@@ -193,3 +193,14 @@ def test_runs_of_different_labs_are_not_one(tmp_path):
     lab = judge_lab(tmp_path, ran(tmp_path, probe()))
     with pytest.raises(ValueError, match="shorter"):
         repeated([lab, replace(lab, hypotheses=lab.hypotheses[:1])])
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize(("code", "verdict"), [(0, "refuted"), (1, "supported")])
+def test_a_lab_is_judged_with_the_parameters_that_it_ran_with(tmp_path, repeats, code, verdict):
+    """The first value of each is only what it has without a cell."""
+    predict = {"command": "probe", "exit": "${code}"}
+    lab = LAB | {"parameters": {"code": [0, 1]}, "hypotheses": [{"id": "h", "claim": "C", "predict": predict}]}
+    entry = replace(ran(tmp_path, *[probe(exit=1)] * repeats, lab=lab), cell={"code": code})
+    result = judge_lab(tmp_path, entry)
+    assert (of(result, "h").verdict, result.file) == (verdict, "labs/tried/lab.yaml")
