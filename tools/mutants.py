@@ -55,6 +55,7 @@ TESTS = ("tests/unit", "tests/golden")
 _ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
 _FAVOURITES = 6  # tests that are tried first
 _EXAMPLES = 100  # of a property, at most
+_SLOW_S = 3.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
 ORIGINAL = "_mutmut_orig"
 KILLED, ALIVE, TIMEOUT, UNREACHED = "killed", "alive", "timeout", "unreached"
 MEMORY = 6 << 30
@@ -247,11 +248,12 @@ class Loop:
 
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
-        start = time.perf_counter()
+        start = time.process_time()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         if failures.failed:
             self.broken.append(item.nodeid)
-        return time.perf_counter() - start, Active.reached
+        seconds = time.process_time() - start
+        return seconds, Active.reached if seconds < _SLOW_S else set()
 
 
 def _fewer_examples(test: Any) -> None:

@@ -176,6 +176,13 @@ def test_what_is_different_in_the_control(tmp_path, control, change):
     assert (result.controls[0].variant, result.controls[0].truth) == ("h", False)
 
 
+def test_other_parameters_are_told(tmp_path):
+    control = {"control": {"parameters": {"a": 2, "b": "x"}}}
+    compiled = parsed(lab_of(control, parameters={"a": [1, 2], "b": ["y", "x"]}), tmp_path)
+    result = judge_hypothesis(compiled.lab, 0, {}, compiled.controls["h"])
+    assert result.controls[0].change == "with a = 2, b = x"
+
+
 def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(tmp_path):
     replace = {"control": {"replace": "cause", "with": {"run": "false"}}}
     assert judged(tmp_path / "a", (0, None), replace).controls[0].change == "step 'cause' replaced"

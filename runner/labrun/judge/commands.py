@@ -78,7 +78,7 @@ def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
 def read_text(variant: VariantRecord, output: Output, prefix: str) -> Text:
     """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
     data = variant.output(output, READ_LIMIT)
-    value = data.decode("utf-8", errors="replace").removesuffix("\n")
+    value = data.decode(errors="replace").removesuffix("\n")
     cut = output.size > len(data)
     return Text(value, cut, Ref(prefix + output.path))
 
