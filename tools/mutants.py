@@ -65,6 +65,8 @@ class Active:
     """Which mutant runs in this process, and which functions were called."""
 
     mutant = ""
+    keys: dict[str, str] = {}
+    """Every mutant, with the hash of its function."""
     reached: set[str] | None = set()
     at_import: dict[str, list[str]] = {}
     """Functions that ran while modules were imported: which modules, in this order."""
@@ -304,7 +306,8 @@ def in_forks(
         free.append(slot)
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
-            UNFINISHED.write_text(json.dumps(results), encoding="utf-8")
+            known = {name: [result, Active.keys[name]] for name, result in results.items()}
+            UNFINISHED.write_text(json.dumps(known), encoding="utf-8")
             alive = sum(result == ALIVE for result in results.values())
             print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
 
@@ -355,7 +358,10 @@ def main() -> int:
     options = parser.parse_args()
     os.chdir(ROOT)
     mutated = Mutated()
-    kept: dict[str, list[str]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    Active.keys = mutated.mutants
+    kept: dict[str, list[str]] = {}
+    for file in (RESULTS, UNFINISHED):  # the second is there if a run did not come to its end
+        kept |= json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     kept = {name: kept[name] for name, key in mutated.mutants.items() if name in kept and kept[name][1] == key}
     names = [n for n in mutated.mutants if not options.words or any(word in n for word in options.words)]
     if options.show:
@@ -382,6 +388,9 @@ def main() -> int:
     kept |= {name: [result, mutated.mutants[name]] for name, result in results.items()}
     RESULTS.write_text(json.dumps(kept, indent=0), encoding="utf-8")
     print(f"\n{len(results)} mutants in {time.monotonic() - start:.0f} s")
+    left = len(mutated.mutants) - len(kept)
+    if left:
+        print(f"{left} mutants have not been tried: --alive tries them")
     return told(kept, options.limit)
 
 
