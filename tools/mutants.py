@@ -7,8 +7,8 @@
 
 mutmut makes the mutants. (Its own way to run them asks for a `src` layout, and collects the tests anew for each, which
 takes seconds.) Here one pytest has collected every test file that imports judge/, and a fork of it runs the tests of
-one mutant until one fails: first those that killed others of its function, then the quickest. A function that runs
-while modules are imported is mutated in a process that has not imported them yet.
+one mutant until one fails: first those that killed others of its function, then the quickest. Where a function ran
+while modules were imported, the fork imports these anew.
 
 A mutant is killed by a failing test, a timeout or a crash. Alive are those that pass, and those that no test reaches.
 Exit status 1 if more than --limit percent are alive, 2 if the tests fail without any mutant.
@@ -28,11 +28,13 @@ import importlib.util
 import json
 import mmap
 import os
+import random
 import re
 import resource
 import signal
 import sys
 import time
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -53,6 +55,7 @@ TESTS = ("tests/unit", "tests/golden")
 _ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
 _FAVOURITES = 6  # tests that are tried first
 _EXAMPLES = 100  # of a property, at most
+_SLOW_S = 3.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
 ORIGINAL = "_mutmut_orig"
 KILLED, ALIVE, TIMEOUT, UNREACHED = "killed", "alive", "timeout", "unreached"
 MEMORY = 6 << 30
@@ -62,7 +65,11 @@ class Active:
     """Which mutant runs in this process, and which functions were called."""
 
     mutant = ""
+    keys: dict[str, str] = {}
+    """Every mutant, with the hash of its function."""
     reached: set[str] | None = set()
+    at_import: dict[str, list[str]] = {}
+    """Functions that ran while modules were imported: which modules, in this order."""
 
 
 class Mutated:
@@ -151,6 +158,26 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def is_package(self, name: str) -> bool:
         return False
 
+    def exec_module(self, module: types.ModuleType) -> None:
+        outside, Active.reached = Active.reached, set()
+        super().exec_module(module)
+        for function in Active.reached:
+            Active.at_import.setdefault(function, []).append(module.__name__)
+        Active.reached = outside
+
+
+def import_again(names: Sequence[str]) -> None:
+    """So that what a module made of the mutated function is made anew, and stands wherever the old one was."""
+    for name in names:
+        old = dict(vars(sys.modules[name]))
+        new = vars(importlib.reload(sys.modules[name]))
+        instead = {id(value): new[key] for key, value in old.items() if new.get(key) is not value and key in new}
+        for module in list(sys.modules.values()):
+            if module.__name__.startswith(("labrun.judge", "test_", "unit", "support")):
+                for key, value in list(vars(module).items()):
+                    if id(value) in instead:
+                        setattr(module, key, instead[id(value)])
+
 
 class Failures:
     """Notices the first test that fails."""
@@ -170,8 +197,6 @@ class Loop:
         self._jobs = jobs
         self._killers: dict[str, list[int]] = {}
         self.results: dict[str, str] = {}
-        self.files: dict[str, set[str]] = {}
-        """Test files that reach a module."""
         self.broken: list[str] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -185,11 +210,18 @@ class Loop:
             return True
         session.config.pluginmanager.unregister(name="terminalreporter")
         gc.freeze()
+        for item in session.items:
+            item.repr_failure = lambda excinfo, style=None: ""  # type: ignore[method-assign,misc]  # nobody reads it
         by_function: dict[str, list[int]] = {}
         for number in sorted(range(len(runs)), key=lambda number: runs[number][0]):
             for function in runs[number][1]:
                 by_function.setdefault(function, []).append(number)
-                self.files.setdefault(function.split(":")[0], set()).add(str(session.items[number].path))
+        for function in Active.at_import.keys() - by_function.keys():
+            module = function.split(":")[0]
+            near = [name for name in by_function if name.startswith(f"{module}:")]
+            near = near or [name for name in by_function if name.startswith(module.rpartition(".")[0])]
+            numbers = {number for name in near for number in by_function[name]}
+            by_function[function] = sorted(numbers, key=lambda number: runs[number][0])
         self.results |= {name: UNREACHED for name in self._mutants if function_of(name) not in by_function}
         cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
         todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
@@ -197,6 +229,7 @@ class Loop:
         def child(mutant: str, killer: Slot) -> int:
             Active.mutant = mutant
             function = function_of(mutant)
+            import_again(Active.at_import.get(function, ()))
             for number in dict.fromkeys((*self._killers.get(function, ()), *by_function[function])):
                 killer.write(number)
                 session.items[number].config.hook.pytest_runtest_protocol(item=session.items[number], nextitem=None)
@@ -217,11 +250,12 @@ class Loop:
 
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
-        start = time.perf_counter()
+        start = time.process_time()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         if failures.failed:
             self.broken.append(item.nodeid)
-        return time.perf_counter() - start, Active.reached
+        seconds = time.process_time() - start
+        return seconds, Active.reached if seconds < _SLOW_S else set()
 
 
 def _fewer_examples(test: Any) -> None:
@@ -272,7 +306,8 @@ def in_forks(
         free.append(slot)
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
-            UNFINISHED.write_text(json.dumps(results), encoding="utf-8")
+            known = {name: [result, Active.keys[name]] for name, result in results.items()}
+            UNFINISHED.write_text(json.dumps(known), encoding="utf-8")
             alive = sum(result == ALIVE for result in results.values())
             print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
 
@@ -302,76 +337,31 @@ def in_forks(
     return results
 
 
-def run_pytest(args: Sequence[str], plugins: Sequence[object] = ()) -> int:
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *args], plugins=list(plugins)))
-
-
 def judged(mutants: Sequence[str], jobs: int) -> tuple[dict[str, str], list[str]]:
     """Results of these mutants; or the tests that fail without one."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        loop = Loop(mutants, jobs)
-        files = [file for folder in TESTS for file in sorted((ROOT / folder).glob("test_*.py"))]
-        run_pytest([str(file) for file in files if _ABOUT_JUDGE.search(file.read_text(encoding="utf-8"))], [loop])
-        told = [loop.results, loop.broken, {module: sorted(files) for module, files in loop.files.items()}]
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(told, pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        results, broken, files = json.load(pipe)
-    os.waitpid(pid, 0)
-    early = [m for m in at_import() if results.get(m) in (ALIVE, UNREACHED)] if not broken else []
-    if early:
-        import labrun.evidence.record
-        import labrun.lab.load  # noqa: F401  what takes long to import, and is not mutated
-
-        jobs_early = (
-            (mutant, 120.0, functools.partial(_anew, mutant, sorted(files[mutant.split(":")[0]]))) for mutant in early
-        )
-        results |= in_forks(jobs_early, len(early), jobs)
-    return results, broken
-
-
-def at_import() -> list[str]:
-    """The mutants of functions that run while modules are imported."""
-    return [mutant for mutant in Mutated().mutants if function_of(mutant) in _imported()]
-
-
-@functools.cache
-def _imported() -> frozenset[str]:
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        for module in Mutated().code:
-            importlib.import_module(module)
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(sorted(Active.reached or ()), pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        found = frozenset(json.load(pipe))
-    os.waitpid(pid, 0)
-    return found
-
-
-def _anew(mutant: str, files: list[str], _slot: Slot) -> int:
-    Active.mutant, Active.reached = mutant, None
-    return run_pytest(["-x", *files])
+    loop = Loop(mutants, jobs)
+    files = [file for folder in TESTS for file in sorted((ROOT / folder).glob("test_*.py"))]
+    chosen = [str(file) for file in files if _ABOUT_JUDGE.search(file.read_text(encoding="utf-8"))]
+    options = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--rootdir", str(ROOT)]
+    pytest.main([*options, *chosen], plugins=[loop])
+    return loop.results, loop.broken
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only mutants whose name has one of these words")
     parser.add_argument("--alive", action="store_true", help="only what was alive, or has changed since")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N of them, always the same")
     parser.add_argument("--show", action="store_true", help="show what was alive; run nothing")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     parser.add_argument("--limit", type=float, default=5.0, help="percent that may be alive (default: 5)")
     options = parser.parse_args()
     os.chdir(ROOT)
     mutated = Mutated()
-    kept: dict[str, list[str]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    Active.keys = mutated.mutants
+    kept: dict[str, list[str]] = {}
+    for file in (RESULTS, UNFINISHED):  # the second is there if a run did not come to its end
+        kept |= json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     kept = {name: kept[name] for name, key in mutated.mutants.items() if name in kept and kept[name][1] == key}
     names = [n for n in mutated.mutants if not options.words or any(word in n for word in options.words)]
     if options.show:
@@ -381,6 +371,8 @@ def main() -> int:
         return 0
     if options.alive:
         names = [name for name in names if name not in kept or kept[name][0] in (ALIVE, UNREACHED)]
+    if options.sample is not None:
+        names = random.Random(0).sample(names, min(options.sample, len(names)))
     mutmut.mutation.trampoline.wrap_in_trampoline = wrap_in_trampoline
     sys.meta_path.insert(0, Finder(mutated.code))
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -396,6 +388,9 @@ def main() -> int:
     kept |= {name: [result, mutated.mutants[name]] for name, result in results.items()}
     RESULTS.write_text(json.dumps(kept, indent=0), encoding="utf-8")
     print(f"\n{len(results)} mutants in {time.monotonic() - start:.0f} s")
+    left = len(mutated.mutants) - len(kept)
+    if left:
+        print(f"{left} mutants have not been tried: --alive tries them")
     return told(kept, options.limit)
 
 

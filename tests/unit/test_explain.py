@@ -15,8 +15,8 @@ from support.reasons import SAMPLES
 
 
 def of(trace: Trace, **fields: object) -> HypothesisResult:
-    given = {"message": "m", "reason": "r", "controls": (), **fields}
-    return HypothesisResult("h", "claim", "supported", "refuted", False, line=3, trace=trace, **given)  # type: ignore[arg-type]
+    given = {"message": "m", "reason": "r", "controls": (), "as_expected": False, **fields}
+    return HypothesisResult("h", "claim", "supported", "refuted", line=3, trace=trace, **given)  # type: ignore[arg-type]
 
 
 LEAF = Trace("exit.equals", "exit of a", False, "equals", "0", "1", None, "exit of a == 0, actual 1")
@@ -74,3 +74,73 @@ def test_on_the_terminal_nothing_is_obeyed() -> None:
     leaf = Trace("p", "\x1b[2J", False, "equals", "\u202e", "\x07", None, "\x9b31m")
     print_summary(RunResult({}, (LabResult("a", "T", "f", "done", (of(leaf),), ()),)), stream)
     assert not set(stream.getvalue()) & set("\x1b\x07\x9b\u202e")
+
+
+def trace(**fields: object) -> Trace:
+    given = {
+        "path": "p",
+        "subject": "exit of a",
+        "truth": False,
+        "operator": "equals",
+        "expected": "0",
+        "actual": "1",
+        **fields,
+    }
+    return Trace(**given)  # type: ignore[arg-type]
+
+
+AT = Ref("f", line=3)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "lines"),
+    [
+        (trace(), ["  ✘ exit of a: predicted == 0, observed 1"]),
+        (trace(message="exit of a == 0, actual 1 (f:3)", refs=(AT,)), ["  ✘ exit of a: predicted == 0, observed 1", "      evidence: f:3"]),
+        (trace(message="exit of a == 0, actual 1; it was late"), ["  ✘ exit of a: predicted == 0, observed 1", "      it was late"]),
+        (trace(message="exit of a == 0, actual 1: it was late"), ["  ✘ exit of a: predicted == 0, observed 1", "      it was late"]),
+        (trace(message="exit of a: 1"), ["  ✘ exit of a: predicted == 0, observed 1"]),
+        (trace(message="something else"), ["  ✘ exit of a: predicted == 0, observed 1", "      something else"]),
+        (trace(operator="path", subject="its path", expected="x, y", actual="x", message="its path x, y: x (f:3); and z", refs=(AT,)),
+         ["  ✘ its path: predicted x, y, observed x", "      and z", "      evidence: f:3"]),
+        (trace(operator=None, expected=None), ["  ✘ exit of a: observed 1"]),
+        (trace(operator="matches"), ["  ✘ exit of a: predicted matches 0, observed 1"]),
+        (trace(truth=None, reason="packets-dropped"), ["  ? exit of a: predicted == 0, observed 1, which decides nothing [packets-dropped]"]),
+        (trace(truth=None), ["  ? exit of a: predicted == 0, observed 1, which decides nothing [unknown]"]),
+        (trace(truth=None, actual=None), ["  ? exit of a: predicted == 0, not observed"]),
+        (trace(truth=None, actual=None, reason="timeout"), ["  ? exit of a: predicted == 0, not observed [timeout]"]),
+        (trace(truth=True, actual="0", refs=(AT,) * 5), ["  ✔ exit of a: predicted == 0, observed 0", "      evidence: f:3; f:3; f:3; f:3; f:3"]),
+        (trace(refs=(AT,) * 6), ["  ✘ exit of a: predicted == 0, observed 1", "      evidence: f:3; f:3; f:3; f:3; f:3 and 1 more"]),
+    ],
+)  # fmt: skip
+def test_one_check_is_told_with_all_that_it_has(leaf: Trace, lines: list[str]) -> None:
+    assert explain(of(leaf)).split("\n") == [
+        "Claim: claim", "Verdict: refuted; supported was expected", "Reason: m [r]", "",
+        f"In the experiment the prediction {'holds' if leaf.truth else 'does not hold' if leaf.truth is False else 'could not be judged'}.",
+        *lines,
+    ]  # fmt: skip
+
+
+def test_branches_runs_and_controls_are_told() -> None:
+    leaf, good = trace(), trace(truth=True, actual="0", subject="exit of b")
+    tree = Trace("", "command a", False, "all", children=(
+        Trace("all.0", "any of", False, "any", children=(leaf, trace(subject="exit of c"))), good))  # fmt: skip
+    held = ControlResult("c", "without\nstep x", True, good, "A  folded\nnote.", must=True)
+    failed = ControlResult("d", "with y", False, leaf)
+    text = explain(of(tree, controls=(held, failed), no_control="It is\na definition.", as_expected=True,
+                      repeats={"supported": 2, "refuted": 1}, timing={"duration of a in s": (0.123456, 1, 22.5)}))  # fmt: skip
+    assert text.split("\n") == [
+        "Claim: claim", "Verdict: refuted; as expected", "Reason: m [r]",
+        "Runs: 3, supported 2 times, refuted once; what follows is of the first",
+        "Over all runs, duration of a in s: 0.1235 to 22.5, median 1", "",
+        "In the experiment the prediction does not hold.",
+        "First difference: exit of a: predicted == 0, observed 1 (and 1 more)",
+        "  ✘ command a: all of these", "    ✘ one of these at least", "      ✘ exit of a: predicted == 0, observed 1",
+        "      ✘ exit of c: predicted == 0, observed 1", "    ✔ exit of b: predicted == 0, observed 0", "",
+        "In the control (without␊step x) its own prediction must hold, and it holds.", "  A folded note.",
+        "  ✔ exit of b: predicted == 0, observed 0", "",
+        "In the control (with y) the prediction must not hold, and it does not hold.",
+        "  ✘ exit of a: predicted == 0, observed 1", "", "There is no control: It is a definition.",
+    ]  # fmt: skip
+    unknown = Trace("", "all of", None, "all", children=(trace(truth=None, actual=None), good))
+    assert "\nFirst unknown: exit of a: predicted == 0, not observed\n  ? all of these\n" in explain(of(unknown))

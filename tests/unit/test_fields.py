@@ -554,3 +554,49 @@ def test_wrong_checks_are_told_with_what_is_right(name: str, check: Check, said:
 def test_right_checks_are_no_problem() -> None:
     assert all(problem(name, check) is None for name, found in CHECKS.items() for check in found)
     assert problem("ipv6.src", Check(equals="::ffff:10.0.0.1")) is None
+
+
+def options(raw: bytes) -> bytes:
+    """A TCP segment with these options, and one byte of payload."""
+    return bytes(E / I4 / TCP(sport=1, dport=2, dataofs=5 + len(raw) // 4) / (raw + b"x"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b"\2\4\5\xb4", (1460,)),
+        (b"\1\1\1\1\2\4\5\xb4", (1460,)),
+        (b"\1\3\3\7\2\4\5\xb4", (1460,)),
+        (b"\2\4\5\xb4\2\4\2\x18", (1460, 536)),
+        (b"\0\0\0\0\2\4\5\xb4", ()),  # behind the end of the list
+        (b"\2\3\5\1", ()),
+        (b"\2\5\5\xb4", ()),  # goes on behind the header
+        (b"\1\1\1\2", ()),
+        (b"\3\1\2\4\5\xb4\1\1", ()),  # a length that cannot be
+        (b"\1\1\2\2\2\4\5\xb4", (1460,)),
+    ],
+)
+def test_the_segment_size_among_other_options(raw: bytes, found: tuple[int, ...]) -> None:
+    data = options(raw)
+    assert values(data, ETHERNET, "tcp.options.mss_val") == found
+    assert values(data, ETHERNET, "tcp.len") == (1,)
+
+
+@pytest.mark.parametrize(("longest", "found"), [(61, True), (62, False)])
+def test_a_name_has_255_bytes_at_most(longest: int, found: bool) -> None:
+    name = b"".join(bytes([size]) + b"a" * size for size in (63, 63, 63, longest)) + b"\0"
+    question = struct.pack(">HHHHHH", 1, 0, 1, 0, 0, 0) + name + b"\0\1\0\1"
+    seen = values(bytes(E / I4 / UDP(sport=53, dport=53) / question), ETHERNET, "dns.qry.name")
+    assert (len(seen) == 1) is found
+
+
+@pytest.mark.parametrize(("ports", "found"), [((53, 9), (7,)), ((9, 53), (7,)), ((9, 9), ())])
+def test_dns_over_tcp_is_told_by_either_port(ports: tuple[int, int], found: tuple[int, ...]) -> None:
+    message = bytes(QUESTION)
+    data = bytes(E / I4 / TCP(sport=ports[0], dport=ports[1]) / (struct.pack(">H", len(message)) + message))
+    assert values(data, ETHERNET, "dns.id") == found
+
+
+def test_what_lies_behind_an_ipv6_payload_is_padding() -> None:
+    data = bytes(E / IPv6(plen=8) / UDP(sport=53, dport=53, len=0)) + bytes(QUESTION)
+    assert values(data, ETHERNET, "udp.dstport") == (53,) and values(data, ETHERNET, "dns.id") == ()

@@ -132,6 +132,14 @@ def test_where_asks_the_first_headers(evidence, where, found):
 def test_a_where_without_meaning_is_unknown(evidence):
     trace = judge(recorded(evidence, *forwarded(1)), where={"source": {"ge": 3}}, count=0)
     assert (trace.truth, trace.reason) == (None, "type-mismatch")
+    assert trace.message == "where: a check does not fit what packets have"
+    assert trace.subject == "packets of trace hooks with source >= 3: count"
+
+
+def test_the_subject_says_what_was_looked_at(evidence):
+    during, where = {"from": "one", "to": "two"}, {"sport": {"one_of": [1, 2]}, "ttl": 64}
+    trace = judge(recorded(evidence, *forwarded(1)), during=during, where=where, count=0)
+    assert trace.subject == "packets of trace hooks from one to two with sport one_of [1, 2] with ttl == 64: count"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +207,7 @@ def test_a_trace_that_lost_anything_is_not_believed_at_all(evidence, ended, reas
 def test_without_a_trace_nothing_is_known(evidence, build, reason):
     trace = judge(build(evidence), **ALL)
     assert (trace.truth, trace.reason) == (None, reason)
+    assert all("trace 'hooks'" in leaf.message for leaf in trace.leaves())
 
 
 @pytest.mark.parametrize("during", ["never", {"from": "one", "to": "never"}, {"from": "never", "to": "one"}])

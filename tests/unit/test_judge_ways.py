@@ -185,3 +185,35 @@ def test_answers_prepared_ahead_are_the_same_answers(tmp_path):
 def test_what_is_no_way(asked, says):
     with pytest.raises(ValidationError, match=says):
         prediction(asked)
+
+
+def test_ten_packets_at_most_are_the_evidence(evidence):
+    trace = judge(recorded(evidence, *(seen for number in range(6) for seen in crossing(number, 30 + 2 * number))))
+    assert (trace.truth, trace.refs[0].packets) == (True, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10))
+
+
+def test_every_answer_is_there_after_one_pass_over_the_file(evidence):
+    """The file is gone then, and nothing is asked of it again."""
+    way = {"packets": {"on": "host.any"}, "seen_on": ["west", "east"], "nat": True}
+    asked = [
+        way, {**way, "nat": False}, {"packets": {"on": "host.west"}, "count": 1},
+        {"expr": "n + m == 1", "let": {"n": {"packets": {"on": "host.east"}}, "m": {"command": "probe", "of": "exit"}}},
+    ]  # fmt: skip
+    variant = recorded(evidence, *crossing(1, after="192.0.2.1")).read()
+    predictions = [prediction(one) for one in asked]
+    scan_ahead(variant, predictions, PREFIX)
+    (variant.folder / "captures/wires.pcapng").unlink()
+    assert [evaluate(one, variant, PREFIX).truth for one in predictions] == [True, False, True, True]
+    assert (
+        evaluate(prediction({"packets": {"on": "host.any"}, "count": 2}), variant, PREFIX).reason == "evidence-missing"
+    )
+    assert len(variant.memo) == 4
+
+
+def test_two_questions_are_one_pass_and_one_is_left_for_later(evidence):
+    variant = recorded(evidence, *crossing(1)).read()
+    counts = [prediction({"packets": {"on": f"host.{name}"}, "count": 1}) for name in NAMES]
+    scan_ahead(variant, counts[:1], PREFIX)
+    assert len(variant.memo) == 0
+    scan_ahead(variant, counts, PREFIX)
+    assert len(variant.memo) == 2

@@ -10,7 +10,8 @@ from labrun.evidence import layout
 from labrun.evidence.run import LabEntry, write_run
 from labrun.judge.repeats import repeated
 from labrun.judge.results import LabResult, RunResult, exit_code, results_json
-from labrun.judge.run import judge_lab, judge_run
+from labrun.judge.run import judge_edited, judge_lab, judge_run
+from labrun.lab.problems import LabError
 from support.evidence_builder import Evidence
 from support.recorded import run_record
 
@@ -193,3 +194,30 @@ def test_runs_of_different_labs_are_not_one(tmp_path):
     lab = judge_lab(tmp_path, ran(tmp_path, probe()))
     with pytest.raises(ValueError, match="shorter"):
         repeated([lab, replace(lab, hypotheses=lab.hypotheses[:1])])
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize(("code", "verdict"), [(0, "refuted"), (1, "supported")])
+def test_a_lab_is_judged_with_the_parameters_that_it_ran_with(tmp_path, repeats, code, verdict):
+    """The first value of each is only what it has without a cell."""
+    predict = {"command": "probe", "exit": "${code}"}
+    lab = LAB | {"parameters": {"code": [0, 1]}, "hypotheses": [{"id": "h", "claim": "C", "predict": predict}]}
+    entry = replace(ran(tmp_path, *[probe(exit=1)] * repeats, lab=lab), cell={"code": code})
+    result = judge_lab(tmp_path, entry)
+    assert (of(result, "h").verdict, result.file) == (verdict, "labs/tried/lab.yaml")
+
+
+def test_stored_evidence_is_judged_by_an_edited_lab(tmp_path):
+    entry = ran(tmp_path, probe(exit=1))
+    write_run(tmp_path, run_record([entry]))
+    hypothesis = {"id": "new", "claim": "C", "predict": {"command": "probe", "exit": 1}}
+    edited = json.dumps(LAB | {"hypotheses": [hypothesis]})
+    result = judge_edited(tmp_path, (entry,), edited, "mine.yaml")
+    (lab,) = result.labs
+    assert (lab.file, lab.id, of(lab, "new").verdict) == ("mine.yaml", SLUG, "supported")
+    assert result.run == judge_run(tmp_path).run
+    wrong = {"packets": {"on": "host.lo", "match": "icmpp"}, "count": 0}
+    steps = [*LAB["steps"], {"id": "seen", "capture": {"on": "lo"}}]
+    edited = json.dumps(LAB | {"steps": steps, "hypotheses": [hypothesis | {"predict": wrong}]})
+    with pytest.raises(LabError, match=r"mine\.yaml:1:.*not a pcap filter: 'icmpp'"):
+        judge_edited(tmp_path, (entry,), edited, "mine.yaml")

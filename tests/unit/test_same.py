@@ -154,6 +154,10 @@ LEFT_OUT: dict[str, tuple[object, Iterable[int], Iterable[int]]] = {
         E / SENT / ICMP(type=11) / IP(**QUOTED) / ICMP(type=8, id=1, seq=2) / P,
         (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(64, 68)),
     ),
+    "an error about options": (
+        E / SENT / ICMP(type=3) / IP(options=b"\x94\4\0\0", **QUOTED) / UDP() / P,
+        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(66, 70), 72, 73),
+    ),
     "an error about another protocol": (
         E / SENT / ICMP(type=12) / IP(proto=99, **QUOTED) / P / P, (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62)),
     ),

@@ -146,3 +146,9 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
 def test_a_link_type_without_a_program_has_no_match() -> None:
     match = bpf_predicate(lambda linktype: None)
     assert match(b"abc", 101, 3, "tun0") is False
+
+
+def test_a_filter_sees_the_length_on_the_wire() -> None:
+    assert program("greater 100")(bytes(60), 1, 100, "eth0") is True  # type: ignore[operator]
+    assert program("greater 100")(bytes(60), 1, 99, "eth0") is None  # type: ignore[operator]
+    assert program("greater 100")(bytes(60), 1, 60, "eth0") is False  # type: ignore[operator]

@@ -176,6 +176,13 @@ def test_what_is_different_in_the_control(tmp_path, control, change):
     assert (result.controls[0].variant, result.controls[0].truth) == ("h", False)
 
 
+def test_other_parameters_are_told(tmp_path):
+    control = {"control": {"parameters": {"a": 2, "b": "x"}}}
+    compiled = parsed(lab_of(control, parameters={"a": [1, 2], "b": ["y", "x"]}), tmp_path)
+    result = judge_hypothesis(compiled.lab, 0, {}, compiled.controls["h"])
+    assert result.controls[0].change == "with a = 2, b = x"
+
+
 def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(tmp_path):
     replace = {"control": {"replace": "cause", "with": {"run": "false"}}}
     assert judged(tmp_path / "a", (0, None), replace).controls[0].change == "step 'cause' replaced"
@@ -383,6 +390,12 @@ def test_each_lab_of_a_run_has_a_status(tmp_path):
         ("unrun", "error", "not-run"), ("damaged", "error", "evidence-unreadable"), ("wrong", "error", "invalid-lab"),
         ("bad", "error", "invalid-lab"),
     ]  # fmt: skip
+    for name, lab in labs.items():
+        read = name in ("good", "slow", "lacking", "unrun")
+        assert (lab.title, lab.file) == ("A lab" if read else name, f"labs/{name}/lab.yaml")
+        assert lab.captures == () or name == "good"
+    assert labs["unrun"].message == "it did not run"
+    assert labs["wrong"].message.startswith("labs/wrong/lab.yaml:1:")
     assert labs["lacking"].unjudged == ("h",) and labs["lacking"].hypotheses == ()
     assert labs["lacking"].message == "not in the sandbox: wg"
     assert [h.reason for h in labs["unrun"].hypotheses] == ["not-run"]
@@ -399,6 +412,22 @@ def test_a_tool_that_only_a_control_lacks_does_not_skip_the_lab(tmp_path):
     (lab,) = judge_run(recorded(tmp_path, {SLUG: (lab_of(ONE), {"experiment": good, "h": lacking})})).labs
     assert lab.status == "done"
     assert [(h.verdict, h.reason) for h in lab.hypotheses] == [("inconclusive", "control-missing-tool")]
+
+
+def test_captures_are_listed_wherever_they_stand(tmp_path):
+    """Behind other steps, behind one that did not end, and of no node."""
+
+    def build(evidence):
+        evidence.run("cause").capture("first", "lo", ended=False).capture("seen", "lo", at=(10, 20), node=None)
+        evidence.capture("failed", "lo", status="failed", message="no", result=None).capture("last", "eth0").run(
+            "probe"
+        )
+        return evidence.capture_ended("seen", 3, drops=2).done()
+
+    (lab,) = judge_run(recorded(tmp_path, {SLUG: (lab_of(), {"experiment": build})})).labs
+    assert [(one.step, one.node, one.packets, one.drops) for one in lab.captures] == [
+        ("seen", "", 3, 2), ("last", "host", None, None),
+    ]  # fmt: skip
 
 
 def test_judging_again_gives_the_same(tmp_path):
@@ -444,6 +473,12 @@ CODES = {
 def test_exit_code(labs, usual, strict):
     assert exit_code(RunResult({}, labs), strict=False) == usual
     assert exit_code(RunResult({}, labs), strict=True) == strict
+
+
+def test_every_verdict_is_counted():
+    assert RunResult({}, (FINE, SURPRISE, SURPRISED, UNSURE, UNSURE, SKIPPED, BROKEN, INVALID)).counts() == {
+        "hypotheses": 6, "supported": 2, "refuted": 2, "inconclusive": 2, "surprises": 2, "skipped": 1, "errors": 2,
+    }  # fmt: skip
 
 
 def test_a_wrong_lab_comes_before_a_surprise_and_that_before_what_is_unsure():

@@ -74,7 +74,8 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str) -> Value | Unkno
         if isinstance(seen, Unknown):
             return seen
         if seen.count.low != seen.count.high:
-            return seen.doubt or Unknown("capture-unhealthy", f"the number of packets is only known as {seen.count}")
+            assert seen.doubt is not None  # it says why the count is a range
+            return seen.doubt
         return seen.count.low
     if value.command is not None:
         return _of_command(value, value.command, variant, prefix)

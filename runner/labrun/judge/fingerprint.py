@@ -72,9 +72,9 @@ def _ipv6(data: bytes, at: int, nat: bool) -> bytes:
     protocol = data[at + 6]
     if protocol in (_TCP, _UDP, _ICMPV6):  # behind extension headers the transport's bytes count as they are
         payload = _transport(payload, protocol, nat)
-    addresses = at + (40 if nat else 8)
+    addresses = b"" if nat else data[at + 8 : at + 40]
     flow = bytes((data[at], data[at + 1] & 0xCF))  # ECN is in bits 4-5 of the second byte
-    return flow + data[at + 2 : at + 7] + data[addresses : at + 40] + payload
+    return flow + data[at + 2 : at + 7] + addresses + payload
 
 
 def _transport(payload: bytes, protocol: int, nat: bool) -> bytes:

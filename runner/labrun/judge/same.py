@@ -175,23 +175,24 @@ def _share_out(appearances: list[tuple[int, int]], chain: tuple[int, ...], tally
         return
     often = {place: chain.count(place) for place in chain}
     under_way: dict[tuple[int, ...], deque[tuple[int, ...]]] = {}
-    chosen = unlike = False
+    chosen = False
     for number, place in appearances:
         fitting = [way for way, here in under_way.items() if here and way.count(place) < often.get(place, 1)]
         if not fitting:
             under_way.setdefault((place,), deque()).append((number,))
             continue
-        unlike = unlike or len(fitting) > 1
-        chosen = chosen or len(under_way[fitting[0]]) > 1
-        first = min(fitting, key=lambda way: under_way[way][0])
+        first = fitting[0]
+        chosen = chosen or len(under_way[first]) > 1
         packet = under_way[first].popleft()
         under_way.setdefault((*first, place), deque()).append((*packet, number))
         if not under_way[first]:
             del under_way[first]
-        if len(under_way) > MAX_WAYS:
-            chosen = True
+        if len(fitting) > 1 or len(under_way) > MAX_WAYS:
+            ambiguous = True
             break
-    if unlike or (chosen and len(under_way) > 1):
+    else:
+        ambiguous = chosen and len(under_way) > 1
+    if ambiguous:
         tally.leave(numbers, min(places.count(place) // times for place, times in often.items()))
         return
     for way, packets in under_way.items():

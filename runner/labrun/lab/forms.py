@@ -1,7 +1,7 @@
-"""How values of kernel state and of traced packets are written: closed words, and addresses as the kernel prints them.
+"""How values of kernel state and of traced packets are written: closed words, addresses as the kernel prints them.
 
-A value that is written otherwise can never be equal, and "there is none" would always be true: an error of the lab, told
-with what is right.
+A value that is written otherwise can never be equal, and "there is none" would always be true: an error of the lab,
+told with what is right.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2
         "LAST_ACK", "CLOSING", "UNCONNECTED")  # fmt: skip
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
+_PROTOCOL = _one_of("icmp", "tcp", "udp", "icmpv6", "sctp", "udplite", "ip", "ip6", "arp")
 _FORMS: dict[tuple[str, str], Form] = {
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
@@ -93,8 +94,8 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("routes", "family"): _FAMILY,
     ("routes", "dst"): _destination("default"),
     ("routes", "type"): _one_of(
-        "unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw",
-        "nat", "xresolve",
+        "unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit",
+        "throw", "nat", "xresolve",
     ),
     ("routes", "scope"): _SCOPE,
     ("routes", "gateway"): _address,
@@ -119,7 +120,5 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("nft_counters", "family"): _NFT_FAMILY,
     ("trace", "source"): _address,
     ("trace", "destination"): _address,
-    ("trace", "protocol"): lambda value: (
-        None if value.isdigit() else _one_of("icmp", "tcp", "udp", "icmpv6", "sctp", "udplite", "ip", "ip6", "arp")(value)
-    ),
+    ("trace", "protocol"): lambda value: None if value.isdigit() else _PROTOCOL(value),
 }  # fmt: skip

@@ -44,7 +44,7 @@ def _name(data: bytes, at: int, start: int, end: int) -> tuple[str, int]:
     """A name, and where what follows it begins."""
     labels: list[str] = []
     after: int | None = None
-    size = jumps = 0
+    size, jumps = 1, 0  # the root's byte counts
     while True:
         count = _take(data, at, 1, end)[0]
         if count == 0:
