@@ -493,7 +493,6 @@ REFUSED = {
     "sysctl": (Sysctl((("net.no.such", "1"),)), "a", "ENOENT"),
     "sysctl value": (Sysctl((("net.ipv4.ip_forward", "none"),)), "a", "EINVAL"),
     "nft": (Nft("add rule ip no such accept"), "a", "ENOENT"),
-    "nft syntax": (Nft("hello"), "a", "EINVAL"),
 }
 
 
@@ -513,6 +512,12 @@ def test_a_refusal_of_the_kernel_is_a_failure_or_an_observation(lab, action, nod
 def test_a_namespace_that_is_not_there_cannot_be_deleted(lab):
     variant = all_ok(lab.go(step("no", Namespace("delete", "zz"), None, may_fail=True)))
     assert ended(variant, "no").result == ChangeResult("ENOENT", "no node named zz")
+
+
+def test_what_nft_itself_does_not_understand_is_no_answer_of_the_kernel(lab):
+    variant = lab.go(step("no", Nft("tabel ip x { }"), may_fail=True), shell("after", "true"))
+    assert ended(variant, "no").status == "failed" and "syntax error" in ended(variant, "no").message
+    assert variant.step("after").ended is None
 
 
 def test_a_change_that_may_fail_and_does_not(lab):

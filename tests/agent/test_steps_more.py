@@ -138,6 +138,24 @@ def test_counters_count_packets_and_bytes(lab):
         assert (grown["errors"], grown["dropped"]) == (0, 0)
 
 
+# --- IPv6 addresses ---
+
+
+def test_an_ipv6_address_can_be_used_by_the_next_step(lab):
+    """The kernel asks first whether another machine has it, which takes a second or two."""
+
+    def on(node):
+        return Sysctl((("net.ipv6.conf.eth0.disable_ipv6", "0"), ("net.ipv6.conf.eth0.accept_dad", "1")))
+
+    variant = all_ok(lab.go(
+        step("one", on("a")), step("two", on("b"), "b"),
+        step("far", Address("add", "fd00::2/64", "eth0"), "b"), step("near", Address("add", "fd00::1/64", "eth0")),
+        shell("ping", "ping -c 1 -W 1 fd00::2; ip -6 address show dev eth0 tentative"), pair=True,
+    ))  # fmt: skip
+    assert b"1 received" in stdout(variant, "ping")
+    assert b"fd00::1" not in stdout(variant, "ping").split(b"---")[-1], "it is tentative no more"
+
+
 # --- saved values ---
 
 
@@ -162,13 +180,15 @@ def test_values_are_taken_with_their_types(lab):
     ("line", "save", "message"),
     [
         ("echo hello", Save("n", matches=r"\d+"), r"save n: nothing in stdout matches '\\d+'"),
+        ("echo; exit 3", Save("n"), "save n: there is nothing to save in stdout"),
+        ("echo 'mtu='", Save("n", matches="mtu=(.*)"), "save n: there is nothing to save in stdout"),
         ("echo hello", Save("n", type="int"), "save n: not a number (int): 'hello'"),
         ("echo 1.5", Save("n", type="int"), "save n: not a number (int): '1.5'"),
         ("echo 1,5", Save("n", type="float"), "save n: not a number (float): '1,5'"),
         ("echo nan", Save("n", type="float"), "save n: not a number (float): 'nan'"),
         ("echo -inf", Save("n", type="float"), "save n: not a number (float): '-inf'"),
         ("echo 1e999", Save("n", type="float"), "save n: not a number (float): '1e999'"),
-        ("true", Save("n", type="int"), "save n: not a number (int): ''"),
+        ("true", Save("n", type="int"), "save n: there is nothing to save in stdout"),
         ("echo x >&2", Save("n", matches="x"), "save n: nothing in stdout matches 'x'"),
         ("head -c 5000 /dev/zero | tr '\\0' x", Save("n"), "save n: more than 4096 characters"),
     ],

@@ -46,7 +46,7 @@ def judge(evidence, checks):
         ("nothing", 0, False),
         ("absent", 0, False),  # looked, and it is not there
         ("absent", {"lacks": "x"}, None),  # there is nothing to search in
-        ("nothing", {"matches": ""}, None),
+        ("nothing", {"matches": "x"}, None),
         ("absent", {"le": 3}, None),  # nor to put in order
         ("list[1].mtu", 1500, True),
         ("list[?ifname=='eth0'].mtu | [0]", 1500, True),

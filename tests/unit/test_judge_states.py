@@ -94,7 +94,7 @@ def test_how_many_there_are(seen, kind, where, count):
         (count, True),
         (count + 1, False),
         ({"le": count, "ge": count}, True),
-        ({"lt": count}, False),
+        ({"gt": count}, False),
     ):
         trace = evaluate(prediction(at(kind, where, count=wanted)), variant, PREFIX)
         assert (trace.truth, trace.reason) == (truth, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -275,3 +276,13 @@ def test_two_captures_of_one_interface_must_be_told_apart():
         compiled(text)
     compiled(text.replace("on: host.port, during", "on: host.port, capture: more, during")
                  .replace("on: host.any, during", "on: host.any, capture: step-1, during"))  # fmt: skip
+
+
+def test_an_ipv6_address_needs_a_node_with_ipv6():
+    with pytest.raises(LabError, match=r"fd00::1/64 on a node without IPv6; give it: nodes: \{a: \{ipv6: true\}\}"):
+        compile_lab(parse_lab(json.dumps({
+            "title": "T", "question": "Q", "topology": {
+                "nodes": {"a": {}, "b": {"ipv6": True}}, "links": [{"a.eth0": "fd00::1/64", "b.eth0": "fd00::2/64"}]},
+            "steps": [{"id": "s", "in": "a", "run": "true"}],
+            "hypotheses": [{"id": "h", "claim": "C", "predict": {"command": "s", "exit": 0}}],
+        }), Path("lab.yaml"), "x", "lab.yaml"))  # fmt: skip

@@ -11,7 +11,10 @@ from labrun.evidence.run import LabEntry, write_run
 from labrun.judge.repeats import repeated
 from labrun.judge.results import LabResult, RunResult, exit_code, results_json
 from labrun.judge.run import judge_edited, judge_lab, judge_run
+from labrun.lab.compile import compile_lab
+from labrun.lab.load import parse_lab
 from labrun.lab.problems import LabError
+from labrun.protocol.codec import dumps
 from support.evidence_builder import Evidence
 from support.recorded import run_record
 
@@ -209,6 +212,8 @@ def test_a_lab_is_judged_with_the_parameters_that_it_ran_with(tmp_path, repeats,
 
 def test_stored_evidence_is_judged_by_an_edited_lab(tmp_path):
     entry = ran(tmp_path, probe(exit=1))
+    plan = compile_lab(parse_lab(json.dumps(LAB), tmp_path / "lab.yaml", SLUG, "mine.yaml")).experiment
+    (layout.variant_folder(tmp_path, SLUG, "experiment", 1) / layout.PLAN).write_text(dumps(plan))
     write_run(tmp_path, run_record([entry]))
     hypothesis = {"id": "new", "claim": "C", "predict": {"command": "probe", "exit": 1}}
     edited = json.dumps(LAB | {"hypotheses": [hypothesis]})

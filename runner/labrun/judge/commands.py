@@ -88,8 +88,7 @@ def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str)
     """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
     output = ended.stdout if stream == "stdout" else ended.stderr
     data = variant.output(output, READ_LIMIT)
-    value = data.decode(errors="replace").removesuffix("
-")
+    value = data.decode(errors="replace").removesuffix("\n")
     cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
     return Text(value, cut, Ref(prefix + output.path))
 

@@ -141,6 +141,9 @@ def _packets(leaf: PacketsAre, known: Known) -> Found:
         if name not in interfaces and "any" not in interfaces:
             text = f"'{capture}' does not capture on '{name}'.{did_you_mean(name, interfaces)}"
             found.append((("seen_on", index), text))
+    if selector.direction == "out" and interface == "lo":
+        text = "a packet through lo is kept once, as it comes in: leave direction out, or say in"
+        found.append((("packets", "direction"), text))
     if selector.during is None:
         return found
     return found + _window(capture, selector.during, ("packets", "during"), known)
