@@ -195,11 +195,15 @@ def test_neighbours_are_what_ip_says(busy: Here) -> None:
         busy.ipr,
         {"other": 0}.__getitem__,
     )
+    busy.ns.sh("ip neighbour add proxy 10.0.0.77 dev a0; ip neighbour add proxy fd00::77 dev a0")
+    assert len(busy.ns.ip("neighbour show proxy")) == 2
     neighbours = busy.state("neighbours").neighbours
     assert [(one.dev, one.address, one.lladdr, one.state, one.flags) for one in neighbours or ()] == [
         ("a0", "10.0.0.2", "52:54:00:00:00:02", "PERMANENT", ()),
         ("a0", "10.0.0.3", "52:54:00:00:00:04", "NOARP", ()),
+        ("a0", "10.0.0.77", None, "NONE", ("proxy",)),
         ("a0", "fd00::2", "52:54:00:00:00:03", "STALE", ("router",)),
+        ("a0", "fd00::77", None, "NONE", ("proxy",)),
     ]
 
 

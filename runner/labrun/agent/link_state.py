@@ -43,7 +43,7 @@ IFA_F_SECONDARY = 0x01  # of IPv6: temporary
 NEIGHBOUR_FLAGS = (
     (0x01, "use"), (0x02, "self"), (0x04, "master"), (0x08, "proxy"), (0x10, "extern_learn"), (0x80, "router"),
 )  # fmt: skip
-NUD_NOARP = 0x40
+NTF_PROXY, NUD_NOARP = 0x08, 0x40
 TUN_TYPE_TAP = 2
 
 
@@ -166,11 +166,19 @@ def _address(message: Any, names: dict[int, str]) -> AddressState:
 
 
 def neighbour_states(names: dict[int, str], ipr: Rtnetlink) -> tuple[NeighbourState, ...]:
-    """By interface and address, without those that the kernel makes for itself (multicast, broadcast, loopback)."""
+    """By interface and address, without those that the kernel makes for itself (multicast, broadcast, loopback).
+
+    The addresses that it answers for in another's place (`ip neigh add proxy`) are in a list of their own.
+    """
     found = []
-    for message in ipr.dump(RTM_GETNEIGH, NeighbourMessage(), NeighbourAnswer):
+    for_others = NeighbourMessage()
+    for_others["flags"] = NTF_PROXY
+    own_entries = ipr.dump(RTM_GETNEIGH, NeighbourMessage(), NeighbourAnswer)
+    for message in (*own_entries, *ipr.dump(RTM_GETNEIGH, for_others, NeighbourAnswer)):
         address = message.get_attr("NDA_DST")
-        if message["family"] not in FAMILIES or address is None or not message["state"]:
+        if message["family"] not in FAMILIES or address is None:
+            continue
+        if not message["state"] and not message["flags"] & NTF_PROXY:
             continue
         parsed = ipaddress.ip_address(address)
         lladdr = message.get_attr("NDA_LLADDR")
