@@ -6,6 +6,7 @@ No traceback reaches a user.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -108,6 +109,11 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, EngineError | ImageError):
         return str(error), 3
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        return (
+            "no space left where the run is kept: free some, or say --out DIR; `labrun judge RUN` judges what there is",
+            3,
+        )
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 3

@@ -243,6 +243,11 @@ def _union(members: tuple[Any, ...]) -> Decoder:
 
 def _dataclass(cls: type) -> Decoder:
     names = frozenset(field.name for field in dataclasses.fields(cls))
+    required = [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
     kind = getattr(cls, "KIND", None)
     decoders: dict[str, Decoder] = {}  # filled at the first use: a class may contain itself
 
@@ -270,6 +275,7 @@ def _dataclass(cls: type) -> Decoder:
         try:
             return cls(**arguments)
         except TypeError as error:
-            raise _Misfit(("", f"{cls.__name__}: {error}")) from error
+            missing = ", ".join(name for name in required if name not in arguments)
+            raise _Misfit(("", f"{cls.__name__}: {f'without {missing}' if missing else error}")) from error
 
     return decode_dataclass
