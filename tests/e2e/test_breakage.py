@@ -270,3 +270,29 @@ def test_a_wrong_command_line_is_2_and_says_so(docker_labrun: Labrun, args: tupl
     ran = docker_labrun(*args)
     assert ran.exit == 2, ran.err
     assert needle in ran.err
+
+
+def test_a_control_that_broke_off_makes_nothing_supported(tmp_path: Path, labrun: Labrun) -> None:
+    """Without its bridge the next step fails, nobody pings, and there is no packet: that shows nothing."""
+    folder = tmp_path / "labs" / "casc"
+    folder.mkdir(parents=True)
+    (folder / "lab.yaml").write_text("""\
+title: T
+question: Does br9 cause the echo?
+topology: {nodes: {a: {}, b: {}}, links: [{a.eth0: 10.0.0.1/24, b.eth0: 10.0.0.2/24}]}
+steps:
+  - {id: seen, in: b, capture: {on: eth0, filter: icmp}}
+  - {id: br, in: a, link: {add: br9, type: bridge, up: true}}
+  - {id: ad, in: a, address: {add: 10.3.0.1/24, dev: br9}}
+  - {id: probe, in: a, run: ping -c 1 -W 1 10.0.0.2}
+hypotheses:
+  - {id: all, claim: It does., predict: {packets: {on: b.eth0}, count: 2}, control: {without: br}}
+  - id: own
+    claim: It does.
+    predict: {packets: {on: b.eth0, during: probe}, count: 2}
+    control: {without: br, predict: {packets: {on: b.eth0}, count: 0}}
+""")
+    ran = labrun("run", "casc")
+    assert ran.exit == 3, ran.out
+    assert ran.verdicts("casc") == dict.fromkeys(("all", "own"), ("inconclusive", "control-step-failed"))
+    assert "step 'ad' failed: ENODEV" in ran.out
