@@ -257,3 +257,22 @@ def test_a_packet_is_told_as_it_began_and_as_it_was_last_seen() -> None:
 def test_an_event_is_a_line_and_back() -> None:
     for event in [*looped(1, 2), lab(3, "input", "drop", None)]:
         assert loads(TraceEvent, dumps(event)) == event
+
+
+BELOW = ("protocol", "sport", "dport", "icmp_type", "icmp_code")
+
+
+@pytest.mark.parametrize(
+    ("known", "hidden"),
+    [
+        (Identity(protocol="ip6"), {*BELOW, "source", "destination", "ttl"}),
+        (Identity(protocol="ip"), {*BELOW, "source", "destination", "ttl"}),
+        (Identity(protocol="arp"), set()),  # it has no such headers
+        (Identity("10.0.0.1", "10.0.0.2", "ip"), set()),
+        (Identity("fd00::1", "fd00::2", "icmpv6"), set()),
+        (Identity("10.0.0.1", "10.0.0.2", "tcp", 80, 90), set()),
+        *((Identity("fd00::1", "fd00::2", number), set(BELOW)) for number in ("0", "43", "44", "51", "60", "135")),
+    ],
+)
+def test_what_the_kernel_did_not_tell_is_hidden_and_not_absent(known: Identity, hidden: set[str]) -> None:
+    assert known.hidden() == hidden

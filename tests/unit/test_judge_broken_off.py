@@ -155,3 +155,48 @@ def test_an_interface_that_never_was_carried_no_packets_is_not_a_finding(evidenc
 def test_in_a_control_the_interface_may_be_what_is_left_out(tmp_path):
     control = capturing(Evidence(tmp_path / "h", "h"), "any").done()
     assert judge(control, {"packets": {"on": "host.tun0"}, "count": 0}).truth is True
+
+
+def test_an_interface_with_a_dot_in_its_name(evidence):
+    """As a VLAN's usually has."""
+    evidence.capture("seen", "eth0.10", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("eth0.10",), Seen(30, icmp(), on="eth0.10"))
+    evidence.capture_ended("seen", 1, during=(0, 1000), interfaces=("eth0.10",)).done()
+    assert judge(evidence, {"packets": {"on": "host.eth0.10", "during": "probe"}, "count": 1}).truth is True
+
+
+@pytest.mark.parametrize("missing", ["first", "second"])
+def test_a_trace_during_a_command_that_is_not_there_observes_nothing(evidence, missing):
+    codes = {"first": 0, "second": 0, missing: 127}
+    evidence.trace("hooks", at=(0, 10))
+    for number, (name, code) in enumerate(codes.items()):
+        evidence.run(name, exit=code, at=(20 + 20 * number, 30 + 20 * number), shell="pingg")
+    evidence.traced("hooks").trace_ended("hooks", 0).done()
+    trace = judge(evidence, {"trace": {"at": "hooks", "during": {"from": "first", "to": "second"}}, "count": 0})
+    assert (trace.truth, trace.reason) == (None, "missing-tool")
+
+
+def test_every_packet_that_was_not_told_is_counted(evidence):
+    evidence.trace("hooks", at=(0, 10)).run("probe", at=(20, 100))
+    told = [event for way in (1, 2) for event in forwarded(way)]
+    events = [
+        dataclasses.replace(event, protocol="ip6", network=None, wall_ns=1_790_000_000_030_000_000) for event in told
+    ]
+    evidence.traced("hooks", *events).trace_ended("hooks", len(events)).done()
+    trace = judge(evidence, {"trace": {"at": "hooks", "where": {"source": "fd00::1"}}, "count": 0})
+    assert trace.message.startswith("2 packets of trace 'hooks' may be meant")
+
+
+def test_several_checks_of_a_command_are_all_looked_at(evidence):
+    trace = judge(
+        evidence.run("probe", b"x", b"y").done(), {"command": "probe", "exit": 0, "stdout": "x", "stderr": "z"}
+    )
+    assert [leaf.truth for leaf in trace.leaves()] == [True, True, False]
+    both = judge_again(evidence, {"command": "probe", "exit": {"ge": 0, "lt": 9}, "stdout": "x"})
+    assert len(both.leaves()) == 3
+
+
+def judge_again(evidence, predicted):
+    from labrun.evidence.record import read_variant
+
+    return evaluate(prediction(predicted), read_variant(evidence.folder), PREFIX)

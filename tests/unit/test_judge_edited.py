@@ -95,7 +95,18 @@ def test_a_new_control_did_not_run():
     twice = hypothesis(control=[{"without": "cause"}, {"replace": "cause", "with": {"run": "false"}}])
     found, gone = match(compiled(hypotheses=twice), stored(compiled()))
     assert set(found) == {"experiment", "h"}
+    assert gone["h-2"].code == "other-steps"
     assert gone["h-2"].message == "no variant of this run had the steps of 'h-2': run the edited lab"
+
+
+def test_a_run_with_other_parameters_or_none():
+    two = {"parameters": {"size": [1], "mtu": [9]}}
+    ran = compile_lab(parse_lab(json.dumps({**LAB, **two}), Path("x"), "x", "x", {"size": 1, "mtu": 9}))
+    _, gone = match(compiled(), stored(ran))
+    assert gone["experiment"].message == "the run had size = 1, mtu = 9, the edited lab has size = 1: run it"
+    none = {**LAB, "parameters": {}, "steps": [{"id": "cause", "run": "true"}, {"id": "probe", "run": "probe"}]}
+    _, gone = match(compile_lab(parse_lab(json.dumps(none), Path("x"), "x", "x", {})), stored(compiled()))
+    assert gone["experiment"].message == "the run had size = 1, the edited lab has no parameters: run it"
 
 
 def test_the_verdict_is_inconclusive_with_that_reason():

@@ -80,3 +80,36 @@ def test_without_an_answer_nothing_is_known(evidence, build, reason):
     assert (trace.truth, trace.reason) == (None, reason)
     assert [leaf.truth for leaf in trace.leaves()] == [None, None]
     assert all(leaf.message for leaf in trace.leaves())
+
+
+@pytest.mark.parametrize("errno", ["EINVAL", "EHOSTUNREACH", "EACCES", "ENETUNREACH"])
+@pytest.mark.parametrize("field", ["type", "dev"])
+def test_a_refusal_that_names_no_route_leaves_its_type_unknown(evidence, errno, field):
+    """A blackhole, an unreachable destination, or a question that makes no sense: the kernel does not say which."""
+    evidence.lookup("asked", LookupResult(None, errno, "It cannot be")).done()
+    trace = judge(evidence, errno=errno, route={field: "x"})
+    named, asked = trace.leaves()
+    assert named.truth is True
+    if field == "type" or errno == "EINVAL":
+        assert (asked.truth, asked.reason) == (None, "not-observable")
+        assert asked.message == f"the kernel refuses ({errno}: It cannot be) and names no route: ask for errno"
+        assert (asked.path, asked.subject) == (f"route.{field}.equals", f"route of asked: {field}")
+        assert (asked.operator, asked.expected, len(asked.refs)) == ("equals", '"x"', 1)
+    else:
+        assert asked.truth is False
+
+
+def test_a_route_of_which_the_errno_is_none_is_looked_at(evidence):
+    found = LookupResult(FOUND.route, "EINVAL")
+    assert judge(evidence.lookup("asked", found).done(), route={"type": "unicast"}).truth is True
+
+
+def test_a_refusal_without_words(evidence):
+    trace = judge(evidence.lookup("asked", LookupResult(None, "EINVAL")).done(), route={"type": "local"})
+    assert trace.message == "the kernel refuses (EINVAL: ) and names no route: ask for errno"
+
+
+def test_nothing_is_lost_of_several_fields(evidence):
+    asked = {"errno": "EINVAL", "route": {"type": "x", "dev": "y", "gateway": "10.0.0.1"}}
+    trace = judge(evidence.lookup("asked", LookupResult(None, "EINVAL", "x")).done(), **asked)
+    assert [leaf.truth for leaf in trace.leaves()] == [True, None, None, None]

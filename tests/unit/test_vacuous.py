@@ -88,3 +88,21 @@ def test_no_packet_that_a_filter_keeps_has_a_header_which_is_said_to_be_excluded
         if passes(data, len(data)):
             layers, _ = walk(data, ETHERNET, len(data))
             assert not excluded & {layer.protocol for layer in layers}, data.hex()
+
+
+def test_the_capture_that_is_meant() -> None:
+    """By the node, the interface (a VLAN's has a dot in its name) and the step, as it is judged."""
+    text = LAB.replace("SELECT", "capture: other, match: arp").replace("on: a.eth0, ", "on: b.eth0, ")
+    (problem,) = check_filters(parse_lab(text.replace("FILTER", "ip"), Path("x/lab.yaml"), "x", "x/lab.yaml"))
+    assert "the capture 'other' keeps only 'tcp'" in problem.message
+    text = LAB.replace("SELECT", "match: arp").replace("FILTER", "icmp")
+    for on, of in (("a.eth0.10", "eth0.10"), ("a.eth0", "any"), ("a.any", "eth0")):
+        changed = text.replace("on: a.eth0, ", f"on: {on}, ").replace("capture: {on: eth0, filter: icmp}",
+                                                                       f"capture: {{on: {of}, filter: icmp}}")  # fmt: skip
+        (problem,) = check_filters(parse_lab(changed, Path("x/lab.yaml"), "x", "x/lab.yaml"))
+        assert "the capture 'seen' keeps only 'icmp'" in problem.message
+    alone = text.replace("{a: {}, b: {}}, links: [{a.eth0: 10.0.0.1/24, b.eth0: 10.0.0.2/24}]", "{a: {}}")
+    alone = alone.replace("  - {id: other, in: b, capture: {on: eth0, filter: tcp}}\n", "").replace("in: a, ", "")
+    assert len(check_filters(parse_lab(alone, Path("x/lab.yaml"), "x", "x/lab.yaml"))) == 1
+    elsewhere = text.replace("on: a.eth0, ", "on: a.eth9, ")
+    assert check_filters(parse_lab(elsewhere, Path("x/lab.yaml"), "x", "x/lab.yaml")) == ()

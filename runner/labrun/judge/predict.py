@@ -264,13 +264,14 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path:
 
 def _state_in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
     """Now (the first moment), or at the moments of a repeated snapshot."""
-    if leaf.sampling() is None:
+    sampling = leaf.sampling()
+    if sampling is None:
         return _state(leaf, variant, prefix, path)
 
     def at_moment(number: int) -> Trace:
         return _state(leaf, variant, prefix, path, number)
 
-    return in_time(leaf, variant, prefix, path, at_moment)
+    return in_time(leaf, sampling, variant, path, at_moment)
 
 
 _Evaluate = Callable[[Any, VariantRecord, str, str], Trace]

@@ -27,10 +27,12 @@ _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
 }
 
 
-def in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, at_moment: Callable[[int], Trace]) -> Trace:
-    """``at_moment(n)`` evaluates the leaf at the moment with that number, from 0."""
+def in_time(
+    leaf: StateIs, sampling: tuple[float, float], variant: VariantRecord, path: str, at_moment: Callable[[int], Trace]
+) -> Trace:
+    """``sampling``: for how long and how often, in s. ``at_moment(n)`` evaluates the leaf at moment n, from 0."""
     word = next(name for name in ("eventually", "never", "consistently") if getattr(leaf, name) is not None)
-    lasts_s, every_s = leaf.sampling() or (0.0, 0.0)
+    lasts_s, every_s = sampling
     period_ns = round(every_s * _NS)
     subject = f"{word} {'within' if word == 'eventually' else 'for'} {lasts_s:g} s"
     series = variant.series(leaf.selector.at)
