@@ -289,7 +289,7 @@ hypotheses:
   - {id: all, claim: It does., predict: {packets: {on: b.eth0}, count: 2}, control: {without: br}}
   - id: own
     claim: It does.
-    predict: {packets: {on: b.eth0, during: probe}, count: 2}
+    predict: {packets: {on: b.eth0, direction: in}, count: 1}
     control: {without: br, predict: {packets: {on: b.eth0}, count: 0}}
 """)
     ran = labrun("run", "casc")

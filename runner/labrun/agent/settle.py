@@ -40,7 +40,7 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
             nonlocal waiting
             with stage.nodes.inside(node):
                 ipr = stage.netlink(node)
-                for index, _name in _undecided(ipr):
+                for index in _in_doubt(ipr):
                     _hurry(ipr, index)
                 left = _undecided(ipr)
                 waiting = f"{left[0][1]} of {node}" if left else ""
@@ -79,6 +79,15 @@ def _undecided(ipr: Rtnetlink) -> list[tuple[int, str]]:
         (index, name)
         for index, name, flags, state in ipr.links()
         if flags & _UP and bool(flags & _LOWER_UP) != (state in _OPERATIONAL)
+    ]
+
+
+def _in_doubt(ipr: Rtnetlink) -> list[int]:
+    """Also those with a carrier and of unknown state: lo stays so, a veth is UP a moment later."""
+    return [
+        index
+        for index, _name, flags, state in ipr.links()
+        if flags & _UP and (state == 0 or bool(flags & _LOWER_UP) != (state in _OPERATIONAL))
     ]
 
 
