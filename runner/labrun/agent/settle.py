@@ -26,7 +26,8 @@ _LIMIT_S = 5.0  # linkwatch holds events back for up to a second when there are 
 _UP, _LOWER_UP = 0x1, 0x10000  # include/uapi/linux/if.h
 _IPV6 = "/proc/thread-self/net/if_inet6"
 _OPTIMISTIC, _DAD_FAILED, _TENTATIVE = 0x04, 0x08, 0x40  # include/uapi/linux/if_addr.h: IFA_F_*
-_OPERATIONAL = (6, 0)  # IF_OPER_UP, and IF_OPER_UNKNOWN: lo and tunnels do not say (RFC 2863)
+_UNKNOWN = 0  # IF_OPER_UNKNOWN: lo and tunnels do not say (RFC 2863)
+_OPERATIONAL = (6, _UNKNOWN)  # IF_OPER_UP
 
 
 def settle(stage: Stage, nodes: Iterable[str]) -> None:
@@ -40,7 +41,8 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
             nonlocal waiting
             with stage.nodes.inside(node):
                 ipr = stage.netlink(node)
-                for index in _in_doubt(ipr):
+                # With a carrier and of unknown state: lo stays so, a veth is up a moment later.
+                for index, _name in _undecided(ipr, also=(_UNKNOWN,)):
                     _hurry(ipr, index)
                 left = _undecided(ipr)
                 waiting = f"{left[0][1]} of {node}" if left else ""
@@ -52,8 +54,10 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
         def unique(node: str = node) -> bool:
             nonlocal waiting
             with stage.nodes.inside(node):
-                running = {index for index, _, flags, _ in stage.netlink(node).links() if flags & _LOWER_UP}
-                waiting = next((f"{address} of {node}" for address, index in _tentative() if index in running), "")
+                tentative = _tentative()
+                links = stage.netlink(node).links() if tentative else ()  # most nodes have no IPv6
+                running = {index for index, _, flags, _ in links if flags & _LOWER_UP}
+                waiting = next((f"{address} of {node}" for address, index in tentative if index in running), "")
             return not waiting
 
         if not poll(unique, deadline, _EVERY_S * 5):
@@ -74,20 +78,12 @@ def _tentative() -> list[tuple[str, int]]:
     ]
 
 
-def _undecided(ipr: Rtnetlink) -> list[tuple[int, str]]:
+def _undecided(ipr: Rtnetlink, also: tuple[int, ...] = ()) -> list[tuple[int, str]]:
+    """(index, name). ``also``: operational states that are in doubt whatever the carrier."""
     return [
         (index, name)
         for index, name, flags, state in ipr.links()
-        if flags & _UP and bool(flags & _LOWER_UP) != (state in _OPERATIONAL)
-    ]
-
-
-def _in_doubt(ipr: Rtnetlink) -> list[int]:
-    """Also those with a carrier and of unknown state: lo stays so, a veth is UP a moment later."""
-    return [
-        index
-        for index, _name, flags, state in ipr.links()
-        if flags & _UP and (state == 0 or bool(flags & _LOWER_UP) != (state in _OPERATIONAL))
+        if flags & _UP and (state in also or bool(flags & _LOWER_UP) != (state in _OPERATIONAL))
     ]
 
 
