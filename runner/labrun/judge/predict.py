@@ -121,13 +121,14 @@ def _json_checks(
         refs: tuple[Ref, ...] = ()
         if text is not None:
             value, refs = text.cut or search_json(text.value, expression), (text.ref,)
-        traces += _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-    return [_found(trace) for trace in traces]
+        made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
+        traces += made if value is not None else map(_nothing_found, made)
+    return traces
 
 
-def _found(trace: Trace) -> Trace:
-    """Where the path finds nothing there is nothing to search in or to put in order: `lacks` would always hold."""
-    if trace.actual != show(None) or trace.operator in ("equals", "one_of") or trace.reason is not None:
+def _nothing_found(trace: Trace) -> Trace:
+    """Nothing equals nothing else, and there is nothing to search in or to put in order: `lacks` would always hold."""
+    if trace.operator in ("equals", "one_of"):
         return trace
     return replace(
         trace, truth=None, actual=None, reason="json-nothing-found", message=f"{trace.subject} finds nothing"
