@@ -8,88 +8,93 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib
 import os
 import signal
 import sys
 from typing import NoReturn
 
-import typer
+import click
 
 from labrun import __version__
-from labrun.cli import clean, doctor, image, labs, run, runs
+from labrun.lab.problems import did_you_mean
 
-app = typer.Typer(
-    name="labrun",
-    help="Is what I believe about this network true? Runs labs in sandboxes and judges their hypotheses on evidence.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"labrun {__version__}")
-        raise typer.Exit
+COMMANDS = {
+    "all": "labrun.cli.run:all_labs",
+    "run": "labrun.cli.run:some_labs",
+    "list": "labrun.cli.labs:list_labs",
+    "show": "labrun.cli.labs:show",
+    "check": "labrun.cli.labs:check",
+    "judge": "labrun.cli.runs:judge",
+    "report": "labrun.cli.runs:report",
+    "image": "labrun.cli.image:image",
+    "clean": "labrun.cli.clean:clean",
+    "doctor": "labrun.cli.doctor:doctor",
+}
 
 
-@app.callback()
-def root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
-) -> None:
+class _Labrun(click.Group):
+    """Each command is imported when it is asked for: it costs the others nothing."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, command = COMMANDS[name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), command)
+        return found
+
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if words[0] not in COMMANDS and not words[0].startswith("-"):
+            context.fail(f"No such command '{words[0]}'.{did_you_mean(words[0], COMMANDS)}")
+        return super().resolve_command(context, words)
+
+
+@click.command(cls=_Labrun, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="labrun %(version)s", help="Print the version.")
+def app() -> None:
     """Is what I believe about this network true? Runs labs in sandboxes and judges their hypotheses on evidence."""
-
-
-app.command("all")(run.all_labs)
-app.command("run")(run.some_labs)
-app.command("list")(labs.list_labs)
-app.command("show")(labs.show)
-app.command("check")(labs.check)
-app.command("judge")(runs.judge)
-app.command("report")(runs.report)
-app.add_typer(image.app, name="image")
-app.command("clean")(clean.clean)
-app.command("doctor")(doctor.doctor)
 
 
 def main() -> NoReturn:
     """Run the command and exit, at once: to take all modules apart, as Python does at its end, is a fifth of a run."""
-    try:
-        _command()
-        code: object = 0
-    except SystemExit as left:
-        code = left.code
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
+    code = _command()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
         code = 0
-    os._exit(code or 0)
+    os._exit(code)
 
 
-def _command() -> None:
-    """What we raise on purpose is a sentence; what we do not is a defect, and says so."""
+def _command() -> int:
+    """The exit code. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
     signal.signal(signal.SIGTERM, _terminated)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
     gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:
-        app(prog_name="labrun")
+        with app.make_context("labrun", sys.argv[1:]) as context:
+            return app.invoke(context) or 0
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except KeyboardInterrupt:
-        _leave("interrupted", 3)
+        return _told("interrupted", 3)
     except BrokenPipeError:
         # Whoever read our output has had enough (labrun list | head): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except Exception as error:
         sentence, code = _explain(error)
         if os.environ.get("LABRUN_DEBUG"):
             raise
-        _leave(sentence, code)
+        return _told(sentence, code)
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -124,8 +129,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     )
 
 
-def _leave(sentence: str, code: int) -> None:
+def _told(sentence: str, code: int) -> int:
     from labrun.cli.terminal import visible
 
     print(visible(f"labrun: {sentence}", keep_lines=True), file=sys.stderr)
-    sys.exit(code)
+    return code

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import click
 
+
+@click.command
 def clean() -> None:
     """Remove what killed runs left: containers, cgroups, unfinished image builds. Live runs are left alone."""
     from labrun.cli.engines import find_daemon

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import typer
+import click
 
 
-def doctor() -> None:
+@click.command
+def doctor() -> int:
     """Check this machine: engine, isolation, lab image, kernel features. Exits with 3 if labs cannot run here."""
     from labrun.cli.checkup import checkup
 
@@ -16,5 +17,4 @@ def doctor() -> None:
         if finding.remedy:
             print(f"      -> {finding.remedy}")
         good = good and finding.good is not False
-    if not good:
-        raise typer.Exit(3)
+    return 0 if good else 3

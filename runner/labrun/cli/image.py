@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
+import click
 
+from labrun.cli import options
 from labrun.cli.options import EngineName
 
-app = typer.Typer(help="The lab image: the userland that labs run on.", no_args_is_help=True)
+
+@click.group
+def image() -> None:
+    """The lab image: the userland that labs run on."""
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@app.command("build")
-def build(
-    engine: Annotated[EngineName, typer.Option(help="Where it is to be; auto as for runs.")] = EngineName.auto,
-) -> None:
+@image.command("build")
+@options.engine
+def build(engine: EngineName) -> None:
     """Build the lab image if its recipe has none yet, and print its name. Natively: a folder in the user's cache."""
     from labrun.cli.engines import find_daemon, native_rootfs, podman_client
     from labrun.image.build import ensure_image
@@ -42,7 +44,7 @@ def build(
         print(recipe.tag)
 
 
-@app.command("list")
+@image.command("list")
 def list_them() -> None:
     """List the lab images that there are; the current recipe's is marked."""
     from labrun.cli.engines import find_daemon

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from labrun.cli.options import Tag
+from labrun.cli import options
 
 if TYPE_CHECKING:
     from labrun.lab.base import Scalar
     from labrun.lab.load import Lab
 
 
-def list_labs(tag: Tag = None) -> None:
+@click.command("list")
+@options.tag
+def list_labs(tags: tuple[str, ...]) -> int:
     """List the labs: slug, title, number of hypotheses, tags."""
     from labrun.cli.terminal import console_for, visible
     from labrun.lab.catalogue import all_labs, labs_folder
@@ -33,14 +35,13 @@ def list_labs(tag: Tag = None) -> None:
             print(visible(str(error), keep_lines=True), file=sys.stderr)
             continue
         lab = cells[0]
-        if tag and not set(tag) & set(lab.model.tags):
+        if tags and not set(tags) & set(lab.model.tags):
             continue
         slug = path.absolute().parent.name
-        tags = f"  [{', '.join(lab.model.tags)}]" if lab.model.tags else ""
+        shown = f"  [{', '.join(lab.model.tags)}]" if lab.model.tags else ""
         runs = f"  ({len(cells)} runs: {_matrix(lab.model.parameters)})" if len(cells) > 1 else ""
-        console.print(visible(f"{slug:<24} {_hypotheses(lab):>13}  {lab.model.title}{tags}{runs}"))
-    if wrong:
-        raise typer.Exit(2)
+        console.print(visible(f"{slug:<24} {_hypotheses(lab):>13}  {lab.model.title}{shown}{runs}"))
+    return 2 if wrong else 0
 
 
 def _hypotheses(lab: Lab) -> str:
@@ -52,8 +53,10 @@ def _matrix(parameters: Mapping[str, tuple[Scalar, ...]]) -> str:
     return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in parameters.items())
 
 
-def show(lab: Annotated[str, typer.Argument(metavar="LAB", help="A slug, a folder or a file.")]) -> None:
-    """Show a lab: its question, its steps as they run, and its hypotheses."""
+@click.command
+@click.argument("lab")
+def show(lab: str) -> None:
+    """Show a lab: its question, its steps as they run, and its hypotheses. LAB is a slug, a folder or a file."""
     from labrun.cli.terminal import console_for, visible
     from labrun.lab.catalogue import find_labs
     from labrun.lab.compile import compile_lab
@@ -82,10 +85,10 @@ def show(lab: Annotated[str, typer.Argument(metavar="LAB", help="A slug, a folde
     console_for(sys.stdout).print(visible("\n".join(out), keep_lines=True))
 
 
-def check(
-    labs: Annotated[list[str] | None, typer.Argument(metavar="[LAB...]", help="All labs if none is given.")] = None,
-) -> None:
-    """Validate labs without running anything; name the hypotheses that have no control."""
+@click.command
+@click.argument("labs", metavar="[LAB...]", nargs=-1)
+def check(labs: tuple[str, ...]) -> int:
+    """Validate labs (all if none is given) without running anything; name the hypotheses that have no control."""
     from labrun.cli.terminal import visible
     from labrun.judge.filters import check_filters
     from labrun.lab.catalogue import all_labs, find_labs, labs_folder
@@ -118,4 +121,5 @@ def check(
                 print(visible(f"  {hypothesis.id}: no control, and no reason given"))
     if wrong:
         print(f"{wrong} of {len(paths)} labs are wrong", file=sys.stderr)
-        raise typer.Exit(2)
+        return 2
+    return 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 
 class EngineName(StrEnum):
@@ -28,33 +27,60 @@ class IsolationName(StrEnum):
     least = "least"
 
 
-Engine = Annotated[
-    EngineName,
-    typer.Option(help="Where labs run. auto: Docker or Podman if one answers, else native: no daemon, no root."),
-]
-Userland = Annotated[
-    UserlandName,
-    typer.Option(help="Whose programs labs run, natively. auto: the lab image's if it is there or can be built."),
-]
-Isolation = Annotated[
-    IsolationName | None,
-    typer.Option(help="Containers: privileged (the default; least where refused), or least capabilities."),
-]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sandboxes at a time (default: cores).")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run directories go.")]
-Tag = Annotated[list[str] | None, typer.Option(help="Only labs with this tag; may be given several times.")]
-Timeout = Annotated[str | None, typer.Option(metavar="DURATION", help="Bound on each lab, such as 30s or 2m.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a lab was skipped.")]
-Repeat = Annotated[int, typer.Option(min=1, max=1000, help="Run every lab N times; verdicts must agree.")]
-Json = Annotated[bool, typer.Option("--json", help="Print results.json to stdout; people's text goes to stderr.")]
-REPORTS = Path("reports")
+PATH = click.Path(path_type=Path)
+
+engine = click.option(
+    "--engine",
+    type=click.Choice(EngineName),
+    default=EngineName.auto,
+    help="Where labs run. auto: Docker or Podman if one answers, else native: no daemon, no root.",
+)
+userland = click.option(
+    "--userland",
+    type=click.Choice(UserlandName),
+    default=UserlandName.auto,
+    help="Whose programs labs run, natively. auto: the lab image's if it is there or can be built.",
+)
+isolation = click.option(
+    "--isolation",
+    type=click.Choice(IsolationName),
+    help="Containers: privileged (the default; least where refused), or least capabilities.",
+)
+jobs = click.option(
+    "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Sandboxes at a time (default: cores)."
+)
+out = click.option(
+    "--out", metavar="DIR", type=PATH, default=Path("reports"), show_default=True, help="Where run directories go."
+)
+tag = click.option(
+    "--tag", "tags", metavar="TAG", multiple=True, help="Only labs with this tag; may be given several times."
+)
+timeout = click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="DURATION",
+    callback=lambda context, option, value: _duration_s(value),
+    help="Bound on each lab, such as 30s or 2m.",
+)
+strict = click.option("--strict", is_flag=True, help="Exit with 3 if a lab was skipped.")
+repeat = click.option(
+    "--repeat",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=1,
+    help="Run every lab N times (at most 1000); verdicts must agree.",
+)
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print results.json to stdout; people's text goes to stderr."
+)
+run = click.argument("run", type=PATH)
 
 
 def default_jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def duration_s(text: str | None) -> float | None:
+def _duration_s(text: str | None) -> float | None:
     """A duration option in seconds; a wrong one is a usage error."""
     if text is None:
         return None
@@ -65,5 +91,5 @@ def duration_s(text: str | None) -> float | None:
     try:
         seconds: float = TypeAdapter(Duration).validate_python(float(text) if text.isdigit() else text)
     except ValidationError as error:
-        raise typer.BadParameter(f"--timeout: {error.errors()[0]['msg']}") from error
+        raise click.BadParameter(error.errors()[0]["msg"]) from error
     return seconds

@@ -5,18 +5,19 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from labrun import __version__
 from labrun.cli import options
-from labrun.cli.options import REPORTS, EngineName, IsolationName, UserlandName
+from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
     from labrun.conduct import Conducted
@@ -25,80 +26,87 @@ if TYPE_CHECKING:
     from labrun.lab.compile import CompiledLab
 
 
-def all_labs(
-    engine: options.Engine = EngineName.auto,
-    isolation: options.Isolation = None,
-    userland: options.Userland = UserlandName.auto,
-    jobs: options.Jobs = None,
-    out: options.Out = REPORTS,
-    tag: options.Tag = None,
-    timeout: options.Timeout = None,
-    strict: options.Strict = False,
-    as_json: options.Json = False,
-    repeat: options.Repeat = 1,
-) -> None:
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says of a run."""
+
+    engine: EngineName
+    isolation: IsolationName | None
+    userland: UserlandName
+    jobs: int | None
+    out: Path
+    tags: tuple[str, ...]
+    timeout_s: float | None
+    strict: bool
+    as_json: bool
+    repeat: int
+
+
+def _run_options(command: Command) -> Command:
+    """The options of every run; the command gets them as `RunOptions`, by name."""
+    for option in reversed(
+        (
+            options.engine,
+            options.isolation,
+            options.userland,
+            options.jobs,
+            options.out,
+            options.tag,
+            options.timeout,
+            options.strict,
+            options.as_json,
+            options.repeat,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("all")
+@_run_options
+def all_labs(**given: Any) -> int:
     """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
     from labrun.lab.catalogue import all_labs as every
     from labrun.lab.catalogue import labs_folder
     from labrun.lab.problems import LabError, Problem
 
-    timeout_s = options.duration_s(timeout)
     folder = labs_folder(Path.cwd())
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    _run(paths, engine, isolation, userland, jobs, out, tag, timeout_s, strict, as_json, repeat)
+    return _run(paths, RunOptions(**given))
 
 
-def some_labs(
-    labs: Annotated[list[str], typer.Argument(metavar="LAB...", help="Slugs, folders with a lab.yaml, or files.")],
-    engine: options.Engine = EngineName.auto,
-    isolation: options.Isolation = None,
-    userland: options.Userland = UserlandName.auto,
-    jobs: options.Jobs = None,
-    out: options.Out = REPORTS,
-    tag: options.Tag = None,
-    timeout: options.Timeout = None,
-    strict: options.Strict = False,
-    as_json: options.Json = False,
-    repeat: options.Repeat = 1,
-) -> None:
-    """Run the given labs."""
+@click.command("run")
+@click.argument("labs", metavar="LAB...", nargs=-1, required=True)
+@_run_options
+def some_labs(labs: tuple[str, ...], **given: Any) -> int:
+    """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file."""
     from labrun.lab.catalogue import find_labs
 
-    timeout_s = options.duration_s(timeout)
-    paths = find_labs(labs, Path.cwd())
-    _run(paths, engine, isolation, userland, jobs, out, tag, timeout_s, strict, as_json, repeat)
+    return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
 
 
-def _run(
-    paths: Sequence[Path],
-    engine: EngineName,
-    isolation: IsolationName | None,
-    userland: UserlandName,
-    jobs: int | None,
-    out: Path,
-    tags: list[str] | None,
-    timeout_s: float | None,
-    strict: bool,
-    as_json: bool,
-    repeat: int,
-) -> None:
+def _run(paths: Sequence[Path], wanted: RunOptions) -> int:
+    """The exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
 
     now = datetime.now(UTC)
     run_id = new_run_id(now)
-    run = out / run_id
-    at_a_time = jobs or options.default_jobs()
+    run = wanted.out / run_id
+    at_a_time = wanted.jobs or options.default_jobs()
     with ExitStack() as stack:
         choice = None
-        if at_once(engine, userland):
-            choice = choose(engine, userland, isolation, run_id, _say, at_a_time)
+        if at_once(wanted.engine, wanted.userland):
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, tags, timeout_s)
+        compiled, invalid = _usable(paths, wanted.tags, wanted.timeout_s)
         if choice is None:
-            choice = choose(engine, userland, isolation, run_id, _say, at_a_time)
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
             stack.enter_context(choice.engine)
 
         from labrun.conduct import begin, entry_of
@@ -121,13 +129,13 @@ def _run(
                 image_id=info.image_id,
                 python=platform.python_version(),
                 command=("labrun", *sys.argv[1:]),
-                labs=tuple(entry_of(lab, repeat) for lab in compiled),
+                labs=tuple(entry_of(lab, wanted.repeat) for lab in compiled),
                 invalid=tuple(invalid),
                 engine_reason=choice.reason,
                 userland=info.userland,
             ),
         )
-        conducted = _conduct(compiled, choice.engine, run, at_a_time, repeat)
+        conducted = _conduct(compiled, choice.engine, run, at_a_time, wanted.repeat)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json
@@ -136,12 +144,12 @@ def _run(
 
     from labrun.cli.terminal import print_summary
 
-    print_summary(result, sys.stderr if as_json else sys.stdout)
+    print_summary(result, sys.stderr if wanted.as_json else sys.stdout)
     from labrun.cli.ci import tell_ci
 
-    tell_ci(run, result, sys.stderr if as_json else sys.stdout)
+    tell_ci(run, result, sys.stderr if wanted.as_json else sys.stdout)
     where = f"report: {run / 'index.html'}"
-    if as_json:
+    if wanted.as_json:
         import json
 
         print(json.dumps(results_json(result), indent=1))
@@ -150,23 +158,23 @@ def _run(
         print(where)
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
-        raise typer.Exit(3)
-    raise typer.Exit(exit_code(result, strict))
+        return 3
+    return exit_code(result, wanted.strict)
 
 
 def _usable(
-    paths: Sequence[Path], tags: list[str] | None, timeout_s: float | None
+    paths: Sequence[Path], tags: Sequence[str], timeout_s: float | None
 ) -> tuple[list[CompiledLab], list[InvalidLab]]:
-    """As `_compile`, the problems told. Raises LabError or typer.Exit where nothing is left to run."""
+    """As `_compile`, the problems told. Raises LabError or Exit where nothing is left to run."""
     compiled, invalid = _compile(paths, tags, timeout_s)
     if not compiled and not invalid:
         from labrun.lab.problems import LabError, Problem
 
-        raise LabError([Problem("--tag " + " ".join(tags or ()), 0, 0, "no lab has this tag")])
+        raise LabError([Problem("--tag " + " ".join(tags), 0, 0, "no lab has this tag")])
     for lab in invalid:
         _say("\n".join(lab.problems))
     if not compiled:
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)
     return compiled, invalid
 
 
@@ -189,7 +197,7 @@ def _get_ready() -> None:
 
 
 def _compile(
-    paths: Sequence[Path], tags: list[str] | None, timeout_s: float | None
+    paths: Sequence[Path], tags: Sequence[str], timeout_s: float | None
 ) -> tuple[list[CompiledLab], list[InvalidLab]]:
     """Those that can run, and those that cannot, each with its problems."""
     from labrun.evidence.run import InvalidLab

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from labrun.cli.options import REPORTS, Json, Out, Strict
+from labrun.cli import options
 
 if TYPE_CHECKING:
     from labrun.judge.results import RunResult
@@ -20,16 +20,22 @@ class PageLayout(StrEnum):
     folder = "folder"
 
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, or its id (latest: the newest).")]
+@click.command
+@options.run
+@options.out
+@options.strict
+@options.as_json
+@click.option(
+    "--lab",
+    metavar="FILE",
+    type=options.PATH,
+    help="Judge the stored evidence by this edited lab; nothing is written.",
+)
+def judge(run: Path, out: Path, strict: bool, as_json: bool, lab: Path | None) -> int:
+    """Judge a stored run again, and write its results.json; with --lab, by that file's predictions.
 
-EditedLab = Annotated[
-    Path | None,
-    typer.Option("--lab", metavar="FILE", help="Judge the stored evidence by this edited lab; nothing is written."),
-]
-
-
-def judge(run: Run, out: Out = REPORTS, strict: Strict = False, as_json: Json = False, lab: EditedLab = None) -> None:
-    """Judge a stored run again, and write its results.json; with --lab, by that file's predictions."""
+    RUN is a run directory, or its id (latest: the newest).
+    """
     from labrun.cli.terminal import print_summary
     from labrun.conduct import write_results
     from labrun.judge.results import exit_code, results_json
@@ -42,20 +48,31 @@ def judge(run: Run, out: Out = REPORTS, strict: Strict = False, as_json: Json = 
         import json
 
         print(json.dumps(results_json(result), indent=1))
-    raise typer.Exit(exit_code(result, strict))
+    return exit_code(result, strict)
 
 
-def report(
-    run: Run,
-    out: Out = REPORTS,
-    formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Some of html, md, junit, ctrf; commas between.")
-    ] = "html,md,junit",
-    layout: Annotated[
-        PageLayout, typer.Option(help="The page as a single file, or a folder: style and script beside it.")
-    ] = PageLayout.single,
-) -> None:
-    """Render a stored run's reports again, from its evidence alone."""
+@click.command
+@options.run
+@options.out
+@click.option(
+    "--format",
+    "formats",
+    metavar="LIST",
+    default="html,md,junit",
+    show_default=True,
+    help="Some of html, md, junit, ctrf; commas between.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(PageLayout),
+    default=PageLayout.single,
+    help="The page as a single file, or a folder: style and script beside it.",
+)
+def report(run: Path, out: Path, formats: str, layout: PageLayout) -> None:
+    """Render a stored run's reports again, from its evidence alone.
+
+    RUN is a run directory, or its id (latest: the newest).
+    """
     from labrun.cli.ci import attach_evidence
     from labrun.conduct import write_results
     from labrun.report.write import FORMATS, write_reports
@@ -64,7 +81,7 @@ def report(
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:
         known = ", ".join(FORMATS)
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not one of {known}", param_hint="--format")
+        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'} is not one of {known}", param_hint="--format")
     folder, result = _judged(run, out)
     write_results(folder, result)
     for path in write_reports(folder, result, wanted, layout.value):
