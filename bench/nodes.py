@@ -28,7 +28,7 @@ from pathlib import Path
 from labrun.engines.native import NativeEngine
 from labrun.engines.userland import image_userland
 from labrun.image.recipe import load_recipe
-from labrun.image.rootfs import find_rootfs
+from labrun.image.kept import find_rootfs
 from labrun.protocol.codec import loads
 from labrun.protocol.plan import Plan
 plan = loads(Plan, Path(sys.argv[1]).read_bytes())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from labrun.engines.base import EngineError, Isolation
 from labrun.protocol.events import Fault, Hello
 from labrun.protocol.features import FEATURES
 from labrun.protocol.plan import Plan
+from labrun.protocol.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

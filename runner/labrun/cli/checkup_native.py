@@ -56,8 +56,8 @@ def _all_of(findings: Generator[Finding, None, bool]) -> tuple[list[Finding], bo
 
 def _userland() -> Generator[Finding, None, Userland]:
     from labrun.image.builders import HostBuilder
+    from labrun.image.kept import find_rootfs
     from labrun.image.recipe import load_recipe
-    from labrun.image.rootfs import find_rootfs
 
     try:
         recipe = load_recipe()

@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 from labrun.engines.base import Engine, EngineError
+from labrun.protocol.record import dataclass
 
 if TYPE_CHECKING:
     from labrun.engines.native import NativeEngine
@@ -40,8 +40,8 @@ class Choice:
 
 def at_once(engine: EngineName, userland: UserlandName) -> bool:
     """Whether `choose` takes no time and builds nothing: then sandboxes can start while labs are still being read."""
+    from labrun.image.kept import find_rootfs
     from labrun.image.recipe import load_recipe
-    from labrun.image.rootfs import find_rootfs
 
     if engine is EngineName.auto and userland is not UserlandName.host:
         sockets = [DOCKER_SOCKET, *podman_sockets()]
@@ -190,12 +190,13 @@ def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | N
 
 def native_rootfs(recipe: Recipe, say: Say) -> Path:
     """The image's root file system, unpacked now from Docker or a build if it is not there. Raises ImageError."""
-    from labrun.image.rootfs import ensure_rootfs, find_rootfs
+    from labrun.image.kept import find_rootfs
 
     found = find_rootfs(recipe)
     if found is not None:
         return found
     from labrun.engines.native import FIRST_ID
+    from labrun.image.rootfs import ensure_rootfs
 
     try:
         client, _ = find_daemon()

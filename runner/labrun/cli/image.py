@@ -49,8 +49,8 @@ def list_them() -> None:
     """List the lab images that there are; the current recipe's is marked."""
     from labrun.cli.engines import find_daemon
     from labrun.image.build import list_images
+    from labrun.image.kept import find_rootfs
     from labrun.image.recipe import load_recipe
-    from labrun.image.rootfs import find_rootfs
 
     recipe = load_recipe()
     client, _ = find_daemon()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import sys
 import time
@@ -193,7 +194,8 @@ def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: i
 def _get_ready() -> None:
     """While the sandboxes are at it: import what comes after them. If that fails, it fails again where it is needed."""
     with suppress(Exception):
-        import rich.table  # noqa: F401
+        for name in ("labrun.report.write", "rich.table"):
+            importlib.import_module(name)
 
 
 def _compile(

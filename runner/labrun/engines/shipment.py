@@ -13,7 +13,6 @@ import importlib.util
 import io
 import marshal
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +69,8 @@ def _cache_file(files: list[Path]) -> Path:
 
 
 def _zip(package: Path, files: list[Path]) -> bytes:
+    import zipfile
+
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for file in files:

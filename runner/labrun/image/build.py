@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from labrun.image.builders import BUILD_LABEL, Builder, ContainerBuilder, Context, HostBuilder, Say
 from labrun.image.errors import ImageError
+from labrun.image.kept import cache_folder
 from labrun.image.recipe import REPOSITORY, Recipe, recipe_files
 from labrun.image.wheels import unpack_wheels
 
@@ -139,11 +140,6 @@ def remove_leftovers(client: "docker.DockerClient", *, cache_dir: Path | None = 
             container.remove(force=True, v=True)
             removed.append(f"container {container.name}")
     return tuple(removed)
-
-
-def cache_folder(cache_dir: Path | None) -> Path:
-    """Where labrun keeps what it can make again; `cache_dir` where it is given."""
-    return Path.home() / ".cache" / "labrun" if cache_dir is None else cache_dir
 
 
 def _build(client: Any, recipe: Recipe, say: Say, builders: Sequence[Builder], work: Path) -> str:

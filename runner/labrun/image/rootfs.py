@@ -16,22 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from labrun.image.build import cache_folder, locked, make_context, remove_tree, workplace
+from labrun.image.build import locked, make_context, remove_tree, workplace
 from labrun.image.builders import Builder, HostBuilder, Say, as_file
 from labrun.image.errors import ImageError
+from labrun.image.kept import cache_folder, find_rootfs, rootfs_path
 from labrun.image.recipe import Recipe
 
 _SKIPPED = ("dev", "proc", "sys", ".dockerenv")
-
-
-def rootfs_path(recipe: Recipe, cache_dir: Path | None = None) -> Path:
-    return cache_folder(cache_dir) / "rootfs" / recipe.digest[:12]
-
-
-def find_rootfs(recipe: Recipe, cache_dir: Path | None = None) -> Path | None:
-    """The folder, if it was unpacked already."""
-    path = rootfs_path(recipe, cache_dir)
-    return path if path.is_dir() else None
 
 
 def ensure_rootfs(

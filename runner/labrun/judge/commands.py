@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import Literal
 
 from labrun.evidence.record import StepRecord, VariantRecord
@@ -11,6 +10,7 @@ from labrun.judge.compare import holds
 from labrun.judge.results import Ref
 from labrun.judge.why import Unknown, cut_short, missing, step_trouble
 from labrun.protocol.events import CommandResult, Output
+from labrun.protocol.record import dataclass
 
 # Text for comparison is read up to this; what a lab asserts on more than that, it cannot mean.
 READ_LIMIT = 64 * 1024 * 1024

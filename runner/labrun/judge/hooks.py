@@ -9,11 +9,13 @@ It refuses to guess why a packet was not seen again.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from ipaddress import ip_address
 from typing import Literal
 
+from labrun.protocol.record import dataclass
 from labrun.protocol.traces import FIRST_HOOKS, STATION, TraceEvent
 
 Outcome = Literal["accept", "drop", "stolen", "lost"]
@@ -151,7 +153,7 @@ def difference(path: PacketPath, expected: tuple[str, ...]) -> str | None:
     return None
 
 
-@dataclass
+@dataclasses.dataclass
 class _Way:
     """A path in the making."""
 

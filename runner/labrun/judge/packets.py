@@ -7,7 +7,6 @@ whole packets. Otherwise the count is a range, and what falls inside it is unkno
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from labrun.evidence.pcapng import PcapngError
 from labrun.evidence.record import StepRecord, VariantRecord
@@ -23,6 +22,7 @@ from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Predictio
 from labrun.lab.predictions import Window as StepWindow
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult, StepEnded, StepStarted
+from labrun.protocol.record import dataclass
 
 _MS = 1_000_000
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from labrun.protocol.codec import encode
+from labrun.protocol.record import dataclass
 
 RESULTS_SCHEMA = 1
 Verdict = Literal["supported", "refuted", "inconclusive"]

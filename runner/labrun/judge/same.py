@@ -19,7 +19,6 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from struct import Struct
@@ -28,6 +27,7 @@ from labrun.evidence.pcapng import Packet
 from labrun.judge.compare import Count
 from labrun.judge.fingerprint import SIZE, fingerprint
 from labrun.judge.why import Unknown
+from labrun.protocol.record import dataclass
 
 SHOWN = 10  # packets that are named of each way
 MAX_WAYS = 64

@@ -9,12 +9,12 @@ It refuses to judge: what the capture lost, and whether it ran all the time, is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from labrun.evidence.pcapng import Direction, TruncatedCapture, read_packets
 from labrun.judge.compare import Truth
 from labrun.judge.same import Seen, Sightings
+from labrun.protocol.record import dataclass
 
 SHOWN = 10  # packet numbers that are kept of each answer
 _EVER = (-(1 << 80), 1 << 80)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
@@ -15,6 +14,7 @@ from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
 from labrun.protocol.events import SeriesResult
+from labrun.protocol.record import dataclass
 from labrun.protocol.state import KernelState
 
 __all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]

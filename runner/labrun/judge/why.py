@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.protocol.events import CommandResult
+from labrun.protocol.record import dataclass
 
 NOT_FOUND = (126, 127)  # exit statuses of a shell: a command that cannot be executed, or is not there
 

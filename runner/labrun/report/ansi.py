@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from labrun.protocol.record import dataclass
 from labrun.report.visible import is_plain, sign
 
 # Parameters may be empty (0) and, in colours, separated by colons (ISO 8613-6).

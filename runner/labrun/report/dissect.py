@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from labrun.protocol.record import dataclass
 from labrun.report.headers import UNREACHABLE, plain
 from labrun.report.headers import words as plain_words
 from labrun.report.visible import one_line, shorten

@@ -6,8 +6,7 @@ hub stand on both sides of it. Sizes are in CSS pixels of the picture. No colour
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from labrun.protocol.record import dataclass
 from labrun.report.topology import InterfaceView, LinkView, NodeView, TopologyView
 from labrun.report.visible import shorten
 

@@ -8,9 +8,10 @@ filters and lab files use.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from labrun.protocol.record import dataclass
 from labrun.report.dissect import parsed
 from labrun.report.headers import PROTOCOLS, plain
 from labrun.report.headers import fields as plain_fields

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from labrun.protocol.record import dataclass
 from labrun.report.fields import MAX_BYTES, FieldBytes
 
 _WIDTH = 16

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from labrun.protocol.record import dataclass
 from labrun.protocol.state import (
     VOLATILE,
     AddressState,

@@ -7,11 +7,13 @@ and what is not joined stands alone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import Literal
 
+from labrun.protocol.record import dataclass
 from labrun.report.sameness import Identity
 
 MAX_JOURNEYS = 40  # of one ladder; those that a verdict refers to come first
@@ -55,7 +57,7 @@ class Sighting:
     """Anchors of the same moment in other captures."""
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _Open:
     sightings: list[Sighting]
     keys: set[bytes] = field(default_factory=set)

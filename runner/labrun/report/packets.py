@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from labrun.evidence.pcapng import Packet, PcapngError, read_packets
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
+from labrun.protocol.record import dataclass
 from labrun.report import anchors
 from labrun.report.dissect import dissect
 from labrun.report.fields import compared, fields_of

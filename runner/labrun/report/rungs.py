@@ -7,9 +7,9 @@ No colours here: those are the style sheet's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from labrun.protocol.record import dataclass
 from labrun.report.ladder import Journey, Ladder, Place, Sighting
 from labrun.report.visible import shorten
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+
+from labrun.protocol.record import dataclass
 
 _ETHERNET, _RAW = 1, 101  # LINKTYPE_
 _TAGS = (0x8100, 0x88A8)  # IEEE 802.1Q, 802.1ad

@@ -6,11 +6,13 @@ What a command changed (`ip link add ...` in a `run` step) is not seen here: tha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from labrun.protocol.actions import Address, Link, Namespace, Route
 from labrun.protocol.plan import Step
+from labrun.protocol.record import dataclass
 from labrun.report.visible import one_line
 
 
@@ -51,7 +53,7 @@ class TopologyView:
     links: tuple[LinkView, ...]
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _Node:
     made_by: str | None
     interfaces: dict[str, InterfaceView]

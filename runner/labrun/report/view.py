@@ -7,11 +7,11 @@ that is each renderer's own duty. ``Prose`` is an author's Markdown, everything 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
 from labrun.judge.results import Truth, Verdict
+from labrun.protocol.record import dataclass
 from labrun.report.ansi import Line
 from labrun.report.hexdump import PacketBytes
 from labrun.report.kernel import Change

@@ -6,7 +6,7 @@ tests hold every field against tshark. Where Linux and Wireshark differ, Linux w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from labrun.judge.dissect import dhcp, dns, tcp
@@ -24,6 +24,7 @@ from labrun.judge.dissect.layer import (
     where,
     words,
 )
+from labrun.protocol.record import dataclass
 
 Kind = Literal["int", "bool", "text", "mac", "ipv4", "ipv6"]
 
