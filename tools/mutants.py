@@ -54,8 +54,8 @@ UNFINISHED = KEPT / "unfinished.json"
 TESTS = ("tests/unit", "tests/golden")
 _ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
 _FAVOURITES = 6  # tests that are tried first
-_EXAMPLES = 100  # of a property, at most
-_SLOW_S = 3.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
+_EXAMPLES = 25  # of a property, at most: what only more of them would notice is alive
+_SLOW_S = 1.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
 ORIGINAL = "_mutmut_orig"
 KILLED, ALIVE, TIMEOUT, UNREACHED = "killed", "alive", "timeout", "unreached"
 MEMORY = 6 << 30
@@ -159,7 +159,11 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return False
 
     def exec_module(self, module: types.ModuleType) -> None:
-        outside, Active.reached = Active.reached, set()
+        outside = Active.reached
+        if outside is None:  # it is imported again
+            super().exec_module(module)
+            return
+        Active.reached = set()
         super().exec_module(module)
         for function in Active.reached:
             Active.at_import.setdefault(function, []).append(module.__name__)
@@ -216,12 +220,12 @@ class Loop:
         for number in sorted(range(len(runs)), key=lambda number: runs[number][0]):
             for function in runs[number][1]:
                 by_function.setdefault(function, []).append(number)
-        for function in Active.at_import.keys() - by_function.keys():
-            module = function.split(":")[0]
-            near = [name for name in by_function if name.startswith(f"{module}:")]
-            near = near or [name for name in by_function if name.startswith(module.rpartition(".")[0])]
-            numbers = {number for name in near for number in by_function[name]}
-            by_function[function] = sorted(numbers, key=lambda number: runs[number][0])
+        called = {name: set(numbers) for name, numbers in by_function.items()}
+        every = [number for number in sorted(range(len(runs)), key=lambda n: runs[n][0]) if runs[number][0] < _SLOW_S]
+        for function in Active.at_import:  # any test may use what it made; those of its module are tried first
+            module = f"{function.split(':')[0]}:"
+            near = set().union(*(numbers for name, numbers in called.items() if name.startswith(module)))
+            by_function[function] = sorted(every, key=lambda number: number not in near)
         self.results |= {name: UNREACHED for name in self._mutants if function_of(name) not in by_function}
         cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
         todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
@@ -229,9 +233,11 @@ class Loop:
         def child(mutant: str, killer: Slot) -> int:
             Active.mutant = mutant
             function = function_of(mutant)
+            limit_time(60)
             import_again(Active.at_import.get(function, ()))
             for number in dict.fromkeys((*self._killers.get(function, ()), *by_function[function])):
                 killer.write(number)
+                limit_time(10 + 10 * runs[number][0])
                 session.items[number].config.hook.pytest_runtest_protocol(item=session.items[number], nextitem=None)
                 if failures.failed:
                     return 1
@@ -239,7 +245,7 @@ class Loop:
 
         def jobs() -> Iterator[Job]:
             for mutant in todo:
-                yield mutant, 10 + 10 * cost[function_of(mutant)], functools.partial(child, mutant)
+                yield mutant, functools.partial(child, mutant)
 
         def learn(mutant: str, number: int) -> None:
             known = self._killers.setdefault(function_of(mutant), [])
@@ -250,12 +256,23 @@ class Loop:
 
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
-        start = time.process_time()
+        start = processor_time()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         if failures.failed:
             self.broken.append(item.nodeid)
-        seconds = time.process_time() - start
+        seconds = processor_time() - start
         return seconds, Active.reached if seconds < _SLOW_S else set()
+
+
+def processor_time() -> float:
+    """Of this process and the programs that it ran."""
+    return sum(os.times()[:4])
+
+
+def limit_time(seconds: float) -> None:
+    """From now on, of the processor: a busy machine kills no mutant. (What waits for ever, pytest's timeout ends.)"""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, hard))
 
 
 def _fewer_examples(test: Any) -> None:
@@ -279,13 +296,13 @@ class Slot:
         return int.from_bytes(self._memory[:], "big")
 
 
-Job = tuple[str, float, Callable[[Slot], int]]
+Job = tuple[str, Callable[[Slot], int]]
 
 
 def in_forks(
     jobs: Iterator[Job], total: int, at_once: int, learn: Callable[[str, int], None] = lambda name, number: None
 ) -> dict[str, str]:
-    """Each (name, seconds, work) in a process of its own; its result by the exit status of the work.
+    """Each (name, work) in a process of its own; its result by the exit status of the work.
 
     ``learn``: told of each that was killed, with the number that its work wrote last.
     """
@@ -298,7 +315,7 @@ def in_forks(
         nonlocal shown
         pid, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
-        late = code in (-signal.SIGXCPU, -signal.SIGALRM)
+        late = code == -signal.SIGXCPU
         name, slot = running.pop(pid)
         results[name] = ALIVE if code == 0 else TIMEOUT if late else KILLED
         if results[name] == KILLED:
@@ -311,7 +328,7 @@ def in_forks(
             alive = sum(result == ALIVE for result in results.values())
             print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
 
-    for name, seconds, work in jobs:
+    for name, work in jobs:
         while len(running) >= at_once:
             reap()
         slot = free.pop()
@@ -321,11 +338,7 @@ def in_forks(
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            limit = int(seconds) + 1
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(4 * limit)
             code = 1
             try:
                 code = work(slot)
@@ -362,6 +375,9 @@ def main() -> int:
     kept: dict[str, list[str]] = {}
     for file in (RESULTS, UNFINISHED):  # the second is there if a run did not come to its end
         kept |= json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if UNFINISHED.exists():
+        RESULTS.write_text(json.dumps(kept, indent=0), encoding="utf-8")
+        UNFINISHED.unlink()
     kept = {name: kept[name] for name, key in mutated.mutants.items() if name in kept and kept[name][1] == key}
     names = [n for n in mutated.mutants if not options.words or any(word in n for word in options.words)]
     if options.show:
