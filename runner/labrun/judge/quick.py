@@ -158,8 +158,7 @@ def _equals(field: Field, bits: Bits, base: int, expected: object) -> str | None
 
 def _number(bits: Bits, base: int) -> str:
     places = [f"d[{base + bits.at + byte}]" for byte in range(bits.size)]
-    shifts = range(8 * len(places) - 8, -1, -8)
-    text = " | ".join(f"{at} << {by}" if by else at for at, by in zip(places, shifts, strict=True))
+    text = " | ".join(f"{at} << {8 * byte}" if byte else at for byte, at in enumerate(reversed(places)))
     if bits.shift:
         text = f"({text}) >> {bits.shift}"
     if bits.mask < (1 << 8 * bits.size - bits.shift) - 1:
