@@ -74,7 +74,7 @@ VALUES = [
     (UDP4, "ip.ttl", Check(le=64), [Check(le=63), Check(le=float("-inf"))]),
     (UDP4, "ip.ttl", Check(gt=63), [Check(gt=64), Check(gt=64.5)]),
     (UDP4, "ip.ttl", Check(lt=65), [Check(lt=64)]),
-    (UDP4, "ip.ttl", Check(lt=float("inf"), gt=float("-inf")), [Check(lt=float("nan")), Check(equals=float("nan"))]),
+    (UDP4, "ip.ttl", Check(lt=float("inf"), gt=float("-inf")), [Check(lt=float("nan")), Check(ge=float("nan")), Check(equals=float("nan")), Check(equals=float("-inf"))]),
     (UDP4, "ip.ttl", Check(gt=63, lt=65), [Check(gt=63, lt=64), Check(gt=64, lt=65), Check(ge=64, equals=63)]),
     (UDP4, "ip.id", Check(equals=7), [Check(equals=0x0700), Check(equals=8)]),
     (UDP4, "ip.version", Check(equals=4), [Check(equals=6), Check(equals=5)]),
@@ -145,6 +145,7 @@ def test_the_flow_of_ipv6_is_twenty_bits() -> None:
     ("data", "name", "check"),
     [
         (UDP4, "ip.src", Check(equals="192.168.0.0/16")),
+        (UDP4, "ip.src", Check(equals="192.168.9.9/16")),
         (UDP4, "ip.src", Check(one_of=("192.168.0.0/16", "1.2.3.4"))),
         (UDP6, "ipv6.src", Check(equals="fd00::/8")),
         (UDP4, "eth.src", Check(contains="ff")),

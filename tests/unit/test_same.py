@@ -254,7 +254,8 @@ def test_translation_is_seen_through_only_where_that_is_asked() -> None:
 
 def test_an_unknown_link_type_counts_with_every_byte() -> None:
     data = bytes(E / SENT / L4)
-    assert len({mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], 113) for at in range(len(data))}) == len(data)
+    changed = {mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], 113) for at in range(len(data))}
+    assert len(changed) == len(data) and mark(data, 113) not in changed
 
 
 def test_raw_ip_is_the_packet_without_its_ethernet_header() -> None:
@@ -437,10 +438,17 @@ def test_at_the_same_time_it_is_the_order_given_that_decides_and_not_the_numbers
 
 
 def test_of_many_packets_the_first_ten_are_named() -> None:
-    events = [(name, udp(number)) for number in range(200) for name in ("a", "b")]
-    seen = seen_on(packets(*events), ("a", "b"))
-    assert seen.count == Count(200, 200)
-    assert seen.chain.numbers == tuple((2 * number + 1, 2 * number + 2) for number in range(10))
+    for many in range(9, 60):
+        events = [(name, udp(number)) for number in range(many) for name in ("a", "b")]
+        seen = seen_on(packets(*events), ("a", "b"))
+        assert seen.count == Count(many, many)
+        assert seen.chain.numbers == tuple((2 * number + 1, 2 * number + 2) for number in range(min(many, 10)))
+
+
+def test_the_same_content_twice_by_an_interface_outside_of_the_chain() -> None:
+    way = ("veth0", "lo", "cni0", "eth0")
+    seen = seen_on(packets(*((name, udp()) for name in way * 2)), CHAIN)
+    assert (seen.count, seen.others[0].interfaces, seen.others[0].count) == (Count(0, 0), way, 2)
 
 
 def test_a_translated_packet_along_the_chain() -> None:

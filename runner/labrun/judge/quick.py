@@ -134,10 +134,7 @@ def _conditions(field: Field, check: Check, base: int) -> list[str]:
 
 def _literal(value: int | float) -> str:
     """inf and nan have no literal; a float is compared as it is."""
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        return f"1e999 * {1 if number > 0 else -1}" if number == number else "(1e999 - 1e999)"
-    return repr(value)
+    return repr(value).replace("inf", "1e999").replace("nan", "(1e999 - 1e999)")
 
 
 def _equals(field: Field, bits: Bits, base: int, expected: object) -> str | None:
@@ -162,5 +159,5 @@ def _number(bits: Bits, base: int) -> str:
     if bits.shift:
         text = f"({text}) >> {bits.shift}"
     if bits.mask < (1 << 8 * bits.size - bits.shift) - 1:
-        text = f"({text}) & {bits.mask}" if not bits.shift else f"{text} & {bits.mask}"
+        text = f"({text}) & {bits.mask}"
     return f"({text})"
