@@ -36,7 +36,7 @@ import sys
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -230,22 +230,38 @@ class Loop:
         cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
         todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
 
-        def child(mutant: str, killer: Slot) -> int:
-            Active.mutant = mutant
-            function = function_of(mutant)
+        def again(modules: Sequence[str], numbers: Iterable[int], last: Slot) -> int:
             limit_time(60)
-            import_again(Active.at_import.get(function, ()))
-            for number in dict.fromkeys((*self._killers.get(function, ()), *by_function[function])):
-                killer.write(number)
+            import_again(modules)
+            for number in numbers:
+                last.write(number)
                 limit_time(10 + 10 * runs[number][0])
                 session.items[number].config.hook.pytest_runtest_protocol(item=session.items[number], nextitem=None)
                 if failures.failed:
                     return 1
             return 0
 
+        def child(mutant: str, killer: Slot) -> int:
+            Active.mutant = mutant
+            function = function_of(mutant)
+            numbers = dict.fromkeys((*self._killers.get(function, ()), *by_function[function]))
+            return again(Active.at_import.get(function, ()), numbers, killer)
+
         def jobs() -> Iterator[Job]:
             for mutant in todo:
                 yield mutant, functools.partial(child, mutant)
+
+        # In such a process, and with modules imported again, the tests pass as long as nothing is changed.
+        imports = {tuple(Active.at_import.get(function_of(name), ())) for name in todo}
+        unchanged = [
+            (f"unchanged, imported again: {names}", functools.partial(again, names, every)) for names in imports
+        ]
+        last: dict[str, int] = {}
+        for name, result in in_forks(iter(unchanged), len(unchanged), self._jobs, last.__setitem__).items():
+            if result != ALIVE:
+                self.broken.append(f"{name}: {session.items[last[name]].nodeid if name in last else result}")
+        if self.broken:
+            return True
 
         def learn(mutant: str, number: int) -> None:
             known = self._killers.setdefault(function_of(mutant), [])
@@ -323,7 +339,7 @@ def in_forks(
         free.append(slot)
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
-            known = {name: [result, Active.keys[name]] for name, result in results.items()}
+            known = {name: [result, Active.keys[name]] for name, result in results.items() if name in Active.keys}
             UNFINISHED.write_text(json.dumps(known), encoding="utf-8")
             alive = sum(result == ALIVE for result in results.values())
             print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
