@@ -177,7 +177,7 @@ def import_again(names: Sequence[str]) -> None:
         new = vars(importlib.reload(sys.modules[name]))
         instead = {id(value): new[key] for key, value in old.items() if new.get(key) is not value and key in new}
         for module in list(sys.modules.values()):
-            if module.__name__.startswith(("labrun.judge", "test_", "unit", "support")):
+            if module.__name__.startswith(("labrun.judge", "tests.", "unit.", "support.")):
                 for key, value in list(vars(module).items()):
                     if id(value) in instead:
                         setattr(module, key, instead[id(value)])
