@@ -36,7 +36,7 @@ import sys
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ UNFINISHED = KEPT / "unfinished.json"
 TESTS = ("tests/unit", "tests/golden")
 _ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
 _FAVOURITES = 6  # tests that are tried first
-_EXAMPLES = 100  # of a property, at most
-_SLOW_S = 3.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
+_EXAMPLES = 25  # of a property, at most: what only more of them would notice is alive
+_SLOW_S = 1.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
 ORIGINAL = "_mutmut_orig"
 KILLED, ALIVE, TIMEOUT, UNREACHED = "killed", "alive", "timeout", "unreached"
 MEMORY = 6 << 30
@@ -159,7 +159,11 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return False
 
     def exec_module(self, module: types.ModuleType) -> None:
-        outside, Active.reached = Active.reached, set()
+        outside = Active.reached
+        if outside is None:  # it is imported again
+            super().exec_module(module)
+            return
+        Active.reached = set()
         super().exec_module(module)
         for function in Active.reached:
             Active.at_import.setdefault(function, []).append(module.__name__)
@@ -173,7 +177,7 @@ def import_again(names: Sequence[str]) -> None:
         new = vars(importlib.reload(sys.modules[name]))
         instead = {id(value): new[key] for key, value in old.items() if new.get(key) is not value and key in new}
         for module in list(sys.modules.values()):
-            if module.__name__.startswith(("labrun.judge", "test_", "unit", "support")):
+            if module.__name__.startswith(("labrun.judge", "tests.", "unit.", "support.")):
                 for key, value in list(vars(module).items()):
                     if id(value) in instead:
                         setattr(module, key, instead[id(value)])
@@ -216,30 +220,48 @@ class Loop:
         for number in sorted(range(len(runs)), key=lambda number: runs[number][0]):
             for function in runs[number][1]:
                 by_function.setdefault(function, []).append(number)
-        for function in Active.at_import.keys() - by_function.keys():
-            module = function.split(":")[0]
-            near = [name for name in by_function if name.startswith(f"{module}:")]
-            near = near or [name for name in by_function if name.startswith(module.rpartition(".")[0])]
-            numbers = {number for name in near for number in by_function[name]}
-            by_function[function] = sorted(numbers, key=lambda number: runs[number][0])
+        called = {name: set(numbers) for name, numbers in by_function.items()}
+        every = [number for number in sorted(range(len(runs)), key=lambda n: runs[n][0]) if runs[number][0] < _SLOW_S]
+        for function in Active.at_import:  # any test may use what it made; those of its module are tried first
+            module = f"{function.split(':')[0]}:"
+            near = set().union(*(numbers for name, numbers in called.items() if name.startswith(module)))
+            by_function[function] = sorted(every, key=lambda number: number not in near)
         self.results |= {name: UNREACHED for name in self._mutants if function_of(name) not in by_function}
         cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
         todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
 
-        def child(mutant: str, killer: Slot) -> int:
-            Active.mutant = mutant
-            function = function_of(mutant)
-            import_again(Active.at_import.get(function, ()))
-            for number in dict.fromkeys((*self._killers.get(function, ()), *by_function[function])):
-                killer.write(number)
+        def again(modules: Sequence[str], numbers: Iterable[int], last: Slot) -> int:
+            limit_time(60)
+            import_again(modules)
+            for number in numbers:
+                last.write(number)
+                limit_time(10 + 10 * runs[number][0])
                 session.items[number].config.hook.pytest_runtest_protocol(item=session.items[number], nextitem=None)
                 if failures.failed:
                     return 1
             return 0
 
+        def child(mutant: str, killer: Slot) -> int:
+            Active.mutant = mutant
+            function = function_of(mutant)
+            numbers = dict.fromkeys((*self._killers.get(function, ()), *by_function[function]))
+            return again(Active.at_import.get(function, ()), numbers, killer)
+
         def jobs() -> Iterator[Job]:
             for mutant in todo:
-                yield mutant, 10 + 10 * cost[function_of(mutant)], functools.partial(child, mutant)
+                yield mutant, functools.partial(child, mutant)
+
+        # In such a process, and with modules imported again, the tests pass as long as nothing is changed.
+        imports = {tuple(Active.at_import.get(function_of(name), ())) for name in todo}
+        unchanged = [
+            (f"unchanged, imported again: {names}", functools.partial(again, names, every)) for names in imports
+        ]
+        last: dict[str, int] = {}
+        for name, result in in_forks(iter(unchanged), len(unchanged), self._jobs, last.__setitem__).items():
+            if result != ALIVE:
+                self.broken.append(f"{name}: {session.items[last[name]].nodeid if name in last else result}")
+        if self.broken:
+            return True
 
         def learn(mutant: str, number: int) -> None:
             known = self._killers.setdefault(function_of(mutant), [])
@@ -250,12 +272,23 @@ class Loop:
 
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
-        start = time.process_time()
+        start = processor_time()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         if failures.failed:
             self.broken.append(item.nodeid)
-        seconds = time.process_time() - start
+        seconds = processor_time() - start
         return seconds, Active.reached if seconds < _SLOW_S else set()
+
+
+def processor_time() -> float:
+    """Of this process and the programs that it ran."""
+    return sum(os.times()[:4])
+
+
+def limit_time(seconds: float) -> None:
+    """From now on, of the processor: a busy machine kills no mutant. (What waits for ever, pytest's timeout ends.)"""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, hard))
 
 
 def _fewer_examples(test: Any) -> None:
@@ -279,13 +312,13 @@ class Slot:
         return int.from_bytes(self._memory[:], "big")
 
 
-Job = tuple[str, float, Callable[[Slot], int]]
+Job = tuple[str, Callable[[Slot], int]]
 
 
 def in_forks(
     jobs: Iterator[Job], total: int, at_once: int, learn: Callable[[str, int], None] = lambda name, number: None
 ) -> dict[str, str]:
-    """Each (name, seconds, work) in a process of its own; its result by the exit status of the work.
+    """Each (name, work) in a process of its own; its result by the exit status of the work.
 
     ``learn``: told of each that was killed, with the number that its work wrote last.
     """
@@ -298,7 +331,7 @@ def in_forks(
         nonlocal shown
         pid, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
-        late = code in (-signal.SIGXCPU, -signal.SIGALRM)
+        late = code == -signal.SIGXCPU
         name, slot = running.pop(pid)
         results[name] = ALIVE if code == 0 else TIMEOUT if late else KILLED
         if results[name] == KILLED:
@@ -306,12 +339,12 @@ def in_forks(
         free.append(slot)
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
-            known = {name: [result, Active.keys[name]] for name, result in results.items()}
+            known = {name: [result, Active.keys[name]] for name, result in results.items() if name in Active.keys}
             UNFINISHED.write_text(json.dumps(known), encoding="utf-8")
             alive = sum(result == ALIVE for result in results.values())
             print(f"{len(results)} of {total}, {alive} alive", file=sys.stderr, flush=True)
 
-    for name, seconds, work in jobs:
+    for name, work in jobs:
         while len(running) >= at_once:
             reap()
         slot = free.pop()
@@ -321,11 +354,7 @@ def in_forks(
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            limit = int(seconds) + 1
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(4 * limit)
             code = 1
             try:
                 code = work(slot)
@@ -362,6 +391,9 @@ def main() -> int:
     kept: dict[str, list[str]] = {}
     for file in (RESULTS, UNFINISHED):  # the second is there if a run did not come to its end
         kept |= json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if UNFINISHED.exists():
+        RESULTS.write_text(json.dumps(kept, indent=0), encoding="utf-8")
+        UNFINISHED.unlink()
     kept = {name: kept[name] for name, key in mutated.mutants.items() if name in kept and kept[name][1] == key}
     names = [n for n in mutated.mutants if not options.words or any(word in n for word in options.words)]
     if options.show:

@@ -264,7 +264,7 @@ RET = (0x06, 0, 0, 1)
     [
         ((), "1 to 4096 instructions"),
         ((RET,) * 4097, "1 to 4096 instructions"),
-        (((0x30, 0, 0, 0),), "ends with a return"),
+        (((0x30, 0, 0, 0),), "^a BPF program ends with a return$"),
         (((0x15, 1, 0, 0), RET), "jumps out"),
         (((0x15, 0, 1, 0), RET), "jumps out"),
         (((0x05, 0, 0, 1), RET), "jumps out"),
@@ -275,7 +275,10 @@ RET = (0x06, 0, 0, 1)
         (((0x94, 0, 0, 0), RET), "divides by 0"),
         (((0x64, 0, 0, 32), RET), "shifts by 32"),
         (((0x60, 0, 0, 16), RET), "no scratch word 16"),
-        (((0x15, 256, 0, 0), RET), "out of range"),
+        (((0x15, 256, 0, 0), *(RET,) * 300), "out of range"),
+        (((0x15, 0, 256, 0), *(RET,) * 300), "out of range"),
+        (((0x15, -1, 0, 0), RET), "out of range"),
+        (((0x15, 0, -1, 0), RET), "out of range"),
         (((0x00, 0, 0, -1), RET), "out of range"),
         (((0x00, 0, 0, 1 << 32), RET), "out of range"),
     ],
@@ -283,6 +286,24 @@ RET = (0x06, 0, 0, 1)
 def test_programs_that_no_kernel_would_run_are_refused(program: tuple[Instruction, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         translate(program)
+
+
+def test_a_jump_reaches_255_instructions_ahead() -> None:
+    for jump, answer in (((0x15, 255, 0, 0), 7), ((0x15, 0, 255, 1), 7), ((0x15, 254, 0, 0), 1)):
+        assert translate((jump, *(RET,) * 255, (0x06, 0, 0, 7)))(b"", 0) == answer
+
+
+@pytest.mark.parametrize("load", [0x60, 0x61])
+def test_a_scratch_word_that_was_never_written_is_0(load: int) -> None:
+    back = (0x87, 0, 0, 0) if load == 0x61 else (0x04, 0, 0, 0)
+    program = ((0x00, 0, 0, 5), (0x02, 0, 0, 3), (load, 0, 0, 9), back, (0x04, 0, 0, 7), (0x16, 0, 0, 0))
+    assert translate(program)(b"", 0) == 7
+
+
+def test_what_is_made_can_call_nothing_but_len() -> None:
+    run = translate((RET,))
+    assert run.__globals__ == {"len": len, "__builtins__": {}}  # type: ignore[attr-defined]
+    assert run.__code__.co_filename == "<bpf>"  # type: ignore[attr-defined]  # which a traceback shows
 
 
 def test_the_largest_program_runs() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.cli.terminal import print_summary
-from labrun.judge.explain import explain
+from labrun.judge.explain import explain, first_word
 from labrun.judge.results import ControlResult, HypothesisResult, LabResult, Ref, RunResult, Trace
 from support.reasons import SAMPLES
 
@@ -55,6 +55,19 @@ def test_every_leaf_and_every_place_is_there() -> None:
         '    ✘ four: predicted matches "^a", observed "b"',
     ):
         assert line in text.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("whole", "leaf", "word"),
+    [
+        (False, False, "first difference"),
+        (False, True, "holds, and must not"),  # under a `not`
+        (None, None, "first unknown"),
+        (None, False, "first unknown"),
+    ],
+)
+def test_what_the_check_is_called_that_decided(whole: bool | None, leaf: bool | None, word: str) -> None:
+    assert first_word(trace(truth=whole), trace(truth=leaf)) == word
 
 
 @pytest.mark.parametrize("code", ["contradicted", "timeout", "control-agrees", "unstable", "expression-failed"])

@@ -461,6 +461,8 @@ OUTCOMES = [
     ("ip.flags.df", Check(equals=0), False), ("ip.flags.mf", Check(equals=False), True), ("ip.flags.mf", Check(equals=True), False),
     ("ip.flags.df", Check(one_of=(False, True)), True),
     ("ip.src", Check(equals="10.0.1.2"), True), ("ip.src", Check(equals="10.0.1.3"), False),
+    ("ip.src", Check(equals="10.0.1.3/31"), True), ("ip.src", Check(equals="10.0.1.1/31"), False),
+    ("ip.src", Check(equals="10.0.9.9/16"), True), ("ip.src", Check(equals="10.1.9.9/16"), False),
     ("ip.src", Check(equals="10.0.0.0/16"), True), ("ip.src", Check(equals="10.1.0.0/16"), False),
     ("ip.src", Check(one_of=("10.1.0.0/16", "10.0.1.2")), True), ("ip.src", Check(one_of=("10.1.0.0/16", "10.0.1.3")), False),
     ("ip.src", Check(contains="0.1"), True), ("ip.src", Check(contains="0.3"), False), ("ip.src", Check(lacks="0.3"), True),
@@ -495,6 +497,39 @@ def test_what_a_check_says_of_a_packet(name: str, check: Check, truth: bool) -> 
     assert compile_fields({name: check, "ip.id": Check(equals=8)})(plain, ETHERNET, len(plain), "eth0") is False
 
 
+def test_an_address_is_the_same_however_it_is_written() -> None:
+    data = bytes(E / IPv6(src="::ffff:10.0.0.1", dst="2001:db8::1") / UDP())
+    for name, text in (
+        ("ipv6.src", "::ffff:10.0.0.1"),
+        ("ipv6.src", "::ffff:a00:1"),
+        ("ipv6.dst", "2001:DB8:0:0::0:1"),
+    ):
+        assert compile_fields({name: Check(equals=text)})(data, ETHERNET, len(data), "") is True
+        assert compile_fields({name: Check(equals=text[:-1] + "2")})(data, ETHERNET, len(data), "") is False
+
+
+def test_a_plain_packet_that_cannot_pass_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, taken_apart = bytes(PLAIN), []
+
+    def walked(data: bytes, linktype: int, length: int) -> object:
+        taken_apart.append(data)
+        return walk(data, linktype, length)
+
+    monkeypatch.setattr("labrun.judge.fields.walk", walked)
+    match = compile_fields({"ip.ttl": Check(equals=63), "frame.len": Check(ge=0)})
+    assert match(plain, ETHERNET, len(plain), "") is False and not taken_apart
+    # Without Ethernet, nothing is at its usual place; what was cut may hide another header.
+    assert match(plain[14:], RAW, len(plain) - 14, "") is False
+    assert match(plain[:40], ETHERNET, len(plain), "") is None
+    assert taken_apart == [plain[14:], plain[:40]]
+
+
+def test_a_pattern_s_anchors_are_those_of_a_line() -> None:
+    """As in what a command prints."""
+    match = compile_fields({"frame.interface_name": Check(matches="^eth0$")})
+    assert [match(b"", ETHERNET, 0, text) for text in ("eth0", "lo\neth0", "lo eth0")] == [True, True, False]
+
+
 def test_of_a_cut_packet_only_what_was_kept_is_sure() -> None:
     plain = bytes(PLAIN)
 
@@ -514,6 +549,7 @@ def test_of_a_cut_packet_only_what_was_kept_is_sure() -> None:
     assert values(plain[:34], ETHERNET, "frame.len", len(plain)) == (len(plain),)
     assert values(plain[:34], ETHERNET, "frame.cap_len", len(plain)) == (34,)
     assert values(plain, ETHERNET, "frame.interface_name", interface="eth7") == ("eth7",)
+    assert values(plain, ETHERNET, "frame.interface_name") == ("",)
     assert values(plain[:34], ETHERNET, "udp.dstport", len(plain)) == ()
 
 
@@ -535,6 +571,7 @@ def test_later_fragments_have_no_ports() -> None:
         ("ip.ttl", Check(equals=True), "ip.ttl is a number, not True"),
         ("ip.ttl", Check(one_of=(1, "x")), "ip.ttl is a number, not 'x'"),
         ("ip.ttl", Check(contains="6"), "contains compares text; ip.ttl is a number"),
+        ("tcp.flags.syn", Check(lacks="6"), "lacks compares text; tcp.flags.syn is true or false"),
         ("ip.src", Check(ge=5), "ge compares numbers; ip.src is an IPv4 address or prefix"),
         ("ip.src", Check(equals="10.0.0.256"), "ip.src is an IPv4 address or prefix, not '10.0.0.256'"),
         ("ip.src", Check(equals="fd00::1"), "ip.src is an IPv4 address or prefix, not 'fd00::1'"),

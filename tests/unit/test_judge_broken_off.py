@@ -119,6 +119,7 @@ def test_a_command_that_the_shell_does_not_find_observes_nothing(evidence, predi
     evidence.capture("seen", "lo", at=(0, 10)).run("probe", exit=code, at=(20, 100), shell="pingg -c 1 10.0.0.2")
     trace = judge(evidence.captured("seen", ("lo",)).capture_ended("seen", 0, during=(0, 1000)).done(), predicted)
     assert (trace.truth, trace.reason) == (None, "missing-tool")
+    assert f"step 'probe': the shell cannot run the command (exit {code})" in trace.leaves()[0].message
 
 
 @pytest.mark.parametrize("check", [127, {"one_of": [1, 127]}])

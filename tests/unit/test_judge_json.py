@@ -51,6 +51,7 @@ def judge(evidence, checks):
         ("list[1].mtu", 1500, True),
         ("list[?ifname=='eth0'].mtu | [0]", 1500, True),
         ("list[9].mtu", 1500, False),
+        ("list[9].mtu", {"one_of": [1500, 9000]}, False),
         ("length(list)", 2, True),
         ("words", {"contains": "a"}, True),
         ("words", {"contains": "c"}, False),

@@ -99,6 +99,7 @@ def test_what_was_not_watched_to_the_end_is_sure_only_where_a_moment_decided(evi
     if truth is None:
         assert trace.reason == "not-watched-to-the-end"
         assert trace.message == "'watch' was watched for less than 0.3 s"
+        assert (trace.path, trace.operator) == ("", *time)
 
 
 def test_a_longer_time_than_was_recorded_is_not_known(evidence):
@@ -156,6 +157,7 @@ def test_silence_over_a_gap_proves_nothing(evidence, states, time, truth, gap, e
     else:
         assert (trace.truth, trace.reason) == (None, "watched-with-gaps")
         assert trace.message == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
+        assert (trace.path, trace.operator) == ("", word)
 
 
 @pytest.mark.parametrize(("state", "truth"), [(S, True), (R, None)])
@@ -188,6 +190,9 @@ def test_one_moment_is_all_of_a_time_that_is_shorter_than_its_period(evidence):
 def test_without_moments_nothing_is_known(evidence, build, reason, time):
     trace = judge(build(evidence), leaf(**time))
     assert (trace.truth, trace.reason, trace.actual) == (None, reason, None)
+    assert (trace.path, trace.operator) == ("", *time)
+    assert trace.subject == f"{trace.operator} {'within' if time is WITHIN else 'for'} 0.3 s"
+    assert trace.message.startswith("the moments of 'watch' ")
 
 
 def test_without_a_word_of_time_the_first_moment_counts(evidence):

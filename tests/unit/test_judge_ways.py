@@ -83,6 +83,14 @@ def test_the_other_direction_of_a_chain_is_another_chain(evidence):
         assert evaluate(asked, variant, PREFIX).truth is truth
 
 
+def test_the_subject_says_what_was_selected(evidence):
+    fields = {"ip.ttl": {"ge": 3}, "ip.src": {"contains": "10."}, "icmp.type": 8}
+    asked = prediction({"packets": {"on": "host.any", "match": "icmp", "fields": fields}, "count": 1})
+    trace = evaluate(asked, recorded(evidence, *crossing(1)).read(), PREFIX)
+    told = 'with ip.ttl >= 3 with ip.src contains "10." with icmp.type == 8'
+    assert trace.subject == f"packets on host.any matching 'icmp' {told}: count"
+
+
 def test_only_the_selected_packets_are_asked_for(evidence):
     """The second one does not cross; what selects it decides whether that matters."""
     packets = [*crossing(1), Seen(40, ping(2, ident=9), "west")]

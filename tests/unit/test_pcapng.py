@@ -171,6 +171,8 @@ HOSTILE = {
     "short interface": ("too short", raw(1, bytes(4))),
     "huge option": ("longer than its block", raw(1, bytes(8) + struct.pack("<HH", 2, 0xFFFF))),
     "long name": ("absurdly long", raw(1, bytes(8) + struct.pack("<HH", 2, 256) + b"x" * 256)),
+    "empty resolution": ("resolution", raw(1, bytes(8) + struct.pack("<HHI", 9, 0, 0))),
+    "long resolution": ("resolution", raw(1, bytes(8) + struct.pack("<HHI", 9, 2, 6))),
     "absurd resolution": ("resolution", raw(1, bytes(8) + struct.pack("<HHI", 9, 1, 0x7F))),
     "simple packet": ("without a time", raw(3, bytes(4))),
     "too many interfaces": ("more than", raw(1, bytes(8)) * 10_001),

@@ -226,3 +226,15 @@ def test_stored_evidence_is_judged_by_an_edited_lab(tmp_path):
     edited = json.dumps(LAB | {"steps": steps, "hypotheses": [hypothesis | {"predict": wrong}]})
     with pytest.raises(LabError, match=r"mine\.yaml:1:.*not a pcap filter: 'icmpp'"):
         judge_edited(tmp_path, (entry,), edited, "mine.yaml")
+
+
+def test_evidence_of_other_steps_judges_nothing_and_says_why(tmp_path):
+    entry = ran(tmp_path, probe())
+    plan = compile_lab(parse_lab(json.dumps(LAB), tmp_path / "lab.yaml", SLUG, "mine.yaml")).experiment
+    (layout.variant_folder(tmp_path, SLUG, "experiment", 1) / layout.PLAN).write_text(dumps(plan))
+    write_run(tmp_path, run_record([entry]))
+    edited = json.dumps(LAB | {"steps": [LAB["steps"][0], {"id": "probe", "run": "probe more"}]})
+    (lab,) = judge_edited(tmp_path, (entry,), edited, "mine.yaml").labs
+    said = "step 'probe' did something else in the run than the edited lab says: run it"
+    assert (lab.status, lab.reason, lab.message) == ("error", "other-steps", said)
+    assert [(found.verdict, found.reason) for found in lab.hypotheses] == [("inconclusive", "other-steps")] * 2

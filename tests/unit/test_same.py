@@ -23,6 +23,7 @@ from scapy.all import (
     Ether,
     ICMPv6EchoRequest,
     ICMPv6PacketTooBig,
+    ICMPv6Unknown,
     IPv6,
     IPv6ExtHdrHopByHop,
     fragment,
@@ -204,9 +205,57 @@ def test_of_the_traffic_class_only_the_congestion_mark_does_not_count(nat: bool)
             assert (mark(changed, nat=nat) == mark(data, nat=nat)) == bool(mask & 1 << bit)
 
 
+SIXES = IPv6(**SIX)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike", "translated"),
+    [
+        # A header and nothing else: the hops to live and the padding do not count, the protocol does.
+        (E / IP(id=7, ttl=9), E / IP(id=7, ttl=8), True, True),
+        (E / IP(id=7), bytes(E / IP(id=7)) + bytes(26), True, True),
+        (E / IP(id=7, proto=99), E / IP(id=7, proto=98), False, False),
+        (E / IP(id=7, src="10.0.0.1"), E / IP(id=7, src="10.0.0.9"), False, True),
+        (E / IPv6(hlim=9), E / IPv6(hlim=8), True, True),
+        (E / IPv6(src="fd00::1"), E / IPv6(src="fd00::9"), False, True),
+        # Long enough that the length takes both of its bytes.
+        (E / SENT / UDP() / bytes(300), bytes(E / SENT / UDP() / bytes(300)) + bytes(9), True, True),
+        (E / SENT / UDP() / bytes(300), E / SENT / UDP() / (bytes(299) + b"x"), False, False),
+        # A fragment from far behind: where a first one has its checksum there are data.
+        (E / IP(id=7, frag=256, proto=17) / bytes(24), E / IP(id=7, frag=256, proto=17) / (bytes(6) + b"x" + bytes(17)), False, False),
+        # Errors that quote a header and nothing else.
+        (E / SENT / ICMP(type=3) / IP(src="10.0.0.1"), E / SENT / ICMP(type=3) / IP(src="10.0.0.9"), False, True),
+        (E / SIXES / ICMPv6PacketTooBig() / IPv6(src="fd00::1"), E / SIXES / ICMPv6PacketTooBig() / IPv6(src="fd00::9"), False, True),
+        # Not an error, though as long as one.
+        (E / SIXES / ICMPv6Unknown(type=200) / bytes(60), E / SIXES / ICMPv6Unknown(type=200) / (bytes(30) + b"x" + bytes(29)), False, False),
+    ],
+)  # fmt: skip
+def test_packets_at_the_bounds(first: object, second: object, alike: bool, translated: bool) -> None:
+    assert (mark(first) == mark(second), mark(first, nat=True) == mark(second, nat=True)) == (alike, translated)
+
+
+@pytest.mark.parametrize("size", range(8, 48))
+def test_a_short_icmpv6_error_counts_with_every_byte(size: int) -> None:
+    error = bytes((1, 0, 0, 0, 0, 0, 0, 0)) + bytes(size - 8)
+    data = bytes(E / IPv6(nh=58, **SIX)) + error
+    data = data[:18] + bytes((0, size)) + data[20:]
+    assert mark(data, nat=True) != mark(data[:-1] + b"x", nat=True)
+
+
+def test_translation_is_seen_through_only_where_that_is_asked() -> None:
+    first, second = (bytes(E / IP(id=7, src=src) / UDP() / P) for src in ("10.0.0.1", "192.0.2.1"))
+    assert fingerprint(first, 1, len(first)) != fingerprint(second, 1, len(second))
+    pair = [(Sightings(("a", "b"), *nat), nat) for nat in ((), (False,), (True,))]
+    for sightings, nat in pair:
+        sightings.add("a", 1, 1, first, 1, len(first))
+        sightings.add("b", 2, 2, second, 1, len(second))
+        assert sightings.result().count.low == int(nat == (True,))
+
+
 def test_an_unknown_link_type_counts_with_every_byte() -> None:
     data = bytes(E / SENT / L4)
-    assert len({mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], 113) for at in range(len(data))}) == len(data)
+    changed = {mark(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], 113) for at in range(len(data))}
+    assert len(changed) == len(data) and mark(data, 113) not in changed
 
 
 def test_raw_ip_is_the_packet_without_its_ethernet_header() -> None:
@@ -367,6 +416,41 @@ def test_a_cut_packet_may_have_been_one() -> None:
     assert seen.count == Count(1, 2) and seen.doubt is not None and seen.doubt.code == "packets-cut"
 
 
+def test_cut_packets_are_counted() -> None:
+    whole = packets(*((name, udp()) for name in CHAIN))
+    cut = [whole[0]._replace(number=number, data=udp()[:40]) for number in (4, 5, 6)]
+    seen = seen_on([*whole, *cut], CHAIN)
+    assert seen.count == Count(1, 4) and seen.doubt is not None
+    assert seen.doubt.message == "3 packets are cut by the capture's snaplen: they cannot be told apart"
+
+
+def test_at_the_same_time_it_is_the_order_given_that_decides_and_not_the_numbers() -> None:
+    """Of two captures, say, each of which counts from 1."""
+    for times in ((5, 5), (0, 0), (-3, 0), (0, 1)):
+        sightings = Sightings(("a", "b"))
+        sightings.add("a", 9, times[0], udp(), 1, len(udp()))
+        sightings.add("b", 2, times[1], udp(), 1, len(udp()))
+        assert sightings.result().chain.numbers == ((9, 2),)
+    sightings = Sightings(("a", "b"))
+    sightings.add("b", 2, 1, udp(), 1, len(udp()))
+    sightings.add("a", 9, 0, udp(), 1, len(udp()))
+    assert sightings.result().chain.numbers == ((9, 2),)
+
+
+def test_of_many_packets_the_first_ten_are_named() -> None:
+    for many in range(9, 60):
+        events = [(name, udp(number)) for number in range(many) for name in ("a", "b")]
+        seen = seen_on(packets(*events), ("a", "b"))
+        assert seen.count == Count(many, many)
+        assert seen.chain.numbers == tuple((2 * number + 1, 2 * number + 2) for number in range(min(many, 10)))
+
+
+def test_the_same_content_twice_by_an_interface_outside_of_the_chain() -> None:
+    way = ("veth0", "lo", "cni0", "eth0")
+    seen = seen_on(packets(*((name, udp()) for name in way * 2)), CHAIN)
+    assert (seen.count, seen.others[0].interfaces, seen.others[0].count) == (Count(0, 0), way, 2)
+
+
 def test_a_translated_packet_along_the_chain() -> None:
     inside, outside = udp(3), udp(3, src="192.0.2.1", ttl=63)
     events = packets(("veth0", inside), ("cni0", inside), ("eth0", outside))
@@ -375,7 +459,7 @@ def test_a_translated_packet_along_the_chain() -> None:
 
 
 def test_a_chain_of_one_is_no_chain() -> None:
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(ValueError, match=r"^a chain has at least two interfaces$"):
         seen_on([], ("eth0",))
 
 

@@ -73,6 +73,18 @@ def test_what_may_be_counted_is_left_alone(kept: str, select: str) -> None:
     assert not [problem for problem in complaints(kept, select) if "only count 0" in problem]
 
 
+def test_of_a_filter_with_a_value_that_is_not_known_yet_nothing_is_said() -> None:
+    assert not [problem for problem in complaints("'icmp and host ${peer}'", "match: arp") if "only count 0" in problem]
+
+
+def test_of_several_captures_on_a_node_the_one_that_is_meant_counts() -> None:
+    text = LAB.replace("in: b, capture: {on: eth0, filter: tcp}", "in: a, capture: {on: eth0, filter: arp}")
+    text = text.replace("FILTER", "icmp").replace("SELECT", "capture: seen, match: MATCH")
+    for match, count in (("arp", 1), ("icmp", 0)):
+        lab = parse_lab(text.replace("MATCH", match), Path("x/lab.yaml"), "x", "x/lab.yaml")
+        assert len(check_filters(lab)) == count
+
+
 def test_a_capture_without_a_filter_keeps_everything() -> None:
     text = LAB.replace(", filter: FILTER", "").replace("SELECT", "match: arp")
     assert check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml")) == ()

@@ -221,6 +221,17 @@ def test_an_incomplete_control_proves_nothing(tmp_path, exit):
     assert judged(tmp_path / "b", (1, exit), ONE, h=died).verdict == "refuted"
 
 
+def test_a_control_that_broke_off_is_shown_with_what_it_came_to(tmp_path):
+    trace = judged(tmp_path, (0, 1), ONE, h=slow).controls[0].trace
+    assert (trace.path, trace.subject, trace.truth, trace.reason) == ("", "the evidence", None, "timeout")
+    assert [(child.path, child.truth) for child in trace.children] == [("exit.equals", False)]
+
+
+def test_a_fault_beside_a_plan_that_was_done_to_its_end_spoils_no_control(tmp_path):
+    result = judged(tmp_path, (0, 1), ONE, h=lambda evidence: evidence.fault("packets-lost", "some").done())
+    assert (result.verdict, result.controls[0].truth) == ("supported", False)
+
+
 def test_a_step_that_failed_elsewhere_does_not_spoil_what_was_observed(tmp_path):
     """The plan ended there, and the agent said that all was handed over."""
     assert judged(tmp_path / "a", (0,), experiment=slow).verdict == "supported"

@@ -166,10 +166,12 @@ class _Blocks:
         if len(name) > 255 or len(expression) > 0x8000:
             raise self.error("an absurdly long interface name or filter")
         resolution = options.get(9, b"\x06")  # if_tsresol, microseconds when absent
-        exponent = resolution[0] & 0x7F if len(resolution) == 1 else 255
-        if exponent > (63 if resolution[0] & 0x80 else 19):
+        if len(resolution) != 1:
             raise self.error("an absurd time resolution")
-        numerator, denominator = 10**9, 2**exponent if resolution[0] & 0x80 else 10**exponent
+        binary, exponent = resolution[0] & 0x80, resolution[0] & 0x7F
+        if exponent > (63 if binary else 19):
+            raise self.error("an absurd time resolution")
+        numerator, denominator = 10**9, 2**exponent if binary else 10**exponent
         if numerator % denominator == 0:  # as good as always; spares a division for every packet
             numerator, denominator = numerator // denominator, 1
         offset = options.get(14, bytes(8))  # if_tsoffset, seconds

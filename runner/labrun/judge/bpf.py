@@ -108,8 +108,8 @@ def validate(program: Sequence[Instruction]) -> None:
 
 def _load(places: list[str]) -> str:
     """A big-endian number from bytes of the packet."""
-    shifts = range(8 * len(places) - 8, -1, -8)
-    return "a = " + " | ".join(f"d[{at}] << {by}" if by else f"d[{at}]" for at, by in zip(places, shifts, strict=True))
+    parts = [f"d[{at}] << {8 * byte}" if byte else f"d[{at}]" for byte, at in enumerate(reversed(places))]
+    return "a = " + " | ".join(parts)
 
 
 def _statements(code: int, k: int, known: int) -> tuple[str, int]:

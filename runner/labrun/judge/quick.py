@@ -134,10 +134,7 @@ def _conditions(field: Field, check: Check, base: int) -> list[str]:
 
 def _literal(value: int | float) -> str:
     """inf and nan have no literal; a float is compared as it is."""
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        return f"1e999 * {1 if number > 0 else -1}" if number == number else "(1e999 - 1e999)"
-    return repr(value)
+    return repr(value).replace("inf", "1e999").replace("nan", "(1e999 - 1e999)")
 
 
 def _equals(field: Field, bits: Bits, base: int, expected: object) -> str | None:
@@ -158,10 +155,9 @@ def _equals(field: Field, bits: Bits, base: int, expected: object) -> str | None
 
 def _number(bits: Bits, base: int) -> str:
     places = [f"d[{base + bits.at + byte}]" for byte in range(bits.size)]
-    shifts = range(8 * len(places) - 8, -1, -8)
-    text = " | ".join(f"{at} << {by}" if by else at for at, by in zip(places, shifts, strict=True))
+    text = " | ".join(f"{at} << {8 * byte}" if byte else at for byte, at in enumerate(reversed(places)))
     if bits.shift:
         text = f"({text}) >> {bits.shift}"
     if bits.mask < (1 << 8 * bits.size - bits.shift) - 1:
-        text = f"({text}) & {bits.mask}" if not bits.shift else f"{text} & {bits.mask}"
+        text = f"({text}) & {bits.mask}"
     return f"({text})"

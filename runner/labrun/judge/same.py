@@ -169,7 +169,8 @@ class _Tally:
 
 def _share_out(appearances: list[tuple[int, int]], chain: tuple[int, ...], tally: _Tally) -> None:
     """Tell the packets of one content apart, and where each of them went."""
-    numbers, places = zip(*appearances, strict=True)
+    numbers = tuple(number for number, _ in appearances)
+    places = tuple(place for _, place in appearances)
     if len(set(places)) == len(places) or places == chain:
         tally.take(places, numbers)
         return

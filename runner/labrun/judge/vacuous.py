@@ -37,22 +37,22 @@ _MAY_HAVE = {
 def never_kept(lab: Lab, selector: PacketSelector) -> str | None:
     """Why no packet of the capture that the selector means can be selected; None if one may be."""
     kept = _filter_of(lab, selector)
-    asked = [selector.match] if selector.match is not None else []
-    wanted = [f"'{selector.match}'"] if selector.match is not None else []
+    match = selector.match
+    headers: dict[str, str] = {}
     for name in selector.fields or {}:
         field = FIELDS.get(name)
         if field is not None and field.protocol in _MAY_HAVE:
-            asked.append(_MAY_HAVE[field.protocol])
-            wanted.append(f"the field {name}")
+            headers[f"the field {name}"] = _MAY_HAVE[field.protocol]
     if kept is not None:
         step, expression = kept
-        for one, name in zip(asked, wanted, strict=True):
+        asked = headers if match is None else {f"'{match}'": match} | headers
+        for wanted, one in asked.items():
             if _excludes(expression, one):
-                return f"the capture '{step}' keeps only '{expression}', and no such packet has or matches {name}"
-    if selector.match is not None:
-        for one, name in list(zip(asked, wanted, strict=True))[1:]:
-            if _excludes(selector.match, one):
-                return f"no packet that matches '{selector.match}' has {name}"
+                return f"the capture '{step}' keeps only '{expression}', and no such packet has or matches {wanted}"
+    if match is not None:
+        for wanted, one in headers.items():
+            if _excludes(match, one):
+                return f"no packet that matches '{match}' has {wanted}"
     return None
 
 

@@ -27,9 +27,9 @@ class _Record(NamedTuple):
     question: bool
     name: str
     type: int
-    ttl: int
-    start: int  # of the data
-    end: int
+    ttl: int = 0
+    start: int = 0  # of the data, which a question has not
+    end: int = 0
 
 
 def _take(data: bytes, at: int, size: int, end: int) -> bytes:
@@ -76,7 +76,7 @@ def _records(data: bytes, start: int, end: int) -> Iterator[_Record]:
         kind = int.from_bytes(_take(data, at, 4, end)[:2])
         if index < questions:
             at += 4
-            yield _Record(True, name, kind, 0, at, at)
+            yield _Record(True, name, kind)
             continue
         ttl = int.from_bytes(_take(data, at + 4, 4, end))
         size = int.from_bytes(_take(data, at + 8, 2, end))

@@ -16,8 +16,8 @@ from labrun.judge.dissect.layer import Layer
 ETHERNET, RAW = 1, 101  # LINKTYPE_, https://www.tcpdump.org/linktypes.html
 MAX_LAYERS = 64  # more than any real packet; what lies deeper counts as not kept
 
-Next = tuple[str, int, int]
-"""The protocol of the next header ("" for none, "?" where that was cut off), where it begins, where it ends."""
+Next = tuple[str | None, int, int]
+"""The protocol of the next header (None: there is none), where it begins, where it ends."""
 
 DNS_PORTS = frozenset((53, 5353, 5355))  # DNS, mDNS (RFC 6762), LLMNR (RFC 4795)
 DHCP_PORTS = frozenset((67, 68))
@@ -31,8 +31,8 @@ IP_PROTOCOLS = {1: "icmp", 4: "ip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 
 _EXTENSIONS = frozenset((0, 43, 51, 60, 135))  # RFC 8200; AH (51) counts its length in other units
 _FRAGMENT, _AUTHENTICATION = 44, 51
 
-_END: Next = ("", 0, 0)
-_CUT: Next = ("?", 0, 0)
+_END: Next = (None, 0, 0)
+_CUT: Next = (None, -1, -1)  # that was not kept
 
 
 def walk(data: bytes, linktype: int, length: int) -> tuple[list[Layer], bool]:
@@ -46,10 +46,10 @@ def walk(data: bytes, linktype: int, length: int) -> tuple[list[Layer], bool]:
     else:
         return layers, False
     quoted = False
-    while step[0] in _STEPS:
+    protocol, start, end = step
+    while protocol is not None:
         if len(layers) == MAX_LAYERS:
             return layers, True
-        protocol, start, end = step
         layer = Layer(protocol if _sane(protocol, data, start) else f"bogus {protocol}", start, end, quoted)
         layers.append(layer)
         step = _STEPS[protocol](data, start, end)
@@ -57,6 +57,7 @@ def walk(data: bytes, linktype: int, length: int) -> tuple[list[Layer], bool]:
             layers += _messages(data, step[1], step[2])
             break
         quoted = quoted or protocol in ("icmp", "icmpv6")
+        protocol, start, end = step
     return layers, step is _CUT
 
 
@@ -82,7 +83,7 @@ def _half(data: bytes, place: int) -> int:
 def _raw(data: bytes, start: int, end: int) -> Next:
     if (short := _short(data, start + 1, end)) is not None:
         return short
-    return {4: "ip", 6: "ipv6"}.get(data[start] >> 4, ""), start, end
+    return {4: "ip", 6: "ipv6"}.get(data[start] >> 4), start, end
 
 
 def _typed(size: int) -> Callable[[bytes, int, int], Next]:
@@ -90,7 +91,7 @@ def _typed(size: int) -> Callable[[bytes, int, int], Next]:
 
     def step(data: bytes, start: int, end: int) -> Next:
         at = start + size
-        return _short(data, at, end) or (ETHERTYPES.get(_half(data, at - 2), ""), at, end)
+        return _short(data, at, end) or (ETHERTYPES.get(_half(data, at - 2)), at, end)
 
     return step
 
@@ -108,7 +109,7 @@ def _ip(data: bytes, start: int, end: int) -> Next:
         return _END
     end = min(end, start + total)
     at = start + header
-    return (IP_PROTOCOLS.get(data[start + 9], ""), at, end) if at < end else _END
+    return (IP_PROTOCOLS.get(data[start + 9]), at, end) if at < end else _END
 
 
 def _ipv6(data: bytes, start: int, end: int) -> Next:
@@ -130,7 +131,7 @@ def _ipv6(data: bytes, start: int, end: int) -> Next:
         else:
             size = (data[at + 1] + 2) * 4 if following == _AUTHENTICATION else (data[at + 1] + 1) * 8
         following, at = data[at], at + size
-    return (IP_PROTOCOLS.get(following, ""), at, end) if at < end else _END
+    return (IP_PROTOCOLS.get(following), at, end) if at < end else _END
 
 
 def _quoting(errors: frozenset[int], quoted: str) -> Callable[[bytes, int, int], Next]:
@@ -179,7 +180,7 @@ def _gre(data: bytes, start: int, end: int) -> Next:
     if flags & 0x4007:  # source routing (RFC 1701), or version 1: PPTP
         return _END
     at = start + 4 + 4 * (bool(flags & 0x8000) + bool(flags & 0x2000) + bool(flags & 0x1000))
-    return _GRE_TYPES.get(_half(data, start + 2), ""), at, end
+    return (_GRE_TYPES.get(_half(data, start + 2)), at, end) if at <= end else _END
 
 
 def _messages(data: bytes, at: int, end: int) -> list[Layer]:
