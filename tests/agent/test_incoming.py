@@ -27,6 +27,8 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from support.netns import Netns
 
+TOLD_OTHERWISE = ("IFLA_TUN_TYPE", "IFLA_VXLAN_LINK", "RTA_MULTIPATH", "RTA_CACHEINFO", "RTA_ENCAP")
+UNKNOWN_TO_PYROUTE2 = ("RTA_NH_ID", "RTAX_FASTOPEN_NO_COOKIE")
 RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 22, 26, 30, 34
 
 
@@ -58,6 +60,13 @@ def ipr() -> Iterator[Rtnetlink]:
             ip route add 10.10.0.0/16 via inet6 fd00::9 dev v1
             ip route add blackhole 10.11.0.0/16
             ip -6 route add default via fd00::fe
+            ip -6 route add fd0a::/64 from fd00::/64 dev v1 expires 3000 pref high
+            ip route add 10.13.0.0/16 dev v1 tos 0x10 realms 3/7 mtu lock 1400 window 9000 rtt 100 rttvar 50 \
+                ssthresh 3 cwnd 4 advmss 1000 reordering 5 hoplimit 9 initcwnd 20 features ecn rto_min 300ms \
+                initrwnd 30 quickack 1 congctl reno fastopen_no_cookie 1
+            ip nexthop add id 12 via 10.0.0.9 dev v1
+            ip route add 10.14.0.0/16 nhid 12
+            ip route add 10.15.0.0/16 encap ip id 7 dst 10.0.0.9 dev v1
             ip rule add from 10.0.0.0/8 to 10.2.0.0/16 fwmark 7/15 table 100 priority 50
             ip rule add iif v0 oif v1 table main
             ip -6 rule add from fd00::/64 table 101
@@ -80,7 +89,7 @@ def plain(value: Any, table: incoming.Table) -> Any:
     return {
         name: plain(value.get_attr(name), decode) if isinstance(decode, dict) else value.get_attr(name)
         for name, (_number, decode) in table.items()
-        if name not in ("IFLA_TUN_TYPE", "IFLA_VXLAN_LINK", "RTA_MULTIPATH")
+        if name not in (*TOLD_OTHERWISE, *UNKNOWN_TO_PYROUTE2)
     }
 
 
@@ -112,9 +121,11 @@ def test_the_same_as_pyroute2(
                 assert ours[name] == theirs["ndm_type" if (name, pyroute2) == ("type", ndmsg) else name]
             assert plain(ours, answer.TABLE) == plain(theirs, answer.TABLE)
             seen |= {name for name in answer.TABLE if ours.get_attr(name) is not None}
+            if kind == RTM_GETROUTE and (cache := theirs.get_attr("RTA_CACHEINFO")):
+                assert ours.get_attr("RTA_CACHEINFO") == cache["rta_expires"]
             hops = ours.get_attr("RTA_MULTIPATH") if kind == RTM_GETROUTE else None
             for hop, other in zip(hops or (), theirs.get_attr("RTA_MULTIPATH") or (), strict=True):
-                assert (hop["oif"], hop["hops"]) == (other["oif"], other["hops"])
+                assert (hop["flags"], hop["oif"], hop["hops"]) == (other["flags"], other["oif"], other["hops"])
                 assert plain(hop, hop.TABLE) == plain(other, hop.TABLE)
     assert seen == set(answer.TABLE)  # each of them was there to be compared
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from labrun.agent.rtnetlink import KernelRefused
 from labrun.agent.snapshot import node_state
 from labrun.protocol.actions import SNAPSHOT_PARTS, Link, Neighbour, Peer, SnapshotPart
 from labrun.protocol.codec import dumps, loads
-from labrun.protocol.state import NftState, NodeState
+from labrun.protocol.state import NftState, NodeState, RouteState
 from support.netns import Netns
 
 
@@ -159,6 +160,106 @@ def test_routes_are_what_ip_says(busy: Here) -> None:
     }  # fmt: skip
     assert ours == {(*one[:9], one[9] or None, *one[10:]) for one in theirs}
     assert len(routes) == len(ours)
+
+
+# What tells two routes apart that go the same way, as `ip route add` is given it and as it is seen.
+TELLING = [
+    ("-4", "tos 0x10", {"tos": 0x10}),
+    ("-4", "realms 3/7", {"realms": "3/7"}),
+    ("-4", "realms 7", {"realms": "7"}),
+    ("-4", "mtu 1400", {"mtu": 1400}),
+    ("-4", "mtu lock 1400", {"mtu": 1400, "locked": ("mtu",)}),
+    ("-4", "advmss 1000", {"advmss": 1000}),
+    ("-4", "window 9000", {"window": 9000}),
+    ("-4", "rtt 100ms", {"rtt": 100}),
+    ("-4", "rttvar 50ms", {"rttvar": 50}),
+    ("-4", "rto_min 300ms", {"rto_min": 300, "locked": ("rto_min",)}),
+    ("-4", "ssthresh 3", {"ssthresh": 3}),
+    ("-4", "cwnd 4", {"cwnd": 4}),
+    ("-4", "initcwnd 20", {"initcwnd": 20}),
+    ("-4", "initrwnd 30", {"initrwnd": 30}),
+    ("-4", "reordering 5", {"reordering": 5}),
+    ("-4", "hoplimit 9", {"hoplimit": 9}),
+    ("-6", "hoplimit 9", {"hoplimit": 9}),
+    ("-4", "quickack 1", {"quickack": 1}),
+    ("-4", "fastopen_no_cookie 1", {"fastopen_no_cookie": 1}),
+    ("-4", "congctl reno", {"congctl": "reno"}),
+    ("-4", "features ecn", {"features": ("ecn",)}),
+    ("-4", "nhid 12 scope link", {"nhid": 12}),
+    ("-6", "pref high", {"pref": "high"}),
+    ("-6", "pref low", {"pref": "low"}),
+    ("-6", "expires 3000", {"expires": True}),
+    ("-6", "from fd05::/64", {"source": "fd05::/64"}),
+]
+
+
+@pytest.mark.parametrize(("family", "words", "telling"), TELLING, ids=[words for _, words, _ in TELLING])
+def test_routes_that_differ_in_one_word_are_not_equal(
+    busy: Here, family: str, words: str, telling: dict[str, Any]
+) -> None:
+    """Each is held against `ip -json route`, too, where that tells it (not what is locked)."""
+    to = "10.77.0.0/16" if family == "-4" else "fd77::/64"
+    way = "" if "nhid" in words else "dev a0"
+    busy.ns.sh("ip nexthop add id 12 dev a0")
+
+    def route() -> RouteState:
+        return next(one for one in busy.state("routes").routes or () if one.dst == to)
+
+    busy.ns.sh(f"ip {family} route add {to} dev a0")
+    plain = route()
+    busy.ns.sh(f"ip {family} route delete {to}; ip {family} route add {to} {way} {words}")
+    other = route()
+    assert plain != other and replace(plain, **telling) == other
+    shown = next(one for one in busy.ns.ip(f"{family} route show table main") if one["dst"] == to)
+    said = {**shown, **(shown.get("metrics") or [{}])[0]}
+    for name, value in telling.items():
+        match name:
+            case "tos":
+                assert int(said["tos"], 16) == value
+            case "realms":
+                assert "/".join(said["flow"].values()) == value
+            case "expires":
+                assert 2990 <= said["expires"] <= 3000
+            case "congctl":
+                assert said["congestion"] == value
+            case "features":
+                assert all(feature in said for feature in value)
+            case "source":
+                assert said["from"] == value
+            case "locked":
+                assert f"{value[0]} lock " in busy.ns.sh(f"ip {family} route show {to}")
+            case _:
+                assert said[name] == value
+    assert dumps(busy.state("routes")) == dumps(busy.state("routes"))
+
+
+def test_what_the_packets_of_a_route_are_wrapped_into(busy: Here) -> None:
+    busy.ns.sh(
+        """
+        ip route add 10.77.1.0/24 encap ip id 7 dst 10.0.0.9 dev a0
+        ip route add 10.77.2.0/24 encap ip id 8 dst 10.0.0.9 dev a0
+        ip route add 10.77.3.0/24 nexthop encap ip id 7 dst 10.0.0.9 dev a0 nexthop dev br0
+        """
+    )
+    first, second, both = (one for one in busy.state("routes").routes or () if one.dst.startswith("10.77."))
+    assert first.encap == second.encap == "ip" and first.encap_data != second.encap_data
+    assert [(hop.dev, hop.encap, hop.encap_data) for hop in both.nexthops] == [
+        ("a0", "ip", first.encap_data), ("br0", None, None),
+    ]  # fmt: skip
+
+
+def test_a_way_of_a_multipath_route_that_has_no_carrier(busy: Here) -> None:
+    busy.ns.sh("ip address add 10.3.0.1/24 dev v1; ip link set v1 up; ip link set v0 up")
+    busy.ns.sh("ip route add 10.30.0.0/16 nexthop via 10.0.0.2 realms 5 nexthop via 10.3.0.2")
+
+    def hops() -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        route = next(one for one in busy.state("routes").routes or () if one.dst == "10.30.0.0/16")
+        return [(hop.gateway, hop.realms, hop.flags) for hop in route.nexthops]
+
+    assert hops() == [("10.0.0.2", "5", ()), ("10.3.0.2", None, ())]
+    busy.ns.sh("ip link set v0 down")
+    busy.ns.until("ip route show 10.30.0.0/16 | grep -q linkdown")
+    assert hops() == [("10.0.0.2", "5", ()), ("10.3.0.2", None, ("linkdown",))]
 
 
 def test_rules_are_what_ip_says(busy: Here) -> None:

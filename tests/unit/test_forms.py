@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from labrun.agent import names
 from labrun.agent.incoming import OPERSTATES
+from labrun.agent.route_state import PREFERENCES
 from labrun.agent.socket_state import STATES
 from labrun.lab.forms import errno_misfit, misfit
 from labrun.lab.named import OBJECTS
@@ -68,6 +69,7 @@ def test_a_value_that_can_be(kind: str, field: str, value: str) -> None:
         ("routes", "type", names.ROUTE_TYPES.values()),
         ("rules", "action", names.RULE_ACTIONS.values()),
         ("neighbours", "state", names.NEIGHBOUR_STATES.values()),
+        ("routes", "pref", PREFERENCES.values()),
         ("sockets", "state", [*STATES.values(), "UNCONNECTED"]),
     ],
 )

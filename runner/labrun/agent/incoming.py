@@ -138,7 +138,22 @@ class NeighbourAnswer(Incoming):
     TABLE = {"NDA_DST": (1, _address), "NDA_LLADDR": (2, _hardware)}
 
 
-_WAY: Table = {"RTA_GATEWAY": (5, _address), "RTA_VIA": (18, _via)}
+def _expires(data: bytes) -> int:
+    """struct rta_cacheinfo: users, last use, what is left of its lifetime (in USER_HZ; 0: it has none), ..."""
+    return int(struct.unpack_from("=IIi", data)[2])
+
+
+_WAY: Table = {
+    "RTA_GATEWAY": (5, _address), "RTA_FLOW": (11, _u32), "RTA_VIA": (18, _via), "RTA_ENCAP_TYPE": (21, _u16),
+    "RTA_ENCAP": (22, bytes.hex),
+}  # fmt: skip
+_METRICS: Table = {
+    "RTAX_LOCK": (1, _u32), "RTAX_MTU": (2, _u32), "RTAX_WINDOW": (3, _u32), "RTAX_RTT": (4, _u32),
+    "RTAX_RTTVAR": (5, _u32), "RTAX_SSTHRESH": (6, _u32), "RTAX_CWND": (7, _u32), "RTAX_ADVMSS": (8, _u32),
+    "RTAX_REORDERING": (9, _u32), "RTAX_HOPLIMIT": (10, _u32), "RTAX_INITCWND": (11, _u32),
+    "RTAX_FEATURES": (12, _u32), "RTAX_RTO_MIN": (13, _u32), "RTAX_INITRWND": (14, _u32), "RTAX_QUICKACK": (15, _u32),
+    "RTAX_CC_ALGO": (16, _text), "RTAX_FASTOPEN_NO_COOKIE": (17, _u32),
+}  # fmt: skip
 
 
 class Hop(Incoming):
@@ -155,8 +170,9 @@ class RouteAnswer(Incoming):
     FORM = struct.Struct("=BBBBBBBBI")
     FIELDS = ("family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags")
     TABLE = {
-        **_WAY, "RTA_DST": (1, _address), "RTA_OIF": (4, _u32), "RTA_PRIORITY": (6, _u32), "RTA_PREFSRC": (7, _address),
-        "RTA_METRICS": (8, {"RTAX_MTU": (2, _u32)}), "RTA_MULTIPATH": (9, _hops), "RTA_TABLE": (15, _u32),
+        **_WAY, "RTA_DST": (1, _address), "RTA_SRC": (2, _address), "RTA_OIF": (4, _u32), "RTA_PRIORITY": (6, _u32),
+        "RTA_PREFSRC": (7, _address), "RTA_METRICS": (8, _METRICS), "RTA_MULTIPATH": (9, _hops),
+        "RTA_CACHEINFO": (12, _expires), "RTA_TABLE": (15, _u32), "RTA_PREF": (20, _u8), "RTA_NH_ID": (30, _u32),
     }  # fmt: skip
 
 

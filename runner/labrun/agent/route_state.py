@@ -20,6 +20,23 @@ from labrun.protocol.state import NextHop, RouteState, RuleState
 RTM_F_CLONED = 0x200
 # include/uapi/linux/rtnetlink.h: RTNH_F_*
 ROUTE_FLAGS = ((1, "dead"), (2, "pervasive"), (4, "onlink"), (8, "offload"), (16, "linkdown"), (32, "unresolved"))
+# The metrics: RTAX_*, and ip's word for each (iproute2, ip/iproute.c: mx_names[]). RTT is kept in eighths, RTTVAR in
+# quarters of a millisecond.
+METRICS = (
+    ("RTAX_MTU", "mtu"), ("RTAX_WINDOW", "window"), ("RTAX_RTT", "rtt"), ("RTAX_RTTVAR", "rttvar"),
+    ("RTAX_SSTHRESH", "ssthresh"), ("RTAX_CWND", "cwnd"), ("RTAX_ADVMSS", "advmss"), ("RTAX_REORDERING", "reordering"),
+    ("RTAX_HOPLIMIT", "hoplimit"), ("RTAX_INITCWND", "initcwnd"), ("RTAX_FEATURES", "features"),
+    ("RTAX_RTO_MIN", "rto_min"), ("RTAX_INITRWND", "initrwnd"), ("RTAX_QUICKACK", "quickack"),
+    ("RTAX_CC_ALGO", "congctl"), ("RTAX_FASTOPEN_NO_COOKIE", "fastopen_no_cookie"),
+)  # fmt: skip
+SHARES = {"rtt": 8, "rttvar": 4}
+FEATURES = ((1, "ecn"), (2, "sack"), (4, "timestamp"), (8, "allfrag"), (16, "tcp_usec_ts"))  # RTAX_FEATURE_*
+NO_HOPLIMIT = 0xFFFFFFFF
+PREFERENCES = {0: "medium", 1: "high", 3: "low"}  # include/uapi/linux/icmpv6.h: ICMPV6_ROUTER_PREF_*
+# include/uapi/linux/lwtunnel.h: LWTUNNEL_ENCAP_*
+ENCAPSULATIONS = {
+    1: "mpls", 2: "ip", 3: "ila", 4: "ip6", 5: "seg6", 6: "bpf", 7: "seg6local", 8: "rpl", 9: "ioam6", 10: "xfrm",
+}  # fmt: skip
 FIB_RULE_INVERT = 2
 FULL_MASK = 0xFFFFFFFF
 
@@ -72,7 +89,7 @@ def _device(index: int | None, names: dict[int, str]) -> str | None:
 def route_of(message: Any, names: dict[int, str]) -> RouteState:
     family = message["family"]
     table = _table(message, "RTA_TABLE")
-    metrics = message.get_attr("RTA_METRICS")
+    pref = message.get_attr("RTA_PREF")
     hops = message.get_attr("RTA_MULTIPATH") or ()
     return RouteState(
         family="inet" if family == socket.AF_INET else "inet6",
@@ -85,12 +102,57 @@ def route_of(message: Any, names: dict[int, str]) -> RouteState:
         dev=_device(message.get_attr("RTA_OIF"), names),
         src=message.get_attr("RTA_PREFSRC"),
         metric=message.get_attr("RTA_PRIORITY"),
-        mtu=metrics.get_attr("RTAX_MTU") if metrics else None,
         flags=flag_names(message["flags"], ROUTE_FLAGS),
         nexthops=tuple(
-            NextHop(gateway=_gateway(hop), dev=_device(hop["oif"], names), weight=hop["hops"] + 1) for hop in hops
+            NextHop(
+                gateway=_gateway(hop),
+                dev=_device(hop["oif"], names),
+                weight=hop["hops"] + 1,
+                flags=flag_names(hop["flags"], ROUTE_FLAGS),
+                realms=_realms(hop.get_attr("RTA_FLOW")),
+                **_encapsulation(hop),
+            )
+            for hop in hops
         ),
+        tos=message["tos"],
+        source=_prefix(message.get_attr("RTA_SRC"), message["src_len"], family, "all"),
+        nhid=message.get_attr("RTA_NH_ID"),
+        pref=None if pref is None else PREFERENCES.get(pref, str(pref)),
+        expires=bool(message.get_attr("RTA_CACHEINFO")),
+        realms=_realms(message.get_attr("RTA_FLOW")),
+        **_encapsulation(message),
+        **_metrics(message.get_attr("RTA_METRICS")),
     )
+
+
+def _realms(both: int | None) -> str | None:
+    """The source's in the upper half, the destination's in the lower."""
+    if not both:
+        return None
+    return f"{both >> 16}/{both & 0xFFFF}" if both >> 16 else str(both)
+
+
+def _encapsulation(way: Any) -> dict[str, Any]:
+    kind = way.get_attr("RTA_ENCAP_TYPE")
+    return {"encap": ENCAPSULATIONS.get(kind, str(kind)), "encap_data": way.get_attr("RTA_ENCAP")} if kind else {}
+
+
+def _metrics(metrics: Any) -> dict[str, Any]:
+    """Those that the route has, by field. One that is locked without a value is in ``locked`` alone."""
+    if metrics is None:
+        return {}
+    lock = metrics.get_attr("RTAX_LOCK") or 0
+    found: dict[str, Any] = {}
+    locked = []
+    for number, (attribute, name) in enumerate(METRICS, 2):
+        value = metrics.get_attr(attribute)
+        if lock & 1 << number:
+            locked.append(name)
+        if value is None or (name == "hoplimit" and value == NO_HOPLIMIT):
+            continue
+        found[name] = value // SHARES[name] if name in SHARES else value
+    found["features"] = flag_names(found.get("features", 0), FEATURES)
+    return {**found, "locked": tuple(locked)}
 
 
 def rule_states(ipr: Rtnetlink) -> tuple[RuleState, ...]:

@@ -100,6 +100,8 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("routes", "scope"): _SCOPE,
     ("routes", "gateway"): _address,
     ("routes", "src"): _address,
+    ("routes", "source"): _destination("all"),
+    ("routes", "pref"): _one_of("low", "medium", "high"),
     ("rules", "family"): _FAMILY,
     ("rules", "source"): _destination("all"),
     ("rules", "to"): _destination("all"),

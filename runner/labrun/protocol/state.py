@@ -68,6 +68,11 @@ class NextHop:
     gateway: str | None = None
     dev: str | None = None
     weight: int = 1
+    flags: tuple[str, ...] = ()
+    """Of this way alone: onlink, dead, linkdown, ..."""
+    realms: str | None = None
+    encap: str | None = None
+    encap_data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,42 @@ class RouteState:
     flags: tuple[str, ...] = ()
     """onlink, dead, linkdown, ..."""
     nexthops: tuple[NextHop, ...] = ()
+    tos: int = 0
+    """The only TOS that it is for; 0: for all."""
+    source: str = "all"
+    """The only sources that it is for (IPv6 subtrees), as ip's ``from``; of a lookup, the source that was asked for."""
+    nhid: int | None = None
+    """The nexthop object that it uses."""
+    pref: str | None = None
+    """Of IPv6, RFC 4191: low, medium, high."""
+    expires: bool = False
+    """Has it a lifetime? How much of it is left differs at every look."""
+    realms: str | None = None
+    """TO or FROM/TO, in numbers."""
+    encap: str | None = None
+    """What its packets are wrapped into: mpls, ip, ip6, seg6, ..."""
+    encap_data: str | None = None
+    """How: the kernel's attribute in hex, enough to tell whether it is the same."""
+    locked: tuple[str, ...] = ()
+    """Metrics that the kernel must not correct: mtu, ... From here on: RTAX_*, in ip's words and units."""
+    advmss: int | None = None
+    window: int | None = None
+    rtt: int | None = None
+    """ms, as are ``rttvar`` and ``rto_min``."""
+    rttvar: int | None = None
+    rto_min: int | None = None
+    ssthresh: int | None = None
+    cwnd: int | None = None
+    initcwnd: int | None = None
+    initrwnd: int | None = None
+    reordering: int | None = None
+    hoplimit: int | None = None
+    quickack: int | None = None
+    fastopen_no_cookie: int | None = None
+    congctl: str | None = None
+    """In the JSON of ip: congestion."""
+    features: tuple[str, ...] = ()
+    """ecn, tcp_usec_ts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ def _route(route: RouteState) -> str:
     words = ["route", *([route.type] if route.type != "unicast" else []), route.dst]
     words += ["via", route.gateway] if route.gateway else []
     words += ["dev", route.dev] if route.dev else []
+    words += ["tos", f"{route.tos:#04x}"] if route.tos else []
+    words += ["from", route.source] if route.source != "all" else []
     words += ["table", route.table] if route.table not in ("main", "local") else []
     return " ".join(words)
 
@@ -151,7 +153,7 @@ def _socket(socket: SocketState) -> str:
 _KEYS: dict[type, tuple[str, ...]] = {
     LinkState: ("index",),
     AddressState: ("dev", "address", "prefixlen"),
-    RouteState: ("family", "table", "dst", "type", "gateway", "dev", "metric"),
+    RouteState: ("family", "table", "dst", "source", "tos", "type", "gateway", "dev", "metric"),
     RuleState: ("family", "priority", "source", "to", "action", "table"),
     NeighbourState: ("dev", "address"),
     SocketState: ("protocol", "family", "state", "address", "port", "remote_address", "remote_port", "dev", "process"),
