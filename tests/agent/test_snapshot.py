@@ -20,7 +20,7 @@ from labrun.agent.rtnetlink import KernelRefused
 from labrun.agent.snapshot import node_state
 from labrun.protocol.actions import SNAPSHOT_PARTS, Link, Neighbour, Peer, SnapshotPart
 from labrun.protocol.codec import dumps, loads
-from labrun.protocol.state import NftState, NodeState, RouteState
+from labrun.protocol.state import NftState, NodeState, RouteState, RuleState
 from support.netns import Netns
 
 
@@ -288,6 +288,72 @@ def test_rules_are_what_ip_says(busy: Here) -> None:
         for one in rules or ()
     ] == theirs  # fmt: skip
     assert len(theirs) == 9
+
+
+# What tells two rules apart, as `ip rule add` is given it and as it is seen; ip's JSON has the same names.
+TELLING_RULES = [
+    ("-4", "not", {"inverted": True}),
+    ("-4", "iif a0", {"iif": "a0"}),
+    ("-4", "iif nosuch", {"iif": "nosuch", "flags": ("iif_detached",)}),
+    ("-4", "oif nosuch", {"oif": "nosuch", "flags": ("oif_detached",)}),
+    ("-4", "fwmark 7", {"fwmark": 7}),
+    ("-4", "tos 0x10", {"tos": 0x10}),
+    ("-6", "tos 0x10", {"tos": 0x10}),
+    ("-4", "ipproto tcp", {"ipproto": "tcp"}),
+    ("-6", "ipproto ipv6-icmp", {"ipproto": "ipv6-icmp"}),
+    ("-4", "ipproto 132", {"ipproto": "sctp"}),
+    ("-4", "sport 80", {"sport": 80}),
+    ("-4", "sport 1000-2000", {"sport_start": 1000, "sport_end": 2000}),
+    ("-4", "dport 80", {"dport": 80}),
+    ("-6", "dport 1000-2000", {"dport_start": 1000, "dport_end": 2000}),
+    ("-4", "uidrange 5-9", {"uid_start": 5, "uid_end": 9}),
+    ("-4", "tun_id 5", {"tun_id": 5}),
+    ("-4", "suppress_prefixlength 0", {"suppress_prefixlen": 0}),
+    ("-6", "suppress_prefixlength 24", {"suppress_prefixlen": 24}),
+    ("-4", "suppress_ifgroup 4", {"suppress_ifgroup": 4}),
+    ("-4", "protocol static", {"protocol": "static"}),
+    ("-4", "realms 3/7", {"realms": "3/7"}),
+    ("-4", "goto 32766", {"action": "goto", "goto": 32766, "table": None}),
+    ("-4", "goto 101", {"action": "goto", "goto": 101, "table": None, "flags": ("unresolved",)}),
+    ("-4", "l3mdev", {"l3mdev": True, "table": None}),
+    ("-4", "nop", {"action": "nop", "table": None}),
+    ("-4", "prohibit", {"action": "prohibit", "table": None}),
+]
+
+
+@pytest.mark.parametrize(("family", "words", "telling"), TELLING_RULES, ids=[words for _, words, _ in TELLING_RULES])
+def test_rules_that_differ_in_one_word_are_not_equal(
+    busy: Here, family: str, words: str, telling: dict[str, Any]
+) -> None:
+    def rule() -> RuleState:
+        return next(one for one in busy.state("rules").rules or () if one.priority == 99)
+
+    busy.ns.sh(f"ip {family} rule add priority 99 table main")
+    plain = rule()
+    busy.ns.sh(f"ip {family} rule delete priority 99")
+    before, after = ("not ", "") if words == "not" else ("", words)
+    busy.ns.sh(f"ip {family} rule add {before}priority 99 {after} {'' if 'table' in telling else 'table main'}")
+    other = rule()
+    assert plain != other and replace(plain, **telling) == other
+    said = next(one for one in busy.ns.ip(f"{family} rule show") if one["priority"] == 99)
+    for name, value in telling.items():
+        match name:
+            case "inverted":
+                assert "not" in said
+            case "flags":
+                assert all(flag in said for flag in value)
+            case "tos" | "fwmark":
+                assert int(said[name], 16) == value
+            case "realms":
+                assert f"{said['flow_from']}/{said['flow_to']}" == value
+            case "action":
+                assert value in said or said["action"] == value
+            case "l3mdev":
+                assert name in said
+            case "suppress_ifgroup":
+                assert int(said[name]) == value
+            case _:
+                assert said.get(name) == value
 
 
 def test_neighbours_are_what_ip_says(busy: Here) -> None:

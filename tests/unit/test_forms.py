@@ -70,6 +70,7 @@ def test_a_value_that_can_be(kind: str, field: str, value: str) -> None:
         ("rules", "action", names.RULE_ACTIONS.values()),
         ("neighbours", "state", names.NEIGHBOUR_STATES.values()),
         ("routes", "pref", PREFERENCES.values()),
+        ("rules", "ipproto", names.IP_PROTOCOLS.values()),
         ("sockets", "state", [*STATES.values(), "UNCONNECTED"]),
     ],
 )

@@ -44,6 +44,12 @@ def _via(data: bytes) -> dict[str, Any]:
     return {"family": _u16(data), "addr": _address(data[2:])}
 
 
+def _range(data: bytes) -> tuple[int, int]:
+    """struct fib_rule_port_range, struct fib_rule_uid_range"""
+    first, last = struct.unpack("=HH" if len(data) == 4 else "=II", data)
+    return int(first), int(last)
+
+
 def _operstate(data: bytes) -> str:
     return OPERSTATES[data[0]]
 
@@ -59,6 +65,7 @@ def _hops(data: bytes) -> list[Hop]:
 
 
 _u8, _u16, _u32, _i32 = _number("=B"), _number("=H"), _number("=I"), _number("=i")
+_be32, _be64 = _number(">I"), _number(">Q")
 Table = dict[str, tuple[int, Any]]  # name -> (number, decoder or the table of what is nested)
 
 
@@ -182,8 +189,14 @@ class RuleAnswer(Incoming):
     FORM = struct.Struct("=BBBBBxxBI")
     FIELDS = ("family", "dst_len", "src_len", "tos", "table", "action", "flags")
     TABLE = {
-        "FRA_DST": (1, _address), "FRA_SRC": (2, _address), "FRA_IIFNAME": (3, _text), "FRA_PRIORITY": (6, _u32),
-        "FRA_FWMARK": (10, _u32), "FRA_TABLE": (15, _u32), "FRA_FWMASK": (16, _u32), "FRA_OIFNAME": (17, _text),
+        "FRA_DST": (1, _address), "FRA_SRC": (2, _address), "FRA_IIFNAME": (3, _text), "FRA_GOTO": (4, _u32),
+        "FRA_PRIORITY": (6, _u32), "FRA_FWMARK": (10, _u32), "FRA_FLOW": (11, _u32), "FRA_TUN_ID": (12, _be64),
+        "FRA_SUPPRESS_IFGROUP": (13, _u32), "FRA_SUPPRESS_PREFIXLEN": (14, _u32), "FRA_TABLE": (15, _u32),
+        "FRA_FWMASK": (16, _u32), "FRA_OIFNAME": (17, _text), "FRA_L3MDEV": (19, _u8), "FRA_UID_RANGE": (20, _range),
+        "FRA_PROTOCOL": (21, _u8), "FRA_IP_PROTO": (22, _u8), "FRA_SPORT_RANGE": (23, _range),
+        "FRA_DPORT_RANGE": (24, _range), "FRA_DSCP": (25, _u8), "FRA_FLOWLABEL": (26, _be32),
+        "FRA_FLOWLABEL_MASK": (27, _be32), "FRA_SPORT_MASK": (28, _u16), "FRA_DPORT_MASK": (29, _u16),
+        "FRA_DSCP_MASK": (30, _u8),
     }  # fmt: skip
 
 

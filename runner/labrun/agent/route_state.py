@@ -11,7 +11,7 @@ from typing import Any
 
 from labrun.agent.incoming import RouteAnswer, RuleAnswer
 from labrun.agent.link_state import flag_names
-from labrun.agent.names import FAMILIES, PROTOCOLS, ROUTE_TYPES, RULE_ACTIONS, SCOPES, TABLES
+from labrun.agent.names import FAMILIES, IP_PROTOCOLS, PROTOCOLS, ROUTE_TYPES, RULE_ACTIONS, SCOPES, TABLES
 from labrun.agent.outgoing import RouteMessage, RuleMessage
 from labrun.agent.routes import RTM_GETROUTE, RTM_GETRULE
 from labrun.agent.rtnetlink import Rtnetlink
@@ -37,7 +37,9 @@ PREFERENCES = {0: "medium", 1: "high", 3: "low"}  # include/uapi/linux/icmpv6.h:
 ENCAPSULATIONS = {
     1: "mpls", 2: "ip", 3: "ila", 4: "ip6", 5: "seg6", 6: "bpf", 7: "seg6local", 8: "rpl", 9: "ioam6", 10: "xfrm",
 }  # fmt: skip
+# include/uapi/linux/fib_rules.h: FIB_RULE_*
 FIB_RULE_INVERT = 2
+RULE_FLAGS = ((4, "unresolved"), (8, "iif_detached"), (16, "oif_detached"))
 FULL_MASK = 0xFFFFFFFF
 
 
@@ -168,7 +170,8 @@ def rule_states(ipr: Rtnetlink) -> tuple[RuleState, ...]:
 
 def _rule(message: Any) -> RuleState:
     family, table = message["family"], _table(message, "FRA_TABLE")
-    mask = message.get_attr("FRA_FWMASK")
+    protocol, ip_protocol = message.get_attr("FRA_PROTOCOL"), message.get_attr("FRA_IP_PROTO")
+    first_uid, last_uid = message.get_attr("FRA_UID_RANGE") or (None, None)
     return RuleState(
         family="inet" if family == socket.AF_INET else "inet6",
         priority=message.get_attr("FRA_PRIORITY") or 0,
@@ -179,6 +182,38 @@ def _rule(message: Any) -> RuleState:
         iif=message.get_attr("FRA_IIFNAME"),
         oif=message.get_attr("FRA_OIFNAME"),
         fwmark=message.get_attr("FRA_FWMARK"),
-        fwmask=mask if mask not in (None, FULL_MASK) else None,
+        fwmask=_unless(FULL_MASK, message.get_attr("FRA_FWMASK")),
         inverted=bool(message["flags"] & FIB_RULE_INVERT),
+        protocol=None if protocol is None else PROTOCOLS.get(protocol, str(protocol)),
+        tos=message["tos"],
+        dscp=message.get_attr("FRA_DSCP"),
+        dscp_mask=_unless(0x3F, message.get_attr("FRA_DSCP_MASK")),
+        ipproto=None if ip_protocol is None else IP_PROTOCOLS.get(ip_protocol, str(ip_protocol)),
+        sport_mask=_unless(0xFFFF, message.get_attr("FRA_SPORT_MASK")),
+        dport_mask=_unless(0xFFFF, message.get_attr("FRA_DPORT_MASK")),
+        uid_start=first_uid,
+        uid_end=last_uid,
+        flowlabel=message.get_attr("FRA_FLOWLABEL"),
+        flowlabel_mask=_unless(0xFFFFF, message.get_attr("FRA_FLOWLABEL_MASK")),
+        tun_id=message.get_attr("FRA_TUN_ID"),
+        l3mdev=bool(message.get_attr("FRA_L3MDEV")),
+        suppress_prefixlen=_unless(FULL_MASK, message.get_attr("FRA_SUPPRESS_PREFIXLEN")),
+        suppress_ifgroup=_unless(FULL_MASK, message.get_attr("FRA_SUPPRESS_IFGROUP")),
+        goto=message.get_attr("FRA_GOTO") or None,
+        realms=_realms(message.get_attr("FRA_FLOW")),
+        flags=flag_names(message["flags"], RULE_FLAGS),
+        **_ports("sport", message.get_attr("FRA_SPORT_RANGE")),
+        **_ports("dport", message.get_attr("FRA_DPORT_RANGE")),
     )
+
+
+def _unless(everything: int, value: int | None) -> int | None:
+    """A mask that leaves nothing out is not told; nor is a limit of -1, which is none."""
+    return None if value == everything else value
+
+
+def _ports(name: str, ports: tuple[int, int] | None) -> dict[str, Any]:
+    if ports is None:
+        return {}
+    first, last = ports
+    return {name: first} if first == last else {f"{name}_start": first, f"{name}_end": last}

@@ -83,6 +83,9 @@ _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
 _PROTOCOL = _one_of("icmp", "tcp", "udp", "icmpv6", "sctp", "udplite", "ip", "ip6", "arp")
+_IP_PROTOCOL = _one_of(
+    "icmp", "igmp", "ipencap", "tcp", "udp", "ipv6", "gre", "esp", "ah", "ipv6-icmp", "sctp", "udplite"
+)
 _FORMS: dict[tuple[str, str], Form] = {
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
@@ -105,6 +108,7 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("rules", "family"): _FAMILY,
     ("rules", "source"): _destination("all"),
     ("rules", "to"): _destination("all"),
+    ("rules", "ipproto"): lambda value: None if value.isdigit() else _IP_PROTOCOL(value),
     ("rules", "action"): _one_of("lookup", "goto", "nop", "blackhole", "unreachable", "prohibit"),
     ("neighbours", "family"): _FAMILY,
     ("neighbours", "address"): _address,

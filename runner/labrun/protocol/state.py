@@ -147,6 +147,41 @@ class RuleState:
     fwmask: int | None = None
     """Only if the rule looks at a part of the mark."""
     inverted: bool = False
+    """ip's ``not``."""
+    protocol: str | None = None
+    """Who made it: kernel, boot, static, ..."""
+    tos: int = 0
+    """The only TOS that it is for; 0: for all. Newer kernels look at ``dscp``."""
+    dscp: int | None = None
+    dscp_mask: int | None = None
+    """Only if the rule looks at a part of it, as the other masks."""
+    ipproto: str | None = None
+    """icmp, tcp, udp, ipv6-icmp, ..., or the number as a string."""
+    sport: int | None = None
+    """A single port; of a range the ends: ``sport_start`` and ``sport_end``."""
+    sport_mask: int | None = None
+    sport_start: int | None = None
+    sport_end: int | None = None
+    dport: int | None = None
+    dport_mask: int | None = None
+    dport_start: int | None = None
+    dport_end: int | None = None
+    uid_start: int | None = None
+    uid_end: int | None = None
+    flowlabel: int | None = None
+    flowlabel_mask: int | None = None
+    tun_id: int | None = None
+    l3mdev: bool = False
+    """Look into the table of the VRF of the packet's interface."""
+    suppress_prefixlen: int | None = None
+    """Routes that it finds do not count if their prefix is this long or shorter."""
+    suppress_ifgroup: int | None = None
+    goto: int | None = None
+    """The priority at which a rule with that action goes on."""
+    realms: str | None = None
+    """TO or FROM/TO, in numbers."""
+    flags: tuple[str, ...] = ()
+    """iif_detached, oif_detached: there is no such interface now; unresolved: nor a rule to go to."""
 
 
 @dataclass(frozen=True, slots=True)

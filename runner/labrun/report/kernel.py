@@ -127,8 +127,17 @@ def _route(route: RouteState) -> str:
 
 
 def _rule(rule: RuleState) -> str:
-    words = [f"rule {rule.priority} from {rule.source}", *([f"to {rule.to}"] if rule.to != "all" else []), rule.action]
-    return " ".join((*words, *([rule.table] if rule.table else [])))
+    words = [f"rule {rule.priority}", *(["not"] if rule.inverted else []), f"from {rule.source}"]
+    words += [f"to {rule.to}"] if rule.to != "all" else []
+    words += [f"{name} {value}" for name in _RULE_SELECTORS if (value := getattr(rule, name))]
+    words += [rule.action, *([rule.table] if rule.table else []), *([str(rule.goto)] if rule.goto else [])]
+    return " ".join(words)
+
+
+_RULE_SELECTORS = (
+    "tos", "dscp", "fwmark", "iif", "oif", "ipproto", "sport", "sport_start", "sport_end", "dport", "dport_start",
+    "dport_end", "uid_start", "uid_end",
+)  # fmt: skip
 
 
 def _neighbour(neighbour: NeighbourState) -> str:
