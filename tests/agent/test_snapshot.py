@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from labrun.agent import listening, nft_state, snapshot, socket_state, tcp_diag
+from labrun.agent import listening, nft_state, snapshot, sock_diag, socket_state
 from labrun.agent.listening import is_listening, session_listens
 from labrun.agent.netlink import Rtnetlink, apply, open_rtnetlink
 from labrun.agent.rtnetlink import KernelRefused
 from labrun.agent.snapshot import node_state
 from labrun.protocol.actions import SNAPSHOT_PARTS, Link, Neighbour, Peer, SnapshotPart
 from labrun.protocol.codec import dumps, loads
-from labrun.protocol.state import NftState, NodeState, RouteState, RuleState
+from labrun.protocol.state import UNTOLD, NftState, NodeState, RouteState, RuleState
 from support.netns import Netns
 
 
@@ -440,7 +441,7 @@ def test_sockets_with_their_processes(here: Here) -> None:
             ("tcp", "inet", "ESTABLISHED", "127.0.0.1", local, "127.0.0.1", 8900, None),
             ("tcp", "inet", "ESTABLISHED", "127.0.0.1", 8900, "127.0.0.1", local, None),
             ("udp", "inet", "UNCONNECTED", "127.0.0.1", 53, None, None, None),
-            ("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, None, None, None),
+            ("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, None, None, "?"),
             ("packet", "packet", "UNCONNECTED", None, None, None, None, "lo"),
         }
         assert all((s.pid, s.process) == (os.getpid(), name) for s in sockets if s.inode)
@@ -448,7 +449,43 @@ def test_sockets_with_their_processes(here: Here) -> None:
         assert listener.inode == os.fstat(server.fileno()).st_ino
 
 
-def test_sockets_without_tcp_diag_come_from_proc_and_are_the_same(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_that_a_socket_is_bound_to(here: Here) -> None:
+    """As `ss` has it after a %."""
+    here.ns.sh("ip link set lo up; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up")
+    here.ns.sh("ip address add fe80::1/64 dev v0 nodad")
+    families = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::"))
+    kinds = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE))
+    with contextlib.ExitStack() as stack:
+        port = 8900
+        for family, address in families:
+            for kind, protocol in kinds:
+                for device in (b"lo", b"v0", b""):
+                    one = stack.enter_context(socket.socket(family, kind, protocol))
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                    one.bind((address, port))
+                    if kind == socket.SOCK_STREAM:
+                        one.listen()
+                    port += 1
+        stack.enter_context(socket.create_connection(("127.0.0.1", 8900)))
+        link_local = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        link_local.connect(("fe80::2", 53, 0, socket.if_nametoindex("v0")))
+        sockets = here.state("sockets").sockets or ()
+        assert [one.dev for one in sockets if one.state in ("LISTEN", "UNCONNECTED") and one.family == "inet"] == [
+            "lo", "v0", None, "lo", "v0", None, "lo", "v0", None,
+        ]  # fmt: skip
+        assert [one.dev for one in sockets if one.remote_port == 53] == ["v0"]
+        accepted = [one for one in sockets if one.state == "ESTABLISHED" and one.port == 8900]
+        assert [one.dev for one in accepted] == ["lo"]
+        ours = {(one.port, one.dev) for one in sockets if one.protocol in ("tcp", "udp") and one.state != "ESTABLISHED"}
+        shown = [line.split()[4] for line in here.ns.sh("ss -Htunla").splitlines() if "ESTAB" not in line]
+        theirs = set()
+        for text in shown:
+            address, _, number = text.rpartition(":")
+            theirs.add((int(number), address.strip("[]").partition("%")[2] or None))
+        assert ours == theirs and len(ours) == 12
+
+
+def test_sockets_without_sock_diag_come_from_proc_and_are_the_same(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.ns.sh("ip link set lo up")
     with socket.socket() as server, socket.socket(socket.AF_INET6) as server6:
         server.bind(("127.0.0.1", 8900))
@@ -456,18 +493,15 @@ def test_sockets_without_tcp_diag_come_from_proc_and_are_the_same(here: Here, mo
         server6.bind(("::1", 8901))
         server6.listen()
         by_diag = here.state("sockets").sockets
-        monkeypatch.setattr(tcp_diag, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
-        assert tcp_diag.tcp_sockets(socket.AF_INET) is None
-        assert here.state("sockets").sockets == by_diag
+        monkeypatch.setattr(sock_diag, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
+        assert sock_diag.inet_sockets(socket.AF_INET) is None
         assert by_diag is not None and len(by_diag) == 2
+        assert here.state("sockets").sockets == tuple(replace(one, dev=UNTOLD) for one in by_diag)
         assert is_listening(8900) and is_listening(8901) and not is_listening(8902)
 
 
-def test_sock_diag_of_a_protocol_that_the_kernel_lacks_is_none_not_empty(
-    here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socket, "IPPROTO_TCP", 254)
-    assert tcp_diag.tcp_sockets(socket.AF_INET) is None
+def test_sock_diag_of_a_protocol_that_the_kernel_lacks_is_none_not_empty(here: Here) -> None:
+    assert sock_diag.inet_sockets(socket.AF_INET, 254) is None
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -19,6 +19,7 @@ from labrun.protocol.state import (
     NodeState,
     RouteState,
     RuleState,
+    SocketState,
 )
 from support.evidence_builder import Evidence, prediction
 
@@ -98,6 +99,32 @@ def test_how_many_there_are(seen, kind, where, count):
     ):
         trace = evaluate(prediction(at(kind, where, count=wanted)), variant, PREFIX)
         assert (trace.truth, trace.reason) == (truth, None)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth"),
+    [
+        (at("sockets", {"dev": "eth0"}, count=0), None),  # the raw one may be bound to it
+        (at("sockets", {"dev": "eth0", "protocol": "udp"}, count=1), True),
+        (at("sockets", {"protocol": "raw", "dev": {"lacks": "eth"}}, count=1), None),
+        (at("sockets", {"protocol": "raw"}, each={"dev": "eth0"}), None),
+        (at("sockets", {"protocol": "raw"}, each={"dev": {"one_of": ["?"]}}), None),
+        (at("sockets", {"protocol": "raw"}, each={"port": 1}), True),
+        (at("sockets", {"protocol": "tcp"}, each={"dev": "eth0"}), False),  # to none
+        ({"expr": "d == 'eth0'", "let": {"d": {"sockets": {"at": "after", "where": {"port": 1}}, "of": "dev"}}}, None),
+        ({"expr": "d == 'eth0'", "let": {"d": {"sockets": {"at": "after", "where": {"port": 53}}, "of": "dev"}}}, True),
+    ],
+)
+def test_a_device_that_the_kernel_does_not_tell_is_not_none(evidence, predicted, truth):
+    sockets = (
+        SocketState("tcp", "inet", "LISTEN", "0.0.0.0", 80),
+        SocketState("udp", "inet", "UNCONNECTED", "0.0.0.0", 53, dev="eth0"),
+        SocketState("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, dev="?"),
+    )
+    evidence.snapshot("after", {"host": NodeState(sockets=sockets)}).done()
+    trace = judge(evidence, predicted)
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "not-observable"
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from typing import Any
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.commands import Ended, duration_s, observe_command, read_text
-from labrun.judge.compare import all_of, any_of, negate
+from labrun.judge.compare import Untold, all_of, any_of, negate
 from labrun.judge.jsonpath import search_json
 from labrun.judge.packets import observe_packets
 from labrun.judge.results import Trace
 from labrun.judge.states import observe_objects
-from labrun.judge.tracing import join, show
+from labrun.judge.tracing import join, show, untold
 from labrun.judge.why import Unknown
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
@@ -89,6 +89,8 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str) -> Value | Unkno
     if len(objects.found) != 1:
         return Unknown("not-one", f"`of` needs one object, there are {len(objects.found)} of {kind}")
     found = objects.found[0].value.get(value.of)
+    if isinstance(found, Untold):
+        return untold(f"{value.of} of {kind}")
     if not isinstance(found, int | float | str):
         return Unknown("type-mismatch", f"{value.of} of {kind} is {show(found)}, neither a number nor a text")
     return found

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.compare import all_of, holds
+from labrun.judge.compare import Untold, all_of, holds
 from labrun.judge.results import Ref
+from labrun.judge.tracing import untold
 from labrun.judge.why import Unknown, missing
 from labrun.lab.named import OBJECTS, state_fields
 from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
 from labrun.protocol.events import SeriesResult
-from labrun.protocol.state import KernelState
+from labrun.protocol.state import UNTOLD, KernelState, SocketState
 
 __all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]
 
@@ -77,13 +78,27 @@ def observe_objects(
     base = f"nodes.{node}.{part_name}" + (f".{inner}" if inner else "")
     found = []
     for index, item in enumerate(items):
-        value: dict[str, Any] = encode(item)
+        value = _value(item)
         passed = _passes(value, selector.where)
         if passed is None:
-            return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
+            return _undecided(value, selector.where, f"{base}[{index}]")
         if passed:
             found.append(Found(value, Ref(file, line, path=f"{base}[{index}]")))
     return Objects(node, tuple(found), len(items), Ref(file, line, path=base))
+
+
+def _value(item: object) -> dict[str, Any]:
+    value: dict[str, Any] = encode(item)
+    if isinstance(item, SocketState) and item.dev == UNTOLD:
+        value["dev"] = Untold(UNTOLD)
+    return value
+
+
+def _undecided(value: Mapping[str, Any], where: Mapping[str, Check], place: str) -> Unknown:
+    hidden = next((field for field in where if isinstance(value.get(field), Untold)), None)
+    if hidden is not None:
+        return untold(f"{hidden} of {place}")
+    return Unknown("type-mismatch", f"where: a check does not fit the fields of {place}")
 
 
 def _passes(value: Mapping[str, Any], where: Mapping[str, Check]) -> bool | None:

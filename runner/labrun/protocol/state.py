@@ -21,6 +21,9 @@ Family = Literal["inet", "inet6"]
 VOLATILE = {"SocketState": ("inode", "pid")}
 """Class name -> fields that a comparison of two runs leaves out."""
 
+UNTOLD = "?"
+"""Of a socket's ``dev``: the kernel does not tell it. Nothing can be said of it, and not that it is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
@@ -198,7 +201,7 @@ class NeighbourState:
 
 @dataclass(frozen=True, slots=True)
 class SocketState:
-    """A socket. A port of raw sockets is their IP protocol number; packet sockets have a ``dev`` and no address."""
+    """A socket. A port of raw sockets is their IP protocol number; packet sockets have no address."""
 
     protocol: Literal["tcp", "udp", "udplite", "raw", "packet"]
     family: Literal["inet", "inet6", "packet"]
@@ -210,6 +213,10 @@ class SocketState:
     """None unless connected, and so is ``remote_port``."""
     remote_port: int | None = None
     dev: str | None = None
+    """Bound to it (SO_BINDTODEVICE), as `ss` writes after a %; None: to none. Of packet sockets: it, or ``any``.
+
+    UNTOLD of raw sockets, and where the kernel has no sock_diag for the protocol.
+    """
     inode: int | None = None
     pid: int | None = None
     process: str | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labrun.protocol.state import (
+    UNTOLD,
     VOLATILE,
     AddressState,
     KernelState,
@@ -148,6 +149,7 @@ def _neighbour(neighbour: NeighbourState) -> str:
 def _socket(socket: SocketState) -> str:
     def end(address: str | None, port: int | None) -> str:
         host = f"[{address}]" if address and ":" in address else address or "*"
+        host += f"%{socket.dev}" if socket.dev not in (None, UNTOLD) and address == socket.address else ""
         return f"{host}:{port if port is not None else '*'}"
 
     if socket.protocol == "packet":
