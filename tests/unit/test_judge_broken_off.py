@@ -152,9 +152,58 @@ def test_an_interface_that_never_was_carried_no_packets_is_not_a_finding(evidenc
     assert "there was no interface 'eht0' in host while 'seen' captured (but lo)" in trace.message
 
 
+@pytest.mark.parametrize(
+    ("ends", "during", "counted", "truth"),
+    [
+        ([None, 60], "probe", 0, None),  # in the middle
+        ([None, 60], "probe", 1, None),  # it may have been more
+        ([None, 60], "probe", {"ge": 1}, True),  # what was seen was seen
+        ([None, 60], None, 0, None),
+        ([None, 15], "probe", 0, None),  # it was not there at all
+        ([None, 150], "probe", 1, True),  # later
+        ([60, None], "probe", 1, True),  # another one
+    ],
+)
+def test_an_interface_that_went_away(evidence, ends, during, counted, truth):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    packets = () if ends[1] == 15 or counted == 0 else (Seen(30, icmp(), on="eth0"),)
+    evidence.captured("seen", ("lo", "eth0"), *packets)
+    evidence.capture_ended("seen", len(packets), during=(0, 1000), interfaces=("lo", "eth0"), ends=ends).done()
+    on = {"on": "host.eth0", **({"during": during} if during else {})}
+    variant = evidence.read()
+    trace = evaluate(prediction({"packets": on, "count": counted}), variant, "x/")
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "no-such-interface"
+    everywhere = prediction({"packets": {**on, "on": "host.any"}, "count": len(packets)})
+    assert evaluate(everywhere, variant, "x/").truth is True
+
+
+def test_an_interface_that_went_away_and_another_that_took_its_name(evidence):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("eth0", "eth0"))
+    evidence.capture_ended("seen", 0, during=(0, 1000), interfaces=("eth0", "eth0"), ends=(15, None)).done()
+    assert judge(evidence, {"packets": {"on": "host.eth0", "during": "probe"}, "count": 0}).truth is True
+
+
+@pytest.mark.parametrize(("ends", "truth"), [((None, None), True), ((None, 60), None), ((None, 15), None)])
+def test_where_a_packet_was_seen_of_an_interface_that_went_away(evidence, ends, truth):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("lo", "eth0"), Seen(30, icmp(), on="lo"), Seen(31, icmp(), on="eth0"))
+    evidence.capture_ended("seen", 2, during=(0, 1000), interfaces=("lo", "eth0"), ends=ends).done()
+    trace = judge(evidence, {"packets": {"on": "host.any", "during": "probe"}, "seen_on": ["lo", "eth0"]})
+    assert trace.truth is truth
+
+
 def test_in_a_control_the_interface_may_be_what_is_left_out(tmp_path):
     control = capturing(Evidence(tmp_path / "h", "h"), "any").done()
     assert judge(control, {"packets": {"on": "host.tun0"}, "count": 0}).truth is True
+
+
+def test_in_a_control_the_interface_may_be_taken_away(tmp_path):
+    control = Evidence(tmp_path / "h", "h").capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    control.captured("seen", ("eth0",)).capture_ended("seen", 0, during=(0, 1000), interfaces=("eth0",), ends=(60,))
+    trace = judge(control.done(), {"packets": {"on": "host.eth0", "during": "probe"}, "count": {"ge": 1}})
+    assert trace.truth is False
 
 
 def test_an_interface_with_a_dot_in_its_name(evidence):

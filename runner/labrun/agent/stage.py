@@ -132,6 +132,7 @@ class Stage:
                 stats.started_ns,
                 stats.ended_ns,
                 stats.reason,
+                stats.interface_ends if any(stats.interface_ends) else None,
             )
         )
 

@@ -6,6 +6,7 @@ whole packets. Otherwise the count is a range, and what falls inside it is unkno
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ class _Asked:
     question: Question
     cut_short: Unknown | None
     """Why packets of the whole capture may be missing: not all was done that the plan says."""
+    gone: Unknown | None
+    """Why there may have been nothing to see: an interface went away."""
 
 
 def observe_packets(
@@ -112,7 +115,8 @@ def _ask(
     if isinstance(window, Unknown):
         return window
     interface = selector.on.partition(".")[2]
-    if (strange := _strange(variant, record, (interface, *(chain or ())))) is not None:
+    names = (interface, *(chain or ()))
+    if (strange := _strange(variant, record, names, window)) is not None:
         return strange
     matching = Matching(variant, selector)
     question = Question(
@@ -123,7 +127,8 @@ def _ask(
         chain=chain,
         nat=nat,
     )
-    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant))
+    gone = _gone(variant, record, names, window)
+    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone)
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
@@ -152,23 +157,47 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     if broken is None and asked.window is None:
         broken = asked.cut_short
     high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    if doubt is None and asked.gone is not None:
+        high, doubt = None, asked.gone
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
 
 
-def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...]) -> Unknown | None:
-    """An interface that was never there, where all of them were captured. In a control that may be the point of it."""
-    action = record.step.action
+def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], window: Window) -> Unknown | None:
+    """An interface that was not there: never, or not any more. In a control that may be the point of it."""
     if variant.plan.variant != EXPERIMENT or record.capture is None:
         return None
-    if not isinstance(action, Capture) or "any" not in action.interfaces:
-        return None
     name = next((name for name in names if name not in ("any", *record.capture.interfaces)), None)
+    if name is not None and isinstance(record.step.action, Capture) and "any" in record.step.action.interfaces:
+        there = ", ".join(record.capture.interfaces) or "none"
+        text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+        return Unknown("no-such-interface", text)
+    for name in names:
+        ends = _ends(record, name)
+        if window is not None and ends and all(end is not None and end < window[0] for end in ends):
+            text = f"there was no interface '{name}' in {record.step.node} any more when it was looked at"
+            return Unknown("no-such-interface", text)
+    return None
+
+
+def _gone(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], window: Window) -> Unknown | None:
+    """An interface that went away, or got another name, while it was looked at: it may have had no time to be seen."""
+    if variant.plan.variant != EXPERIMENT:
+        return None
+    first, last = window or (0, sys.maxsize)
+    name = next((name for name in names for end in _ends(record, name) if end and first <= end <= last), None)
     if name is None:
         return None
-    there = ", ".join(record.capture.interfaces) or "none"
-    text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+    text = f"the interface '{name}' of {record.step.node} went away, or got another name, while it was looked at"
     return Unknown("no-such-interface", text)
+
+
+def _ends(record: StepRecord, name: str) -> list[int | None]:
+    """When each interface that had this name lost it; None: never. Empty where that is not known."""
+    if record.capture is None or record.capture.interface_ends is None:
+        return []
+    pairs = zip(record.capture.interfaces, record.capture.interface_ends, strict=False)
+    return [end for has, end in pairs if has == name]
 
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:
