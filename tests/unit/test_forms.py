@@ -36,6 +36,13 @@ from unit.test_named import problems
         ("nft", "hook", "INPUT", "It is written input."),
         ("trace", "protocol", "ICMP", "It is written icmp."),
         ("trace", "destination", "10.0.0.2/32", "this is the address alone"),
+        ("trace", "protocol", "58", "'58' is written icmpv6"),
+        ("trace", "protocol", "047", "is written 47"),
+        ("trace", "protocol", "256", "there are protocols from 0 to 255"),
+        ("trace", "protocol", "ip", "can never be equal"),
+        ("rules", "ipproto", "icmpv6", "can never be equal"),
+        ("rules", "ipproto", "6", "is written tcp"),
+        ("routes", "source", "::/0", "is written all"),
     ],
 )
 def test_a_value_that_is_written_otherwise(kind: str, field: str, value: str, said: str) -> None:
@@ -55,6 +62,7 @@ def test_a_value_that_is_written_otherwise(kind: str, field: str, value: str, sa
         ("rules", "to", "all"),
         ("sockets", "state", "TIME_WAIT"),
         ("trace", "protocol", "47"),
+        ("rules", "ipproto", "103"),
     ],
 )
 def test_a_value_that_can_be(kind: str, field: str, value: str) -> None:

@@ -90,6 +90,71 @@ def test_no_packet_that_a_filter_keeps_has_a_header_which_is_said_to_be_excluded
             assert not excluded & {layer.protocol for layer in layers}, data.hex()
 
 
+TRACED = """\
+title: T
+question: Q
+topology: {nodes: {a: {ipv6: true}, b: {ipv6: true}}, links: [{a.eth0: 10.0.0.1/24, b.eth0: 10.0.0.2/24}]}
+steps:
+  - {id: other, in: b, trace: {}}
+  - {id: hooks, in: a, trace: {TRACE}}
+  - {id: probe, in: a, run: ping -c 1 10.0.0.2}
+hypotheses:
+  - {id: h, claim: C, predict: {any: [{command: probe, exit: 0}, {trace: {at: hooks, where: {WHERE}}, count: 0}]}}
+"""
+
+
+def told_of_trace(trace: str, where: str, more: str = "") -> list[str]:
+    text = TRACED.replace("TRACE", trace).replace("WHERE", where).replace("  - {id: probe", f"{more}  - {{id: probe")
+    return [str(problem) for problem in check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml"))]
+
+
+@pytest.mark.parametrize(
+    ("trace", "where", "said"),
+    [
+        ("families: [ip]", "protocol: icmpv6", "the trace 'hooks' follows IPv4 packets, and none of them has protocol icmpv6"),
+        ("families: [ip]", "dport: 80, source: 'fd00::1'", "none of them has source fd00::1"),
+        ("families: [ip]", "destination: {one_of: ['fd00::1', 'fd00::2']}", "destination fd00::1 or fd00::2"),
+        ("families: [ip6]", "protocol: icmp", "the trace 'hooks' follows IPv6 packets"),
+        ("families: [ip6]", "source: 10.0.0.1", "none of them has source 10.0.0.1"),
+        ("match: ip ttl 3", "protocol: icmpv6", "follows IPv4 packets"),
+        ("match: icmpv6 type echo-request", "source: 10.0.0.1", "follows IPv6 packets"),
+        ("match: ip6 hoplimit 3, families: [ip]", "source: 10.0.0.1", "follows no packets"),
+    ],
+)  # fmt: skip
+def test_packets_of_a_version_that_a_trace_does_not_follow(trace: str, where: str, said: str) -> None:
+    (problem,) = told_of_trace(trace, where)
+    line = TRACED.splitlines()[-1].replace("WHERE", where)
+    column = (
+        max(line.index(name) + len(name) for name in ("protocol: ", "source: ", "destination: ") if name in line) + 1
+    )
+    assert problem.startswith(f"x/lab.yaml:9:{column}: ")
+    assert "trace: this can only come out one way: " in problem and said in problem
+
+
+@pytest.mark.parametrize(
+    ("trace", "where"),
+    [
+        ("", "protocol: icmpv6"),
+        ("families: [ip, ip6]", "source: 'fd00::1'"),
+        ("families: [ip]", "protocol: icmp"),
+        ("families: [ip]", "source: 10.0.0.1, protocol: tcp"),
+        ("families: [ip]", "source: {one_of: ['fd00::1', 10.0.0.1]}"),
+        ("families: [ip]", "source: {contains: 'fd00:'}"),
+        ("families: [ip]", "protocol: '47'"),
+        ("match: tcp dport 80", "source: 'fd00::1'"),
+        ("match: meta l4proto icmp", "protocol: icmpv6"),  # not sure
+    ],
+)
+def test_packets_that_a_trace_may_follow(trace: str, where: str) -> None:
+    assert told_of_trace(trace, where) == []
+
+
+def test_a_lab_that_has_packets_traced_itself_may_see_others() -> None:
+    more = "  - {in: a, nft: 'table ip6 t { chain c { type filter hook output priority 0; meta nftrace set 1; }; }'}\n"
+    assert told_of_trace("families: [ip]", "protocol: icmpv6") != []
+    assert told_of_trace("families: [ip]", "protocol: icmpv6", more) == []
+
+
 def test_the_capture_that_is_meant() -> None:
     """By the node, the interface (a VLAN's has a dot in its name) and the step, as it is judged."""
     text = LAB.replace("SELECT", "capture: other, match: arp").replace("on: a.eth0, ", "on: b.eth0, ")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from labrun.judge.fields import problem
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
-from labrun.judge.vacuous import never_kept
+from labrun.judge.vacuous import never_kept, never_traced
 from labrun.lab.base import is_reference
 from labrun.lab.load import Lab
 from labrun.lab.model import placed_predictions
-from labrun.lab.predictions import Check, ExprIs, PacketsAre, PacketSelector, leaves
+from labrun.lab.predictions import Check, ExprIs, PacketsAre, PacketSelector, TraceIs, leaves
 from labrun.lab.problems import Problem
 from labrun.lab.text import Keys
 
@@ -29,7 +31,7 @@ def _has_reference(check: Check) -> bool:
 
 def check_filters(lab: Lab) -> tuple[Problem, ...]:
     """A problem for each that libpcap refuses. None found where there is no libpcap: the sandbox's then decides."""
-    problems = list(check_fields(lab))
+    problems = [*check_fields(lab), *_untraced(lab)]
     for path, expression in _expressions(lab):
         try:
             if compile_filter(expression) is None:
@@ -46,6 +48,15 @@ def _vacuous(lab: Lab) -> tuple[Problem, ...]:
         for path, selector in _selectors(lab)
         if path[2] == "predict" and (text := never_kept(lab, selector)) is not None
     )
+
+
+def _untraced(lab: Lab) -> Iterator[Problem]:
+    for where, prediction in placed_predictions(lab.model):
+        for path, leaf in leaves(prediction):
+            if where[2] == "predict" and isinstance(leaf, TraceIs) and (told := never_traced(lab, leaf.trace)):
+                field, text = told
+                place: Keys = (*where, *path, "trace", "where", field)
+                yield lab.problem(place, f"trace: this can only come out one way: {text}")
 
 
 def _expressions(lab: Lab) -> list[tuple[Keys, str]]:

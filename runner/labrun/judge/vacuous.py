@@ -1,18 +1,24 @@
-"""Counts that can only be 0: what the capture keeps, by its filter, is never what the prediction asks for.
+"""What can only come out one way: a capture or a trace that never keeps what the prediction asks for.
 
 "No ARP was seen" by a capture of `icmp` says nothing. libpcap finds that out: it refuses an expression that no packet
 can match. Where it is not sure, nothing is said; and it knows nothing of fields, so for these the widest expression
 counts that a packet with such a header matches: tunnels, quotes in ICMP errors, tags and extension headers included.
+
+A trace follows IPv4 alone, or IPv6, where its step says so (``families``), or where its match can hold of one only.
 """
 
 from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Any
 
 from labrun.judge.dissect.registry import FIELDS
 from labrun.judge.dissect.walk import VXLAN_PORTS
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.lab.base import REFERENCE
 from labrun.lab.load import Lab
-from labrun.lab.predictions import PacketSelector
+from labrun.lab.predictions import PacketSelector, TraceSelector
 
 _TUNNELS = " or ".join(
     ["ip proto 4", "ip proto 41", "ip proto 47", *(f"udp port {port}" for port in sorted(VXLAN_PORTS))]
@@ -32,6 +38,44 @@ _MAY_HAVE = {
     "dns": f"tcp or udp or {_WIDE} or {_QUOTED}",
     "dhcp": f"udp or {_WIDE} or {_QUOTED}",
 }
+
+
+_VERSIONS = {"ip": 4, "ip6": 6}
+# Statements of nft(8) that imply the network protocol ("payload expressions"), and so hold of one version alone.
+_ONLY = {
+    4: re.compile(r"\bip (saddr|daddr|ttl|protocol|dscp|ecn|length|id|frag-off|version|checksum)\b|\bicmp type\b"),
+    6: re.compile(r"\bip6 (saddr|daddr|hoplimit|nexthdr|dscp|ecn|length|flowlabel|version)\b|\bicmpv6 type\b"),
+}
+
+
+def never_traced(lab: Lab, selector: TraceSelector) -> tuple[str, str] | None:
+    """(field, why no packet of the trace has it as it is asked for); None if one may."""
+    steps = zip(lab.model.step_ids(), lab.model.steps, strict=True)
+    trace = next((step.trace for name, step in steps if name == selector.at), None)
+    if trace is None or any("nftrace" in str(step) for step in lab.model.steps):  # the lab itself has more traced
+        return None
+    matched = {version for version, pattern in _ONLY.items() if pattern.search(trace.match or "")}
+    followed = {_VERSIONS[family] for family in trace.families} & (matched or {4, 6})
+    for field, check in selector.where.items():
+        wanted = check.one_of or (() if check.equals is None else (check.equals,))
+        versions = {_version(field, value) for value in wanted}
+        if versions and None not in versions and not versions & followed:
+            told = " or ".join(str(value) for value in wanted)
+            follows = " and ".join(f"IPv{one}" for one in sorted(followed)) or "no"
+            return field, f"the trace '{selector.at}' follows {follows} packets, and none of them has {field} {told}"
+    return None
+
+
+def _version(field: str, value: Any) -> int | None:
+    """The version of IP whose packets alone can have this; None if that is not sure."""
+    if field == "protocol":
+        return {"icmp": 4, "icmpv6": 6}.get(value)
+    if field not in ("source", "destination") or REFERENCE.search(str(value)):
+        return None
+    try:
+        return ip_address(value).version
+    except ValueError:
+        return None
 
 
 def never_kept(lab: Lab, selector: PacketSelector) -> str | None:

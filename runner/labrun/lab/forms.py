@@ -76,16 +76,33 @@ def _destination(everything: str) -> Form:
     return check
 
 
+def _protocol(names: dict[int, str], *words: str) -> Form:
+    """A name, or the number of a protocol that has none here."""
+    known = _one_of(*names.values(), *words)
+
+    def check(value: str) -> str | None:
+        if not value.isdecimal():
+            return known(value)
+        number = int(value)
+        if number > 255:
+            return f"{value!r} can never be equal: there are protocols from 0 to 255"
+        right = names.get(number, str(number))
+        return None if right == value else f"{value!r} is written {right}"
+
+    return check
+
+
 _FAMILY = _one_of("inet", "inet6")
 _SCOPE = _one_of("global", "site", "link", "host", "nowhere")
 _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
         "LAST_ACK", "CLOSING", "UNCONNECTED")  # fmt: skip
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
-_PROTOCOL = _one_of("icmp", "tcp", "udp", "icmpv6", "sctp", "udplite", "ip", "ip6", "arp")
-_IP_PROTOCOL = _one_of(
-    "icmp", "igmp", "ipencap", "tcp", "udp", "ipv6", "gre", "esp", "ah", "ipv6-icmp", "sctp", "udplite"
-)
+_PROTOCOL = _protocol({1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}, "arp")
+_IP_PROTOCOL = _protocol({
+    1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+    58: "ipv6-icmp", 132: "sctp", 136: "udplite",
+})  # fmt: skip
 _FORMS: dict[tuple[str, str], Form] = {
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
@@ -108,7 +125,7 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("rules", "family"): _FAMILY,
     ("rules", "source"): _destination("all"),
     ("rules", "to"): _destination("all"),
-    ("rules", "ipproto"): lambda value: None if value.isdigit() else _IP_PROTOCOL(value),
+    ("rules", "ipproto"): _IP_PROTOCOL,
     ("rules", "action"): _one_of("lookup", "goto", "nop", "blackhole", "unreachable", "prohibit"),
     ("neighbours", "family"): _FAMILY,
     ("neighbours", "address"): _address,
@@ -126,5 +143,5 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("nft_counters", "family"): _NFT_FAMILY,
     ("trace", "source"): _address,
     ("trace", "destination"): _address,
-    ("trace", "protocol"): lambda value: None if value.isdigit() else _PROTOCOL(value),
+    ("trace", "protocol"): _PROTOCOL,
 }  # fmt: skip
