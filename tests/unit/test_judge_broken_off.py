@@ -127,6 +127,36 @@ def test_a_lab_that_expects_it_may_look_at_it(evidence, check):
     assert judge(evidence, {"command": "probe", "exit": check, "stdout": ""}).truth is True
 
 
+@pytest.mark.parametrize("of", ["exit", "stdout", "stderr", "duration"])
+@pytest.mark.parametrize("code", [126, 127])
+def test_nor_is_there_a_value_of_it_in_an_expression(evidence, of, code):
+    variant = evidence.run("probe", exit=code, shell="pingg").run("other", exit=code, shell="pingg").done().read()
+    for expr in ("a == b", "a != b"):
+        let = {"a": {"command": "probe", "of": of}, "b": {"command": "other", "of": of}}
+        trace = evaluate(prediction({"expr": expr, "let": let}), variant, PREFIX)
+        assert (trace.truth, trace.reason) == (None, "missing-tool")
+
+
+@pytest.mark.parametrize(
+    ("expr", "truth"),
+    [
+        ("code == 127", True), ("127 == code", True), ("code != 127", False), ("code == 127 and out == ''", True),
+        ("code == 0", None), ("code > 126", None), ("code + 127 == 254", None), ("code == 0 or out == ''", None),
+        ("other == 127", None),
+    ],
+)  # fmt: skip
+def test_an_expression_that_expects_it_may_look_at_it(evidence, expr, truth):
+    evidence.run("probe", exit=127, shell="ifconfig").run("true", exit=127, shell="flase").done()
+    names = {"code": ("probe", "exit"), "out": ("probe", "stdout"), "other": ("other", "exit")}
+    let = {name: {"command": step, "of": of} for name, (step, of) in names.items() if name in expr}
+    assert judge(evidence, {"expr": expr, "let": let}).truth is truth
+
+
+def test_an_expression_over_a_program_of_its_own(evidence):
+    let = {"code": {"command": "probe", "of": "exit"}}
+    assert judge(evidence.run("probe", exit=127).done(), {"expr": "code > 0", "let": let}).truth is True
+
+
 def test_a_program_of_its_own_may_end_with_that_status(evidence):
     """Without a shell, labrun itself says that there is no such command."""
     assert judge(evidence.run("probe", exit=127).done(), {"command": "probe", "exit": 0}).truth is False
