@@ -85,6 +85,93 @@ def verdict_of(tmp_path, against, **hypothesis):
     return judge_hypothesis(lab.lab, 0, variants, ("h",))
 
 
+INSERT = {"before": "probe", "insert": {"run": "ip link set lo mtu 9"}}
+FAILS = {"exit": 2, "shell": "ip link set lo mtu 9"}
+
+
+def with_own(packets, name="inserted-1", **ends):
+    """A control with a command of its own before the probe."""
+
+    def control(evidence):
+        evidence.capture("seen", "lo", at=(0, 10)).run(name, at=(11, 12), **ends).run("probe", at=(20, 100))
+        evidence.captured("seen", ("lo",), *[Seen(30, icmp()) for _ in range(packets)])
+        return evidence.capture_ended("seen", packets, during=(0, 1000)).done()
+
+    return control
+
+
+@pytest.mark.parametrize("packets", [0, 1])  # the prediction fails for another cause, or holds
+@pytest.mark.parametrize("ends", [FAILS, {"exit": 127, "shell": "pi link"}, {"exit": None, "signal": "SIGSEGV"}])
+def test_a_control_whose_own_command_failed_is_not_what_it_says(tmp_path, packets, ends):
+    result = verdict_of(tmp_path, with_own(packets, **ends), control=INSERT)
+    assert (result.verdict, result.reason) == ("inconclusive", "control-step-failed")
+    told = "exit status 2" if ends is FAILS else "exit status 127" if "pi link" in ends.values() else "signal SIGSEGV"
+    assert f"its own step 'inserted-1' ended with {told}, so that it may not have changed" in result.message
+
+
+def test_a_control_whose_own_command_went_well(tmp_path):
+    assert verdict_of(tmp_path / "1", with_own(0, exit=0), control=INSERT).verdict == "supported"
+    assert verdict_of(tmp_path / "2", with_own(1, exit=0), control=INSERT).reason == "control-agrees"
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {"command": "inserted-1", "exit": 2},
+        {"command": "inserted-1", "exit": {"ge": 1}},
+        {"expr": "e == 2", "let": {"e": {"command": "inserted-1", "of": "exit"}}},
+    ],
+)
+def test_a_prediction_that_looks_at_how_it_ends_takes_that_as_an_observation(tmp_path, looks):
+    control = {**INSERT, "predict": {"all": [looks, {**ALL, "count": 0}]}}
+    assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).verdict == "supported"
+
+
+def test_to_look_at_its_output_is_not_enough(tmp_path):
+    control = {**INSERT, "predict": {"all": [{"command": "inserted-1", "stdout": ""}, {**ALL, "count": 0}]}}
+    assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).reason == "control-step-failed"
+
+
+def test_a_replacement_is_the_control_s_own(tmp_path):
+    control = {"replace": "cause", "with": {"run": "ip link set lo mtu 9"}}
+    assert verdict_of(tmp_path, with_own(0, "cause", **FAILS), control=control).reason == "control-step-failed"
+
+
+def test_a_process_of_its_own_that_ended_by_itself(tmp_path):
+    def control(stopped, code):
+        def build(evidence):
+            capturing(evidence, packets=0).start("inserted-1", at=(101, 102))
+            return evidence.process_ended("inserted-1", exit=code, stopped=stopped).done()
+
+        return build
+
+    insert = {"before": "probe", "insert": {"start": "nc -l 80"}}
+    assert verdict_of(tmp_path / "1", control(False, 1), control=insert).reason == "control-step-failed"
+    assert verdict_of(tmp_path / "2", control(False, 0), control=insert).verdict == "supported"
+    assert verdict_of(tmp_path / "3", control(True, None), control=insert).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("shell", "before", "after", "reason"),
+    [
+        ("ip link set lo mtu $mtu", 0, 2, "control-step-failed"),
+        ("ip link set lo mtu ${mtu}", 0, 2, "control-step-failed"),
+        ("ip link set lo mtu $mtu", 2, 2, "as-predicted"),  # as in the experiment
+        ("ip link set lo mtu $mtu", 0, 0, "as-predicted"),
+        ("grep mtu $mtus", 0, 1, "as-predicted"),  # no difference: it is an effect
+    ],
+)
+def test_a_parameter_that_makes_a_command_fail(tmp_path, shell, before, after, reason):
+    content = {**LAB, "parameters": {"mtu": [1500]}}
+    content["hypotheses"] = [{**LAB["hypotheses"][0], "control": {"parameters": {"mtu": 9}}}]
+    lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml", {"mtu": 1500}))
+    variants = {
+        name: with_own(packets, "cause", exit=code, shell=shell)(Evidence(tmp_path / name, name)).read()
+        for name, packets, code in (("experiment", 1, before), ("h", 0, after))
+    }
+    assert judge_hypothesis(lab.lab, 0, variants, ("h",)).reason == reason
+
+
 def test_a_control_that_went_to_its_end_shows_that_the_claim_can_fail(tmp_path):
     result = verdict_of(tmp_path, lambda evidence: capturing(evidence, packets=0).done())
     assert (result.verdict, result.reason) == ("supported", "as-predicted")
