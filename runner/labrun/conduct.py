@@ -43,13 +43,8 @@ class Progress(Protocol):
     def judged(self, result: LabResult, seconds: float) -> None: ...
 
 
-def plans_of(compiled: CompiledLab) -> tuple[Plan, ...]:
-    """The experiment first, then the controls."""
-    return (compiled.experiment, *compiled.variants)
-
-
 def entry_of(compiled: CompiledLab, repeats: int = 1) -> LabEntry:
-    variants = tuple(plan.variant for plan in plans_of(compiled))
+    variants = tuple(plan.variant for plan in compiled.plans)
     return LabEntry(compiled.lab.slug, compiled.lab.shown, variants, dict(compiled.lab.cell), repeats)
 
 
@@ -145,9 +140,9 @@ def _all(
                 conductor.progress.started(slug, left[slug])
         conductor.variant(compiled, plan, repeat)
 
-    conductor.engine.expect(repeats * sum(len(plans_of(compiled)) for compiled in labs))
+    conductor.engine.expect(repeats * sum(len(compiled.plans) for compiled in labs))
     for compiled in labs:
-        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in plans_of(compiled)]
+        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in compiled.plans]
         left[compiled.lab.slug] = len(runs)
         for plan, repeat in runs:
             pending[pool.submit(work, compiled, plan, repeat)] = compiled

@@ -23,7 +23,7 @@ def match(
     """The stored variants under the edited lab's names, and why the others have no evidence."""
     found: dict[str, VariantRecord] = {}
     gone: dict[str, Unknown] = {}
-    for plan in (compiled.experiment, *compiled.variants):
+    for plan in compiled.plans:
         same = next((record for record in stored.values() if _doing(record.plan) == _doing(plan)), None)
         if same is not None:
             found[plan.variant] = same

@@ -114,7 +114,7 @@ def _ask(
     window = step_window(variant, selector.during)
     if isinstance(window, Unknown):
         return window
-    interface = selector.on.partition(".")[2]
+    interface = selector.place[1]
     names = (interface, *(chain or ()))
     if (strange := _strange(variant, record, names, window)) is not None:
         return strange
@@ -202,14 +202,9 @@ def _ends(record: StepRecord, name: str) -> list[int | None]:
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:
     """The capture step that the selector means."""
-    node, _, interface = selector.on.partition(".")
     for record in variant.steps:
         action = record.step.action
-        if not isinstance(action, Capture) or record.step.node != node:
-            continue
-        if selector.capture is not None and record.step.id != selector.capture:
-            continue
-        if interface == "any" or interface in action.interfaces or "any" in action.interfaces:
+        if isinstance(action, Capture) and selector.may_mean(record.step.id, record.step.node, action.interfaces):
             return record
     return None
 

@@ -101,15 +101,11 @@ def never_kept(lab: Lab, selector: PacketSelector) -> str | None:
 
 
 def _filter_of(lab: Lab, selector: PacketSelector) -> tuple[str, str] | None:
-    """(step, filter) of the capture that the selector means, as `packets.find_capture` finds it."""
-    node, _, interface = selector.on.partition(".")
+    """(step, filter) of the capture that the selector means, where it has one."""
     nodes = tuple(lab.model.topology.nodes)
     for step_id, step in zip(lab.model.step_ids(), lab.model.steps, strict=True):
-        if step.capture is None or (step.node or (nodes[0] if len(nodes) == 1 else None)) != node:
-            continue
-        if selector.capture not in (None, step_id):
-            continue
-        if interface == "any" or interface in step.capture.on or "any" in step.capture.on:
+        node = step.node or (nodes[0] if len(nodes) == 1 else None)
+        if step.capture is not None and selector.may_mean(step_id, node, step.capture.on):
             return None if step.capture.filter is None else (step_id, step.capture.filter)
     return None
 

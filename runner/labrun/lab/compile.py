@@ -43,6 +43,11 @@ class CompiledLab:
     variants: tuple[Plan, ...]  # the controls' plans, each once
     controls: dict[str, tuple[str, ...]]
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The experiment first, then the controls."""
+        return (self.experiment, *self.variants)
+
 
 def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
     """Raises LabError with every problem. ``timeout_s``: the command line's bound on the whole lab."""

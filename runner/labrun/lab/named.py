@@ -118,19 +118,12 @@ def checks_of(model: Any) -> list[Check]:
 def _packets(leaf: PacketsAre, known: Known) -> Found:
     found: Found = []
     selector = leaf.packets
-    node, dot, interface = selector.on.partition(".")
-    if not dot:
+    if "." not in selector.on:
         return [(("packets", "on"), f"'{selector.on}' is not node.interface, such as host.lo or host.any")]
-    here = {
-        step: names
-        for step, (home, names) in known.captures.items()
-        if home == node and (interface in names or "any" in names or interface == "any")
-    }
-    if selector.capture is not None:
-        if selector.capture not in here:
-            return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}."
-                     + did_you_mean(selector.capture, here))]  # fmt: skip
-        here = {selector.capture: here[selector.capture]}
+    here = {step: names for step, (home, names) in known.captures.items() if selector.may_mean(step, home, names)}
+    if not here and selector.capture is not None:
+        hint = did_you_mean(selector.capture, known.captures)
+        return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}.{hint}")]
     if not here:
         captured = sorted(f"{home}.{name}" for home, names in known.captures.values() for name in names)
         return [(("packets", "on"), f"nothing captures on {selector.on}.{did_you_mean(selector.on, captured)}")]
@@ -141,7 +134,7 @@ def _packets(leaf: PacketsAre, known: Known) -> Found:
         if name not in interfaces and "any" not in interfaces:
             text = f"'{capture}' does not capture on '{name}'.{did_you_mean(name, interfaces)}"
             found.append((("seen_on", index), text))
-    if selector.direction == "out" and interface == "lo":
+    if selector.direction == "out" and selector.place[1] == "lo":
         text = "a packet through lo is kept once, as it comes in: leave direction out, or say in"
         found.append((("packets", "direction"), text))
     if selector.during is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -226,6 +226,18 @@ class PacketSelector(Strict):
     fields: Fields | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """(node, interface), of which the second may have dots of its own."""
+        node, _, interface = self.on.partition(".")
+        return node, interface
+
+    def may_mean(self, step: str, node: str | None, interfaces: Sequence[str]) -> bool:
+        """Does this capture step look where the selector asks? A lab must have exactly one that does."""
+        where, interface = self.place
+        there = node == where and (interface in interfaces or "any" in (interface, *interfaces))
+        return there and self.capture in (None, step)
 
 
 class PacketsAre(Strict):
