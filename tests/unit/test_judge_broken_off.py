@@ -114,6 +114,20 @@ def test_a_control_whose_own_command_went_well(tmp_path):
     assert verdict_of(tmp_path / "2", with_own(1, exit=0), control=INSERT).reason == "control-agrees"
 
 
+def test_a_control_s_own_prediction_does_not_stand_for_the_claim_s(tmp_path):
+    """It may be true wherever the claim is."""
+    own = {**INSERT, "predict": {"command": "probe", "exit": 0}}
+    result = verdict_of(tmp_path / "1", with_own(1), control=own)
+    assert (result.verdict, result.reason) == ("inconclusive", "control-differs")
+    assert "matching" not in result.message and "count == 1, actual 1" in result.message
+    assert verdict_of(tmp_path / "2", with_own(0), control=own).verdict == "supported"
+
+
+def test_what_the_claim_s_prediction_names_need_not_be_in_the_control(tmp_path):
+    control = {"without": "seen", "predict": {"command": "probe", "exit": 0}}
+    assert verdict_of(tmp_path, lambda evidence: evidence.run("probe").done(), control=control).verdict == "supported"
+
+
 @pytest.mark.parametrize(
     "looks",
     [

@@ -12,6 +12,7 @@ from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.predict import evaluate
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
+from labrun.judge.tracing import joined
 from labrun.judge.why import Unknown, cut_short, first_cause
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
@@ -70,10 +71,22 @@ def _control(
 ) -> ControlResult:
     prediction = model.predict or hypothesis.predict
     trace = _trace(prediction, variants, gone, lab.slug, name)
+    if model.predict is not None:
+        trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab.slug, name))
     trace = _undisturbed(trace, _no_counterfactual(model, prediction, variants.get(name), variants.get(EXPERIMENT)))
     return ControlResult(
         name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
     )
+
+
+def _and_not(own: Trace, claimed: Trace) -> Trace:
+    """A control's own prediction says more than "the claim's is false there". Where that holds, too, it says nothing.
+
+    What the claim's prediction names need not be in the control: where it is unknown, the own one is enough.
+    """
+    if own.truth is not True or claimed.truth is not True:
+        return own
+    return joined("", "all", "all of", (own, Trace("not", "not", False, "not", children=(claimed,))))
 
 
 def _undisturbed(trace: Trace, cause: Unknown | None) -> Trace:
