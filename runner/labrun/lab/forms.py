@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from labrun.lab.problems import did_you_mean
 
@@ -24,18 +26,53 @@ def misfit(kind: str, field: str, value: str) -> str | None:
     return None if wrong is None else f"{field}: {wrong}"
 
 
+def only_one_way(kind: str, field: str, operator: str, expected: object) -> str | None:
+    """Why this comparison has the same outcome for all values that the field can have; None if it may have either."""
+    if (kind, field) in _OBJECTS:
+        return f"{field} is a list of objects, which no text is like: compare it with changes, or ask ip -json"
+    if isinstance(expected, str) and operator in ("contains", "lacks") and (kind, field) in _LISTS:
+        wrong = _LISTS[kind, field](expected)
+        return None if wrong is None else f"{field}: {wrong.replace('can never be equal', 'is never one of them')}"
+    form = _FORMS.get((kind, field))
+    if isinstance(form, _Words) and isinstance(expected, str) and operator in ("contains", "lacks", "matches"):
+        found = [re.search(expected, word) if operator == "matches" else expected in word for word in form.words]
+        if not any(found) or all(found):
+            much = "every" if all(found) else "no"
+            verb = "matches" if operator == "matches" else "contains"
+            return f"{much} {field} {verb} {expected!r}: they are {', '.join(form.words)}"
+    least, most = _RANGES.get(field, (0, None))
+    for value in expected if isinstance(expected, tuple) else (expected,):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        few = (operator in ("equals", "one_of", "le") and value < least) or (operator == "lt" and value <= least)
+        top = most if most is not None else math.inf
+        many = (operator in ("equals", "one_of", "ge") and value > top) or (operator == "gt" and value >= top)
+        if few or many:
+            return f"{field} is never {value if operator in ('equals', 'one_of') else f'{operator} {value}'}"
+    return None
+
+
 def errno_misfit(value: str) -> str | None:
     return _one_of(*sorted({*errno.errorcode.values(), "EOPNOTSUPP", "EAGAIN", "EDEADLK", "none"}))(value)
 
 
-def _one_of(*words: str) -> Form:
-    def check(value: str) -> str | None:
-        if value in words:
-            return None
-        same = next((word for word in words if word.lower() == value.lower()), None)
-        return f"{value!r} can never be equal." + (f" It is written {same}." if same else did_you_mean(value, words))
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """One of these words."""
 
-    return check
+    words: tuple[str, ...]
+
+    def __call__(self, value: str) -> str | None:
+        if value in self.words:
+            return None
+        same = next((word for word in self.words if word.lower() == value.lower()), None)
+        return f"{value!r} can never be equal." + (
+            f" It is written {same}." if same else did_you_mean(value, self.words)
+        )
+
+
+def _one_of(*words: str) -> _Words:
+    return _Words(words)
 
 
 def _address(value: str) -> str | None:
@@ -76,33 +113,40 @@ def _destination(everything: str) -> Form:
     return check
 
 
-def _protocol(names: dict[int, str], *words: str) -> Form:
-    """A name, or the number of a protocol that has none here."""
+def _numbered(names: Mapping[int, str], most: int, *words: str) -> Form:
+    """A name, or a number that has none."""
     known = _one_of(*names.values(), *words)
 
     def check(value: str) -> str | None:
         if not value.isdecimal():
             return known(value)
         number = int(value)
-        if number > 255:
-            return f"{value!r} can never be equal: there are protocols from 0 to 255"
+        if number > most:
+            return f"{value!r} can never be equal: the numbers are 0 to {most}"
         right = names.get(number, str(number))
         return None if right == value else f"{value!r} is written {right}"
 
     return check
 
 
+# As agent/names.py has them.
+_SCOPE = _numbered({0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}, 255)
+_TABLE = _numbered({255: "local", 254: "main", 253: "default"}, 0xFFFFFFFF)
+_ORIGIN = _numbered({
+    0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
+    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel",
+    186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}, 255)  # fmt: skip
 _FAMILY = _one_of("inet", "inet6")
-_SCOPE = _one_of("global", "site", "link", "host", "nowhere")
 _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
         "LAST_ACK", "CLOSING", "UNCONNECTED")  # fmt: skip
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
-_PROTOCOL = _protocol({1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}, "arp")
-_IP_PROTOCOL = _protocol({
+_PROTOCOL = _numbered({1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}, 255, "arp")
+_IP_PROTOCOL = _numbered({
     1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
     58: "ipv6-icmp", 132: "sctp", 136: "udplite",
-})  # fmt: skip
+}, 255)  # fmt: skip
 _FORMS: dict[tuple[str, str], Form] = {
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
@@ -118,12 +162,16 @@ _FORMS: dict[tuple[str, str], Form] = {
         "throw", "nat", "xresolve",
     ),
     ("routes", "scope"): _SCOPE,
+    ("routes", "table"): _TABLE,
+    ("routes", "protocol"): _ORIGIN,
     ("routes", "gateway"): _address,
     ("routes", "src"): _address,
     ("routes", "source"): _destination("all"),
     ("routes", "pref"): _one_of("low", "medium", "high"),
     ("rules", "family"): _FAMILY,
     ("rules", "source"): _destination("all"),
+    ("rules", "table"): _TABLE,
+    ("rules", "protocol"): _ORIGIN,
     ("rules", "to"): _destination("all"),
     ("rules", "ipproto"): _IP_PROTOCOL,
     ("rules", "action"): _one_of("lookup", "goto", "nop", "blackhole", "unreachable", "prohibit"),
@@ -145,3 +193,31 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("trace", "destination"): _address,
     ("trace", "protocol"): _PROTOCOL,
 }  # fmt: skip
+_LISTS: dict[tuple[str, str], Form] = {
+    ("links", "flags"): _one_of(
+        "NO-CARRIER", "LOOPBACK", "BROADCAST", "POINTOPOINT", "MULTICAST", "NOARP", "ALLMULTI", "PROMISC", "MASTER",
+        "SLAVE", "DEBUG", "DYNAMIC", "AUTOMEDIA", "PORTSEL", "NOTRAILERS", "UP", "LOWER_UP", "DORMANT", "ECHO",
+    ),
+    ("addresses", "flags"): _one_of(
+        "permanent", "nodad", "optimistic", "dadfailed", "home", "deprecated", "tentative", "mngtmpaddr",
+        "noprefixroute", "autojoin", "stable-privacy", "secondary", "temporary",
+    ),
+    ("routes", "flags"): _one_of("dead", "pervasive", "onlink", "offload", "linkdown", "unresolved"),
+    ("routes", "features"): _one_of("ecn", "sack", "timestamp", "allfrag", "tcp_usec_ts"),
+    ("routes", "locked"): _one_of(
+        "mtu", "window", "rtt", "rttvar", "ssthresh", "cwnd", "advmss", "reordering", "hoplimit", "initcwnd",
+        "features", "rto_min", "initrwnd", "quickack", "congctl", "fastopen_no_cookie",
+    ),
+    ("rules", "flags"): _one_of("unresolved", "iif_detached", "oif_detached"),
+    ("neighbours", "flags"): _one_of("use", "self", "master", "proxy", "extern_learn", "router"),
+}  # fmt: skip
+_OBJECTS = {("routes", "nexthops")}
+_PORT = (0, 65535)
+_RANGES: dict[str, tuple[int, int | None]] = {
+    **dict.fromkeys(("port", "remote_port", "sport", "sport_start", "sport_end", "dport"), _PORT),
+    **dict.fromkeys(("dport_start", "dport_end"), _PORT),
+    **dict.fromkeys(("icmp_type", "icmp_code", "ttl", "tos", "hoplimit"), (0, 255)),
+    **dict.fromkeys(("prefixlen", "suppress_prefixlen"), (0, 128)),
+    "dscp": (0, 63), "flowlabel": (0, 0xFFFFF), "index": (1, None),
+}  # fmt: skip
+"""By field. Others are not negative."""

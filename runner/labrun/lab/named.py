@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from labrun.lab.base import REFERENCE, is_reference
-from labrun.lab.forms import errno_misfit, misfit
+from labrun.lab.forms import errno_misfit, misfit, only_one_way
 from labrun.lab.known import CHANGES, Found, Known, wrong_step
 from labrun.lab.predictions import (
     ChangeIs,
@@ -223,6 +223,7 @@ def _values(kind: str, name: str, field: tuple[type, ...], check: Check, known: 
     found = []
     for operator, expected in check.operators().items():
         text = wrong_type(name, field, operator, expected) or _saved_type(name, field, operator, expected, known)
+        text = text or (None if is_reference(expected) else only_one_way(kind, name, operator, expected))
         if text is not None:
             found.append(text)
         elif operator in ("equals", "one_of"):
