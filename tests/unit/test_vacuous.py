@@ -149,6 +149,26 @@ def test_packets_that_a_trace_may_follow(trace: str, where: str) -> None:
     assert told_of_trace(trace, where) == []
 
 
+@pytest.mark.parametrize(
+    ("trace", "path", "said"),
+    [
+        ("", "[input@eth0]", ": trace: this can only come out one way: the way of a packet begins at ingress, prerouting"),
+        ("", "[drop]", "the way of a packet begins at"),
+        ("", "[ingress@eth0, prerouting]", "the trace 'hooks' looks at ingress of no device: give it devices"),
+        ("", "[output, postrouting, egress]", "the trace 'hooks' looks at egress"),
+        ("devices: eth0", "[ingress@eth0, prerouting, input]", None),
+        ("", "[output, postrouting, prerouting, input]", None),
+        ("", "[prerouting, drop]", None),
+    ],
+)  # fmt: skip
+def test_a_way_that_no_packet_goes(trace: str, path: str, said: str | None) -> None:
+    text = TRACED.replace("TRACE", trace).replace("where: {WHERE}}, count: 0", f"during: probe}}, path: {path}")
+    told = [str(one) for one in check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml"))]
+    assert [said is not None and said in one for one in told] == ([] if said is None else [True])
+    if said is not None and "egress" in said:
+        assert told[0].startswith(f"x/lab.yaml:9:{text.splitlines()[8].index('egress') + 1}: ")
+
+
 def test_a_lab_that_has_packets_traced_itself_may_see_others() -> None:
     more = "  - {in: a, nft: 'table ip6 t { chain c { type filter hook output priority 0; meta nftrace set 1; }; }'}\n"
     assert told_of_trace("families: [ip]", "protocol: icmpv6") != []

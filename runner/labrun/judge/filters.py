@@ -53,10 +53,9 @@ def _vacuous(lab: Lab) -> tuple[Problem, ...]:
 def _untraced(lab: Lab) -> Iterator[Problem]:
     for where, prediction in placed_predictions(lab.model):
         for path, leaf in leaves(prediction):
-            if where[2] == "predict" and isinstance(leaf, TraceIs) and (told := never_traced(lab, leaf.trace)):
-                field, text = told
-                place: Keys = (*where, *path, "trace", "where", field)
-                yield lab.problem(place, f"trace: this can only come out one way: {text}")
+            if where[2] == "predict" and isinstance(leaf, TraceIs):
+                for place, text in never_traced(lab, leaf):
+                    yield lab.problem((*where, *path, *place), f"trace: this can only come out one way: {text}")
 
 
 def _expressions(lab: Lab) -> list[tuple[Keys, str]]:

@@ -10,6 +10,7 @@ A trace follows IPv4 alone, or IPv6, where its step says so (``families``), or w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,7 +19,9 @@ from labrun.judge.dissect.walk import VXLAN_PORTS
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.lab.base import REFERENCE
 from labrun.lab.load import Lab
-from labrun.lab.predictions import PacketSelector, TraceSelector
+from labrun.lab.predictions import PacketSelector, TraceIs
+from labrun.lab.text import Keys
+from labrun.protocol.traces import FIRST_HOOKS
 
 _TUNNELS = " or ".join(
     ["ip proto 4", "ip proto 41", "ip proto 47", *(f"udp port {port}" for port in sorted(VXLAN_PORTS))]
@@ -48,22 +51,28 @@ _ONLY = {
 }
 
 
-def never_traced(lab: Lab, selector: TraceSelector) -> tuple[str, str] | None:
-    """(field, why no packet of the trace has it as it is asked for); None if one may."""
-    steps = zip(lab.model.step_ids(), lab.model.steps, strict=True)
-    trace = next((step.trace for name, step in steps if name == selector.at), None)
+def never_traced(lab: Lab, leaf: TraceIs) -> Iterator[tuple[Keys, str]]:
+    """(place below the leaf, why no packet of the trace has it or goes so)"""
+    name = leaf.trace.at
+    trace = next((s.trace for i, s in zip(lab.model.step_ids(), lab.model.steps, strict=True) if i == name), None)
     if trace is None or any("nftrace" in str(step) for step in lab.model.steps):  # the lab itself has more traced
-        return None
+        return
     matched = {version for version, pattern in _ONLY.items() if pattern.search(trace.match or "")}
     followed = {_VERSIONS[family] for family in trace.families} & (matched or {4, 6})
-    for field, check in selector.where.items():
+    for field, check in leaf.trace.where.items():
         wanted = check.one_of or (() if check.equals is None else (check.equals,))
         versions = {_version(field, value) for value in wanted}
         if versions and None not in versions and not versions & followed:
             told = " or ".join(str(value) for value in wanted)
             follows = " and ".join(f"IPv{one}" for one in sorted(followed)) or "no"
-            return field, f"the trace '{selector.at}' follows {follows} packets, and none of them has {field} {told}"
-    return None
+            text = f"the trace '{name}' follows {follows} packets, and none of them has {field} {told}"
+            yield ("trace", "where", field), text
+    hooks = [station.partition("@")[0] for station in leaf.path or ()]
+    for number, hook in enumerate(hooks):
+        if number == 0 and hook not in FIRST_HOOKS:
+            yield ("path", 0), f"the way of a packet begins at {', '.join(FIRST_HOOKS[:-1])} or {FIRST_HOOKS[-1]}"
+        if hook in ("ingress", "egress") and not trace.devices:
+            yield ("path", number), f"the trace '{name}' looks at {hook} of no device: give it devices"
 
 
 def _version(field: str, value: Any) -> int | None:
