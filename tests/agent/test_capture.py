@@ -140,6 +140,8 @@ def test_any_names_interfaces_that_come_later_are_renamed_or_go(
     late, renamed = ends["late"], ends["renamed"]
     assert late is not None and renamed is not None and ends["peer"] is not None  # a pair goes together
     assert stats.started_ns < late < renamed < stats.ended_ns
+    came = dict(zip(stats.interfaces, stats.interface_starts, strict=True))
+    assert came["lo"] == came["a"] == came["b"] == 0 and stats.started_ns < came["late"] < late <= came["renamed"]
     spotless(path)
 
 

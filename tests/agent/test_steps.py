@@ -461,6 +461,19 @@ def test_no_packet_on_an_interface_that_is_not_there_is_no_finding(lab, interfac
         assert count("before") is True
 
 
+def test_no_packet_on_an_interface_that_came_later_is_no_finding(lab):
+    variant = all_ok(lab.go(
+        step("seen", Capture(("any",))), shell("before", "true"), shell("coming", "ip link add v0 type veth peer name v1"),
+        shell("after", "true"), step("stopped", Stop("seen"), None), pair=True,
+    ))  # fmt: skip
+
+    def count(during):
+        found = {"packets": {"on": "a.v0", **({"during": during} if during else {})}, "count": 0}
+        return evaluate(prediction(found), variant, "").truth
+
+    assert [count("before"), count("coming"), count("after"), count(None)] == [None, True, True, True]
+
+
 def test_a_capture_past_its_size_counts_what_it_did_not_keep(lab):
     variant = all_ok(lab.go(
         step("seen", Capture(("lo",))), shell("probe", "ping -c 20 -i 0.002 -s 1000 127.0.0.1"),

@@ -309,6 +309,16 @@ def test_an_interface_that_went_away(evidence, ends, during, counted, truth):
     assert evaluate(everywhere, variant, "x/").truth is True
 
 
+@pytest.mark.parametrize(("came", "truth"), [(0, True), (60, True), (105, True), (300, None)])
+def test_an_interface_that_came_later(evidence, came, truth):
+    """It is found between two steps at the latest."""
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100)).run("next", at=(110, 400))
+    evidence.captured("seen", ("lo", "eth0"))
+    evidence.capture_ended("seen", 0, during=(0, 1000), interfaces=("lo", "eth0"), starts=(0, came)).done()
+    trace = judge(evidence, {"packets": {"on": "host.eth0", "during": "probe"}, "count": 0})
+    assert (trace.truth, trace.reason) == (truth, None if truth else "no-such-interface")
+
+
 def test_an_interface_that_went_away_and_another_that_took_its_name(evidence):
     evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
     evidence.captured("seen", ("eth0", "eth0"))

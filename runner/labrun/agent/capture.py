@@ -72,6 +72,8 @@ class CaptureStats:
     """As ``interfaces``."""
     interface_ends: tuple[int | None, ...]
     """As ``interfaces``: when each went away or got another name; None: it was there to the end."""
+    interface_starts: tuple[int, ...]
+    """As ``interfaces``: when each was found to be there, or to have this name; 0: it was there at the start."""
     drops: int
     """Lost in the kernel because nobody read in time. Which interface they came from is not known."""
     not_kept: int
@@ -188,6 +190,7 @@ class Capture:
                 packets=sum(entry.kept for entry in entries),
                 interface_packets=tuple(entry.kept for entry in entries),
                 interface_ends=tuple(entry.until_ns for entry in entries),
+                interface_starts=tuple(entry.since_ns for entry in entries),
                 drops=self._ring.drops,
                 not_kept=self._recording.not_kept,
                 started_ns=self._started_ns,

@@ -133,6 +133,7 @@ class Stage:
                 stats.ended_ns,
                 stats.reason,
                 stats.interface_ends if any(stats.interface_ends) else None,
+                stats.interface_starts if any(stats.interface_starts) else None,
             )
         )
 

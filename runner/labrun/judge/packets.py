@@ -116,7 +116,7 @@ def _ask(
         return window
     interface = selector.place[1]
     names = (interface, *(chain or ()))
-    if (strange := _strange(variant, record, names, window)) is not None:
+    if (strange := _strange(variant, record, names, selector.during)) is not None:
         return strange
     matching = Matching(variant, selector)
     question = Question(
@@ -163,8 +163,10 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
 
 
-def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], window: Window) -> Unknown | None:
-    """An interface that was not there: never, or not any more. In a control that may be the point of it."""
+def _strange(
+    variant: VariantRecord, record: StepRecord, names: tuple[str, ...], during: StepWindow | None
+) -> Unknown | None:
+    """An interface that was not there: never, not any more, or not yet. In a control that may be the point of it."""
     if variant.plan.variant != EXPERIMENT or record.capture is None:
         return None
     name = next((name for name in names if name not in ("any", *record.capture.interfaces)), None)
@@ -172,10 +174,16 @@ def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...],
         there = ", ".join(record.capture.interfaces) or "none"
         text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
         return Unknown("no-such-interface", text)
+    if during is None:
+        return None
+    first, last = variant.step(during.start), variant.step(during.end)
+    assert first is not None and first.started is not None and last is not None  # else there is no window
+    after = variant.steps[variant.steps.index(last) + 1 :]
+    begin, end = first.started.wall_ns, min((s.started.wall_ns for s in after if s.started), default=sys.maxsize)
     for name in names:
-        ends = _ends(record, name)
-        if window is not None and ends and all(end is not None and end < window[0] for end in ends):
-            text = f"there was no interface '{name}' in {record.step.node} any more when it was looked at"
+        spans = _spans(record, name)
+        if spans and all((gone is not None and gone < begin) or came > end for came, gone in spans):
+            text = f"there was no interface '{name}' in {record.step.node} when it was looked at"
             return Unknown("no-such-interface", text)
     return None
 
@@ -185,19 +193,22 @@ def _gone(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], wi
     if variant.plan.variant != EXPERIMENT:
         return None
     first, last = window or (0, sys.maxsize)
-    name = next((name for name in names for end in _ends(record, name) if end and first <= end <= last), None)
+    name = next((name for name in names for _, gone in _spans(record, name) if gone and first <= gone <= last), None)
     if name is None:
         return None
     text = f"the interface '{name}' of {record.step.node} went away, or got another name, while it was looked at"
     return Unknown("no-such-interface", text)
 
 
-def _ends(record: StepRecord, name: str) -> list[int | None]:
-    """When each interface that had this name lost it; None: never. Empty where that is not known."""
-    if record.capture is None or record.capture.interface_ends is None:
+def _spans(record: StepRecord, name: str) -> list[tuple[int, int | None]]:
+    """From when to when each interface had this name; None: to the end."""
+    capture = record.capture
+    if capture is None:
         return []
-    pairs = zip(record.capture.interfaces, record.capture.interface_ends, strict=False)
-    return [end for has, end in pairs if has == name]
+    starts = capture.interface_starts or (0,) * len(capture.interfaces)
+    ends = capture.interface_ends or (None,) * len(capture.interfaces)
+    spans = zip(capture.interfaces, starts, ends, strict=False)
+    return [(start, end) for has, start, end in spans if has == name]
 
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:

@@ -188,6 +188,9 @@ class CaptureEnded:
     trouble: str | None = None
     interface_ends: tuple[int | None, ...] | None = None
     """None: all were there to the end."""
+    interface_starts: tuple[int, ...] | None = None
+    """Likewise, when each was found to be there; 0, and None for all: when the capture began. It looks anew between two
+    steps, so that who came during one is found before the next."""
 
 
 @dataclass(frozen=True, slots=True)
