@@ -101,12 +101,35 @@ def with_own(packets, name="inserted-1", **ends):
 
 
 @pytest.mark.parametrize("packets", [0, 1])  # the prediction fails for another cause, or holds
-@pytest.mark.parametrize("ends", [FAILS, {"exit": 127, "shell": "pi link"}, {"exit": None, "signal": "SIGSEGV"}])
+@pytest.mark.parametrize("ends", [FAILS, {"exit": None, "signal": "SIGSEGV"}])
 def test_a_control_whose_own_command_failed_is_not_what_it_says(tmp_path, packets, ends):
     result = verdict_of(tmp_path, with_own(packets, **ends), control=INSERT)
     assert (result.verdict, result.reason) == ("inconclusive", "control-step-failed")
-    told = "exit status 2" if ends is FAILS else "exit status 127" if "pi link" in ends.values() else "signal SIGSEGV"
+    told = "exit status 2" if ends is FAILS else "signal SIGSEGV"
     assert f"its own step 'inserted-1' ended with {told}, so that it may not have changed" in result.message
+
+
+@pytest.mark.parametrize("packets", [0, 1])
+@pytest.mark.parametrize("where", ["experiment", "h"])
+def test_what_a_missing_command_was_to_do_was_never_tried(tmp_path, where, packets):
+    """Also where no prediction looks at it: it may be what makes the difference."""
+
+    def build(name, packets):
+        ends = {"exit": 127, "shell": "pi link"} if name == where else {"exit": 0}
+        return with_own(packets, "cause", **ends)(Evidence(tmp_path / name, name)).read()
+
+    def judged(**more):
+        content = {**LAB, "hypotheses": [LAB["hypotheses"][0], *more.get("hypotheses", ())]}
+        lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml"))
+        return judge_hypothesis(lab.lab, 0, variants, ("h",))
+
+    variants = {"experiment": build("experiment", packets if where == "experiment" else 1),
+                "h": build("h", packets if where == "h" else 0)}  # fmt: skip
+    result = judged()
+    assert (result.verdict, result.reason) == ("inconclusive", ("control-" if where == "h" else "") + "missing-tool")
+    for expected in ({"command": "cause", "exit": 127}, {"expr": "c == 127", "let": {"c": {"command": "cause", "of": "exit"}}}):  # fmt: skip
+        other = judged(hypotheses=[{"id": "i", "claim": "It is not installed.", "predict": expected}])
+        assert other.reason != result.reason
 
 
 def test_a_control_whose_own_command_went_well(tmp_path):

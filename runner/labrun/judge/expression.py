@@ -49,7 +49,7 @@ _CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "ro
 
 
 def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
-    named = _named_exits(leaf)
+    named = named_exits(leaf)
     values = {name: _value(value, variant, prefix, named) for name, value in leaf.let.items()}
     children: list[Trace] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
@@ -64,7 +64,7 @@ def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: st
     )  # fmt: skip
 
 
-def _named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
+def named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
     """(command, exit status) that the expression itself asks for: then that is an observation, and no accident."""
     exits = {name: value.command for name, value in leaf.let.items() if value.command and value.of == "exit"}
     found: set[tuple[str, object]] = set()

@@ -75,7 +75,7 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     record = variant.step(leaf.command)
     observed = observe_command(variant, leaf.command)
     absent = never_ran(record) if record is not None else None
-    if absent is not None and isinstance(observed, Ended) and not _names(leaf.exit, observed.exit):
+    if absent is not None and isinstance(observed, Ended) and not names_exit(leaf.exit, observed.exit):
         observed = absent
     refs = step_ref(record, prefix, layout.EVENTS)
     traces: list[Trace] = []
@@ -100,7 +100,7 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     return several(path, subject, traces)
 
 
-def _names(check: Check | None, status: int | Unknown) -> bool:
+def names_exit(check: Check | None, status: int | Unknown) -> bool:
     """Does the lab itself expect this exit status? Then it is an observation, and no accident."""
     return check is not None and (status == check.equals or status in (check.one_of or ()))
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
-from labrun.judge.predict import evaluate
+from labrun.judge.expression import named_exits
+from labrun.judge.predict import evaluate, names_exit
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
 from labrun.judge.tracing import joined
-from labrun.judge.why import Unknown, cut_short, first_cause
+from labrun.judge.why import Unknown, cut_short, first_cause, never_ran, not_found
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
-from labrun.lab.model import ControlModel, HypothesisModel
+from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
 from labrun.protocol.events import CommandResult, ProcessEnded
 from labrun.protocol.shown import equivalent
@@ -34,7 +35,7 @@ def judge_hypothesis(
     ``gone``: why a variant is not there, where that is known.
     """
     hypothesis = lab.model.hypotheses[index]
-    trace = _trace(hypothesis.predict, variants, gone, lab.slug, EXPERIMENT)
+    trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
     models = [control for control in hypothesis.control if control.none is None]
     results = tuple(
         _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
@@ -70,9 +71,9 @@ def _control(
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
     prediction = model.predict or hypothesis.predict
-    trace = _trace(prediction, variants, gone, lab.slug, name)
+    trace = _trace(prediction, variants, gone, lab, name)
     if model.predict is not None:
-        trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab.slug, name))
+        trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab, name))
     trace = _undisturbed(trace, _no_counterfactual(model, prediction, variants.get(name), variants.get(EXPERIMENT)))
     return ControlResult(
         name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
@@ -152,24 +153,46 @@ def _exits_looked_at(prediction: Prediction) -> set[str]:
 
 
 def _trace(
-    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], slug: str, name: str
+    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
 ) -> Trace:
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
         return Trace("", "the evidence", None, reason=why.code, message=why.message)
-    prefix = variant_prefix(slug, variant)
+    prefix = variant_prefix(lab.slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
-            return trace
+            return _undisturbed(trace, _never_tried(lab, variant))
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
         return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
     except EvidenceError as error:
         return Trace("", "the evidence", None, reason="evidence-unreadable", message=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
         return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
+
+
+def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
+    """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
+
+    Whoever expects it says so in some prediction of the lab, by its exit status.
+    """
+    for record in variant.steps:
+        status = not_found(record)
+        if status is not None and not any(
+            _expects(leaf, record.step.id, status)
+            for prediction in all_predictions(lab.model)
+            for _, leaf in leaves(prediction)
+        ):
+            return never_ran(record)
+    return None
+
+
+def _expects(leaf: object, command: str, status: int) -> bool:
+    if isinstance(leaf, CommandIs):
+        return leaf.command == command and names_exit(leaf.exit, status)
+    return isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
 
 
 def _change(model: ControlModel, variant: VariantRecord | None) -> str:

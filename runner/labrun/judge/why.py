@@ -54,11 +54,19 @@ def cut_short(variant: VariantRecord) -> Unknown | None:
 
 def never_ran(record: StepRecord) -> Unknown | None:
     """Of a line for the shell: that the shell did not find its command, or may not run it (POSIX, 2.8.2)."""
+    status = not_found(record)
+    if status is None:
+        return None
+    return Unknown("missing-tool", f"step '{record.step.id}': the shell cannot run the command (exit {status})")
+
+
+def not_found(record: StepRecord) -> int | None:
+    """The exit status by which a shell says so; None where it does not."""
     result = record.ended.result if record.ended is not None else None
     ended = record.process or (result if isinstance(result, CommandResult) else None)
     if record.step.shell is None or ended is None or ended.exit not in NOT_FOUND:
         return None
-    return Unknown("missing-tool", f"step '{record.step.id}': the shell cannot run the command (exit {ended.exit})")
+    return ended.exit
 
 
 def missing(variant: VariantRecord, what: str) -> Unknown:
