@@ -449,6 +449,22 @@ def test_sockets_with_their_processes(here: Here) -> None:
         assert listener.inode == os.fstat(server.fileno()).st_ino
 
 
+def test_sockets_of_ping_without_rights(here: Here) -> None:
+    """man 7 icmp: a datagram socket of ICMP; its port is the identifier of its echo requests."""
+    here.ns.sh("ip link set lo up; echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as four,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6) as six,
+    ):
+        four.bind(("127.0.0.1", 77))
+        six.bind(("::1", 78))
+        found = [(s.protocol, s.family, s.address, s.port, s.dev, s.pid) for s in here.state("sockets").sockets or ()]
+        assert found == [
+            ("icmp", "inet", "127.0.0.1", 77, "?", os.getpid()),
+            ("icmp", "inet6", "::1", 78, "?", os.getpid()),
+        ]
+
+
 def test_the_device_that_a_socket_is_bound_to(here: Here) -> None:
     """As `ss` has it after a %."""
     here.ns.sh("ip link set lo up; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up")

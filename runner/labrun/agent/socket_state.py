@@ -26,8 +26,14 @@ STATES = {
     1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
     8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN_RECV",
 }  # fmt: skip
-InetProtocol = Literal["tcp", "udp", "udplite", "raw"]
-NUMBERS: dict[InetProtocol, int | None] = {"tcp": 6, "udp": 17, "udplite": 136, "raw": None}  # None: by /proc alone
+InetProtocol = Literal["tcp", "udp", "udplite", "icmp", "raw"]
+NUMBERS: dict[InetProtocol, int | None] = {
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "icmp": None,
+    "raw": None,
+}  # None: by /proc alone
 VERSIONS: tuple[Literal["inet", "inet6"], ...] = ("inet", "inet6")
 UNCONNECTED = 7
 Owner = tuple[int, str]

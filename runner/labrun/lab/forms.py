@@ -181,7 +181,7 @@ _FORMS: dict[tuple[str, str], Form] = {
         "NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "NOARP", "PERMANENT"
     ),
     ("neighbours", "lladdr"): _hardware,
-    ("sockets", "protocol"): _one_of("tcp", "udp", "udplite", "raw", "packet"),
+    ("sockets", "protocol"): _one_of("tcp", "udp", "udplite", "icmp", "raw", "packet"),
     ("sockets", "family"): _one_of("inet", "inet6", "packet"),
     ("sockets", "state"): _one_of(*_TCP),
     ("sockets", "address"): _address,

@@ -203,7 +203,8 @@ class NeighbourState:
 class SocketState:
     """A socket. A port of raw sockets is their IP protocol number; packet sockets have no address."""
 
-    protocol: Literal["tcp", "udp", "udplite", "raw", "packet"]
+    protocol: Literal["tcp", "udp", "udplite", "icmp", "raw", "packet"]
+    """icmp: of ping without rights (`net.ipv4.ping_group_range`), IPv4's and IPv6's; its port is the identifier."""
     family: Literal["inet", "inet6", "packet"]
     state: str
     """As netstat says: LISTEN, ESTABLISHED, TIME_WAIT, ...; UNCONNECTED for what has no peer and does not listen."""
@@ -215,7 +216,7 @@ class SocketState:
     dev: str | None = None
     """Bound to it (SO_BINDTODEVICE), as `ss` writes after a %; None: to none. Of packet sockets: it, or ``any``.
 
-    UNTOLD of raw sockets, and where the kernel has no sock_diag for the protocol.
+    UNTOLD of raw and icmp sockets, and where the kernel has no sock_diag for the protocol.
     """
     inode: int | None = None
     pid: int | None = None
