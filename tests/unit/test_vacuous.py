@@ -119,6 +119,8 @@ def told_of_trace(trace: str, where: str, more: str = "") -> list[str]:
         ("match: ip ttl 3", "protocol: icmpv6", "follows IPv4 packets"),
         ("match: icmpv6 type echo-request", "source: 10.0.0.1", "follows IPv6 packets"),
         ("match: ip6 hoplimit 3, families: [ip]", "source: 10.0.0.1", "follows no packets"),
+        ("match: tcp dport 80", "protocol: udp", "the trace 'hooks' follows only packets with protocol tcp"),
+        ("match: udp sport 53 ip daddr 10.0.0.2", "destination: 10.0.0.1", "only packets with destination 10.0.0.2"),
     ],
 )  # fmt: skip
 def test_packets_of_a_version_that_a_trace_does_not_follow(trace: str, where: str, said: str) -> None:
@@ -143,6 +145,14 @@ def test_packets_of_a_version_that_a_trace_does_not_follow(trace: str, where: st
         ("families: [ip]", "protocol: '47'"),
         ("match: tcp dport 80", "source: 'fd00::1'"),
         ("match: meta l4proto icmp", "protocol: icmpv6"),  # not sure
+        ("match: tcp dport 80", "dport: 80, protocol: tcp, sport: 443"),
+        ("match: tcp dport 80", "dport: {ge: 443}"),
+        ("match: 'tcp dport { 80, 443 }'", "dport: 443"),
+        ("match: tcp dport 80-443", "dport: 443"),
+        ("match: tcp dport != 80", "dport: 443"),
+        ("match: ip saddr 10.0.0.0/8", "source: 10.0.0.1"),
+        ("match: ip saddr 10.0.0.1-10.0.0.9", "source: 10.0.0.2"),
+        ("match: icmp type echo-request", "protocol: icmp, icmp_type: 8"),
     ],
 )
 def test_packets_that_a_trace_may_follow(trace: str, where: str) -> None:

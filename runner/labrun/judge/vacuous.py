@@ -17,7 +17,7 @@ from typing import Any
 from labrun.judge.dissect.registry import FIELDS
 from labrun.judge.dissect.walk import VXLAN_PORTS
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
-from labrun.lab.base import REFERENCE
+from labrun.lab.base import REFERENCE, is_reference
 from labrun.lab.load import Lab
 from labrun.lab.predictions import PacketSelector, TraceIs
 from labrun.lab.text import Keys
@@ -49,6 +49,14 @@ _ONLY = {
     4: re.compile(r"\bip (saddr|daddr|ttl|protocol|dscp|ecn|length|id|frag-off|version|checksum)\b|\bicmp type\b"),
     6: re.compile(r"\bip6 (saddr|daddr|hoplimit|nexthdr|dscp|ecn|length|flowlabel|version)\b|\bicmpv6 type\b"),
 }
+# What a match says of a field: one value, plainly written.
+_SAYS = {
+    "protocol": re.compile(r"\b(tcp|udp|sctp|udplite) (?:sport|dport)\b|\b(icmp|icmpv6) type\b"),
+    "sport": re.compile(r"\b(?:tcp|udp|sctp|udplite|th) sport (\d+)(?![\d,-])"),
+    "dport": re.compile(r"\b(?:tcp|udp|sctp|udplite|th) dport (\d+)(?![\d,-])"),
+    "source": re.compile(r"\bip6? saddr ([\da-f.:]+)(?![\w./:,-])"),
+    "destination": re.compile(r"\bip6? daddr ([\da-f.:]+)(?![\w./:,-])"),
+}
 
 
 def never_traced(lab: Lab, leaf: TraceIs) -> Iterator[tuple[Keys, str]]:
@@ -67,6 +75,10 @@ def never_traced(lab: Lab, leaf: TraceIs) -> Iterator[tuple[Keys, str]]:
             follows = " and ".join(f"IPv{one}" for one in sorted(followed)) or "no"
             text = f"the trace '{name}' follows {follows} packets, and none of them has {field} {told}"
             yield ("trace", "where", field), text
+        says = _SAYS[field].search(trace.match or "") if field in _SAYS else None
+        value = next(filter(None, says.groups())) if says is not None else None
+        if value is not None and wanted and not any(str(one) == value or is_reference(one) for one in wanted):
+            yield ("trace", "where", field), f"the trace '{name}' follows only packets with {field} {value}"
     hooks = [station.partition("@")[0] for station in leaf.path or ()]
     for number, hook in enumerate(hooks):
         if number == 0 and hook not in FIRST_HOOKS:
