@@ -149,6 +149,7 @@ def test_a_comparison_that_comes_out_one_way(kind: str, field: str, operator: st
         ("routes", "metric", "ge", 0),  # has one
         ("routes", "metric", "equals", 0),  # of IPv6
         ("sockets", "port", "le", 65535),  # has one
+        ("routes", "pref", "matches", "."),  # has one
         ("sockets", "port", "lt", 1),  # of raw sockets: IPPROTO_IP
         ("routes", "table", "contains", "1"),
         ("rules", "inverted", "equals", False),

@@ -30,23 +30,33 @@ def only_one_way(kind: str, field: str, operator: str, expected: object) -> str 
     """Why this comparison has the same outcome for all values that the field can have; None if it may have either."""
     if (kind, field) in _OBJECTS:
         return f"{field} is a list of objects, which no text is like: compare it with changes, or ask ip -json"
-    if isinstance(expected, str) and operator in ("contains", "lacks") and (kind, field) in _LISTS:
-        wrong = _LISTS[kind, field](expected)
+    if isinstance(expected, str) and operator in ("contains", "lacks", "matches"):
+        return _of_text(kind, field, operator, expected)
+    return _of_numbers(field, operator, expected if isinstance(expected, tuple) else (expected,))
+
+
+def _of_text(kind: str, field: str, operator: str, expected: str) -> str | None:
+    items = _LISTS.get((kind, field))
+    if items is not None:
+        wrong = items(expected)
         return None if wrong is None else f"{field}: {wrong.replace('can never be equal', 'is never one of them')}"
     form = _FORMS.get((kind, field))
-    if isinstance(form, _Words) and isinstance(expected, str) and operator in ("contains", "lacks", "matches"):
-        found = [re.search(expected, word) if operator == "matches" else expected in word for word in form.words]
-        if not any(found) or all(found):
-            much = "every" if all(found) else "no"
-            verb = "matches" if operator == "matches" else "contains"
-            return f"{much} {field} {verb} {expected!r}: they are {', '.join(form.words)}"
-    least, most = _RANGES.get(field, (0, None))
-    for value in expected if isinstance(expected, tuple) else (expected,):
+    if not isinstance(form, _Words):
+        return None
+    found = [re.search(expected, word) if operator == "matches" else expected in word for word in form.words]
+    if any(found) and (not all(found) or (kind, field) in _MAY_BE_ABSENT):
+        return None
+    verb = "matches" if operator == "matches" else "contains"
+    return f"{'every' if all(found) else 'no'} {field} {verb} {expected!r}: they are {', '.join(form.words)}"
+
+
+def _of_numbers(field: str, operator: str, expected: tuple[object, ...]) -> str | None:
+    least, most = _RANGES.get(field, (0, math.inf))
+    for value in expected:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         few = (operator in ("equals", "one_of", "le") and value < least) or (operator == "lt" and value <= least)
-        top = most if most is not None else math.inf
-        many = (operator in ("equals", "one_of", "ge") and value > top) or (operator == "gt" and value >= top)
+        many = (operator in ("equals", "one_of", "ge") and value > most) or (operator == "gt" and value >= most)
         if few or many:
             return f"{field} is never {value if operator in ('equals', 'one_of') else f'{operator} {value}'}"
     return None
@@ -66,9 +76,8 @@ class _Words:
         if value in self.words:
             return None
         same = next((word for word in self.words if word.lower() == value.lower()), None)
-        return f"{value!r} can never be equal." + (
-            f" It is written {same}." if same else did_you_mean(value, self.words)
-        )
+        hint = f" It is written {same}." if same else did_you_mean(value, self.words)
+        return f"{value!r} can never be equal.{hint}"
 
 
 def _one_of(*words: str) -> _Words:
@@ -212,12 +221,13 @@ _LISTS: dict[tuple[str, str], Form] = {
     ("neighbours", "flags"): _one_of("use", "self", "master", "proxy", "extern_learn", "router"),
 }  # fmt: skip
 _OBJECTS = {("routes", "nexthops")}
+_MAY_BE_ABSENT = {("routes", "pref"), ("nft", "hook")}  # to match every word is to be there
 _PORT = (0, 65535)
-_RANGES: dict[str, tuple[int, int | None]] = {
+_RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("port", "remote_port", "sport", "sport_start", "sport_end", "dport"), _PORT),
     **dict.fromkeys(("dport_start", "dport_end"), _PORT),
     **dict.fromkeys(("icmp_type", "icmp_code", "ttl", "tos", "hoplimit"), (0, 255)),
     **dict.fromkeys(("prefixlen", "suppress_prefixlen"), (0, 128)),
-    "dscp": (0, 63), "flowlabel": (0, 0xFFFFF), "index": (1, None),
+    "dscp": (0, 63), "flowlabel": (0, 0xFFFFF), "index": (1, math.inf),
 }  # fmt: skip
 """By field. Others are not negative."""
