@@ -144,6 +144,7 @@ WRONG = [
     ("{links: {at: before}, each: {mtu: {contains: a}}}", "{contains", "contains searches text; mtu is a number"),
     ("{links: {at: before}, each: {mtu: {matches: a}}}", "{matches", "matches searches text; mtu is not text"),
     ("{links: {at: before}, each: {mtu: {one_of: [1500, a]}}}", "{one_of", "mtu is a number; 'a' can never be equal"),
+    ("{lookup: asked, route: {dst: default}}", "default", "of a lookup, dst is what was asked for, and not the route's"),
     ("{lookup: asked, route: {metric: low}}", "low", "metric is a number; 'low' can never be equal"),
     ("{trace: {at: hooks, where: {ttl: x}}, count: 1}", "x}", "ttl is a number; 'x' can never be equal"),
     ("{trace: {at: hooks, where: {source: {ge: 1}}}, count: 1}", "{ge", "ge compares numbers; source is not one"),

@@ -307,9 +307,17 @@ def _errno(check: Check) -> Found:
     return [(("errno",), text) for text in told if text is not None]
 
 
+ASKED = ("dst", "source", "tos", "nexthops")
+"""What an answer to a lookup has of the question; of several ways it has the one."""
+
+
 def _lookup(leaf: LookupIs, known: Known) -> Found:
     found: Found = [(("lookup",), text) for text in wrong_step(leaf.lookup, ("lookup",), known)]
     found += _errno(leaf.errno) if leaf.errno is not None else []
+    for field in leaf.route or {}:
+        if field in ASKED:
+            text = f"of a lookup, {field} is what was asked for, and not the route's: leave it out"
+            found.append((("route", field), text))
     return found + _fields("routes", leaf.route or {}, ("route",), known)
 
 

@@ -374,7 +374,10 @@ class ChangesAre(Strict):
 
 
 class LookupIs(Strict):
-    """What the kernel answered to a ``lookup`` step: fields of the route, or its refusal by name (none: a route)."""
+    """What the kernel answered to a ``lookup`` step: fields of the route, or its refusal by name (none: a route).
+
+    Of the route that it found for IPv4 it tells no ``protocol``, ``scope``, ``metric``, ``nhid`` and ``flags``.
+    """
 
     lookup: Slug
     route: Fields | None = None
