@@ -165,6 +165,7 @@ def test_routes_are_what_ip_says(busy: Here) -> None:
 
 # What tells two routes apart that go the same way, as `ip route add` is given it and as it is seen.
 TELLING = [
+    ("-4", "metric 5", {"metric": 5}),
     ("-4", "tos 0x10", {"tos": 0x10}),
     ("-4", "realms 3/7", {"realms": "3/7"}),
     ("-4", "realms 7", {"realms": "7"}),

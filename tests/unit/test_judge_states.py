@@ -79,7 +79,9 @@ def at(kind, where=None, **rest):
         ("links", {"name": "eth1"}, 0),
         ("addresses", {"dev": "eth0", "prefixlen": 24}, 1),
         ("routes", {"gateway": {"matches": "^10"}}, 1),
-        ("routes", {"metric": {"ge": 1}}, 1),  # the other has none
+        ("routes", {"metric": {"ge": 1}}, 1),  # the other was given none, which is 0
+        ("routes", {"metric": {"lt": 100}}, 1),
+        ("routes", {"metric": 0}, 1),
         ("routes", {"metric": {"lt": 101, "ge": 100}, "dst": {"one_of": ["default", "10.0.0.0/24"]}}, 1),
         ("rules", {"priority": 0}, 1),
         ("rules", {"inverted": False}, 1),

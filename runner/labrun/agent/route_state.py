@@ -103,7 +103,7 @@ def route_of(message: Any, names: dict[int, str]) -> RouteState:
         gateway=_gateway(message),
         dev=_device(message.get_attr("RTA_OIF"), names),
         src=message.get_attr("RTA_PREFSRC"),
-        metric=message.get_attr("RTA_PRIORITY"),
+        metric=message.get_attr("RTA_PRIORITY") or 0,
         flags=flag_names(message["flags"], ROUTE_FLAGS),
         nexthops=tuple(
             NextHop(

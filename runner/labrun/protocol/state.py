@@ -91,7 +91,8 @@ class RouteState:
     gateway: str | None = None
     dev: str | None = None
     src: str | None = None
-    metric: int | None = None
+    metric: int = 0
+    """The least is preferred. ip does not print a 0, which is what a route has that was given none (IPv4)."""
     mtu: int | None = None
     flags: tuple[str, ...] = ()
     """onlink, dead, linkdown, ..."""
