@@ -88,7 +88,7 @@ def at(kind, where=None, **rest):
         ("neighbours", {"state": "REACHABLE"}, 0),
         ("sockets", None, 0),
         ("nft", {"chain": "input"}, 2),
-        ("nft", {"packets": {"gt": 0}}, 1),
+        ("nft", {"packets": {"gt": 0}, "handle": 4}, 1),
     ],
 )
 def test_how_many_there_are(seen, kind, where, count):
@@ -106,7 +106,33 @@ def test_how_many_there_are(seen, kind, where, count):
 @pytest.mark.parametrize(
     ("predicted", "truth"),
     [
-        (at("sockets", {"dev": "eth0"}, count=0), None),  # the raw one may be bound to it
+        (at("nft", {"packets": {"gt": 0}}, count=0), False),
+        (at("nft", {"packets": {"gt": 0}}, count={"ge": 1}), True),
+        (at("nft", {"packets": {"gt": 0}}, count=1), None),  # the other one may have, too
+        (at("nft", {"packets": {"gt": 9}}, count=0), None),
+        (at("nft", {"packets": {"gt": 9}}, count={"le": 1}), True),
+        (at("nft", {"handle": 5}, each={"packets": 0}), None),
+        (at("nft", {"packets": {"gt": 0}}, each={"handle": 4}), None),
+        (at("nft", {"bytes": {"lt": 1}, "handle": 5}, each={"chain": "input"}), None),
+        (at("nft", {"handle": 4}, each={"packets": 3}), True),
+        ({"expr": "n == 1", "let": {"n": {"nft": {"at": "after", "where": {"packets": {"gt": 0}}}}}}, None),
+        ({"expr": "n == 0", "let": {"n": {"nft": {"at": "after", "where": {"handle": 5}}, "of": "packets"}}}, None),
+        ({"changes": {"from": "after", "to": "after", "of": "nft", "where": {"packets": {"gt": 9}}}, "added": 0}, None),
+        ({"changes": {"from": "after", "to": "after", "of": "nft"}, "added": 0}, True),
+    ],
+)
+def test_a_rule_without_a_counter_does_not_say_that_no_packet_came(seen, predicted, truth):
+    trace = judge(seen, predicted)
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "not-observable"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth"),
+    [
+        (at("sockets", {"dev": "eth0"}, count=1), None),  # the raw one may be bound to it, too
+        (at("sockets", {"dev": "eth0"}, count=0), False),
+        (at("sockets", {"dev": "eth1"}, count=0), None),
         (at("sockets", {"dev": "eth0", "protocol": "udp"}, count=1), True),
         (at("sockets", {"protocol": "raw", "dev": {"lacks": "eth"}}, count=1), None),
         (at("sockets", {"protocol": "raw"}, each={"dev": "eth0"}), None),

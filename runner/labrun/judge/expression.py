@@ -98,6 +98,8 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple
     objects = observe_objects(variant, kind, getattr(value, kind), prefix)
     if isinstance(objects, Unknown):
         return objects
+    if objects.doubt is not None:
+        return objects.doubt
     if value.of is None:
         return len(objects.found)
     if len(objects.found) != 1:

@@ -234,10 +234,10 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
             if isinstance(observed, Unknown):
                 traces.append(unknown(where, what, operator, show(expected), observed))
             else:
-                count = Count(len(observed.found), len(observed.found))
+                count = Count(len(observed.found), len(observed.found) + observed.perhaps)
                 refs = tuple(found.ref for found in observed.found[:10]) or (observed.file,)
                 truth = count.holds(operator, expected)
-                traces.append(compared(where, what, operator, expected, count, truth, refs))
+                traces.append(compared(where, what, operator, expected, count, truth, refs, observed.doubt))
     if leaf.each is not None:
         traces += _each(leaf.each, observed, subject, path)
     return several(path, subject, traces)
@@ -252,6 +252,8 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path:
             for field, check in each.items()
             for operator, expected in check.operators().items()
         ]
+    if observed.doubt is not None:
+        return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
     if not observed.found:
         text = f"{subject}: there is none (of {observed.total})"
         return [Trace(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]

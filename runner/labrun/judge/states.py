@@ -16,7 +16,7 @@ from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
 from labrun.protocol.events import SeriesResult
-from labrun.protocol.state import UNTOLD, KernelState, SocketState
+from labrun.protocol.state import UNTOLD, KernelState, NftRule, SocketState
 
 __all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]
 
@@ -34,12 +34,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """Those that passed ``where``, and how many there were in all. ``node`` as resolved."""
+    """Those that passed ``where``, and how many there were in all. ``node`` as resolved.
+
+    ``perhaps``: how many more may have passed, and ``doubt`` why that is not known.
+    """
 
     node: str
     found: tuple[Found, ...]
     total: int
     file: Ref
+    perhaps: int = 0
+    doubt: Unknown | None = None
 
 
 def observe_state(variant: VariantRecord, leaf: StateIs, prefix: str, moment: int = 0) -> Objects | Unknown:
@@ -77,28 +82,29 @@ def observe_objects(
     items = getattr(part, inner) if inner else part
     base = f"nodes.{node}.{part_name}" + (f".{inner}" if inner else "")
     found = []
+    perhaps: list[Unknown] = []
     for index, item in enumerate(items):
         value = _value(item)
         passed = _passes(value, selector.where)
         if passed is None:
-            return _undecided(value, selector.where, f"{base}[{index}]")
-        if passed:
+            hidden = next((field for field in selector.where if isinstance(value.get(field), Untold)), None)
+            if hidden is None:
+                return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
+            perhaps.append(untold(f"{hidden} of {base}[{index}]"))
+        elif passed:
             found.append(Found(value, Ref(file, line, path=f"{base}[{index}]")))
-    return Objects(node, tuple(found), len(items), Ref(file, line, path=base))
+    doubt = perhaps[0] if perhaps else None
+    return Objects(node, tuple(found), len(items), Ref(file, line, path=base), len(perhaps), doubt)
 
 
 def _value(item: object) -> dict[str, Any]:
+    """With what is not told as such: a rule without a counter does not say that no packet came."""
     value: dict[str, Any] = encode(item)
     if isinstance(item, SocketState) and item.dev == UNTOLD:
         value["dev"] = Untold(UNTOLD)
+    if isinstance(item, NftRule) and item.packets is None:
+        value["packets"] = value["bytes"] = Untold(UNTOLD)
     return value
-
-
-def _undecided(value: Mapping[str, Any], where: Mapping[str, Check], place: str) -> Unknown:
-    hidden = next((field for field in where if isinstance(value.get(field), Untold)), None)
-    if hidden is not None:
-        return untold(f"{hidden} of {place}")
-    return Unknown("type-mismatch", f"where: a check does not fit the fields of {place}")
 
 
 def _passes(value: Mapping[str, Any], where: Mapping[str, Check]) -> bool | None:

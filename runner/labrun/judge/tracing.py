@@ -51,7 +51,7 @@ def compared(path: str, subject: str, operator: str, expected: Any, actual: Any,
 
 
 def untold(subject: str) -> Unknown:
-    return Unknown("not-observable", f"{subject}: the kernel does not tell it")
+    return Unknown("not-observable", f"{subject}: it was not told or not counted")
 
 
 def times(counts: Mapping[str, int]) -> str:
