@@ -45,6 +45,8 @@ from unit.test_named import problems
         ("rules", "ipproto", "6", "is written tcp"),
         ("routes", "source", "::/0", "is written all"),
         ("routes", "table", "254", "'254' is written main"),
+        ("sockets", "process", "systemd-resolved", "has 16 bytes, and the kernel keeps 15 of a name at most"),
+        ("links", "name", "a-veth-that-is-long", "has 19 bytes"),
         ("rules", "table", "mine", "can never be equal"),
         ("routes", "protocol", "2", "'2' is written kernel"),
         ("routes", "protocol", "KERNEL", "It is written kernel."),

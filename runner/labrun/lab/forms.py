@@ -122,6 +122,12 @@ def _destination(everything: str) -> Form:
     return check
 
 
+def _name(value: str) -> str | None:
+    """Of an interface (IFNAMSIZ) or a process (TASK_COMM_LEN)."""
+    size = len(value.encode())
+    return None if size <= 15 else f"{value!r} has {size} bytes, and the kernel keeps 15 of a name at most"
+
+
 def _numbered(names: Mapping[int, str], most: int, *words: str) -> Form:
     """A name, or a number that has none."""
     known = _one_of(*names.values(), *words)
@@ -157,6 +163,9 @@ _IP_PROTOCOL = _numbered({
     58: "ipv6-icmp", 132: "sctp", 136: "udplite",
 }, 255)  # fmt: skip
 _FORMS: dict[tuple[str, str], Form] = {
+    **dict.fromkeys((("links", name) for name in ("name", "master", "link", "peer")), _name),
+    **dict.fromkeys(((kind, "dev") for kind in ("addresses", "routes", "neighbours", "sockets", "counters")), _name),
+    **dict.fromkeys((("rules", "iif"), ("rules", "oif"), ("sockets", "process")), _name),
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
     ("addresses", "family"): _FAMILY,
