@@ -254,7 +254,7 @@ def test_the_node_is_the_one_that_is_named(evidence):
 
 # --- unknown ---
 
-BOTH = {"links": {"at": "after", "in": "host"}, "count": 0, "each": {"mtu": {"ge": 1, "le": 2}}}
+BOTH = {"links": {"at": "after", "in": "host"}, "count": 1, "each": {"mtu": {"ge": 1, "le": 2}}}
 
 
 def unknown(trace, reason, *words):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labrun.judge.fields import problem
+from labrun.judge.fields import impossible, problem
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.judge.vacuous import never_kept, never_traced
 from labrun.lab.base import is_reference
@@ -21,7 +21,7 @@ def check_fields(lab: Lab) -> tuple[Problem, ...]:
         lab.problem((*path, name), f"fields: {text}")
         for path, selector in _selectors(lab)
         for name, check in (selector.fields or {}).items()
-        if not _has_reference(check) and (text := problem(name, check)) is not None
+        if not _has_reference(check) and (text := problem(name, check) or impossible(name, check)) is not None
     )
 
 
