@@ -201,3 +201,69 @@ def test_the_capture_that_is_meant() -> None:
     assert len(check_filters(parse_lab(alone, Path("x/lab.yaml"), "x", "x/lab.yaml"))) == 1
     elsewhere = text.replace("on: a.eth0, ", "on: a.eth9, ")
     assert check_filters(parse_lab(elsewhere, Path("x/lab.yaml"), "x", "x/lab.yaml")) == ()
+
+
+def in_control(kept: str, select: str, control: str) -> list[str]:
+    text = LAB.replace("count: 0}}", f"count: 1}}, control: {control}}}")
+    lab = parse_lab(text.replace("FILTER", kept).replace("SELECT", select), Path("x/lab.yaml"), "x", "x/lab.yaml")
+    return [str(problem) for problem in check_filters(lab)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "control", "said"),
+    [
+        # Blind in the control alone: there the prediction would be false whatever happens.
+        ("icmp", "{replace: seen, with: {in: a, capture: {on: eth0, filter: arp}}}", "the capture 'seen' keeps only 'arp'"),
+        ("icmp", "[{replace: seen, with: {in: a, capture: {on: eth0, filter: arp}}}]", "the capture 'seen' keeps only 'arp'"),
+        # Of the control's own prediction: true whatever happens.
+        ("icmp", "{without: probe, predict: {packets: {on: a.eth0, match: arp}, count: 0}}", "keeps only 'icmp'"),
+        ("icmp", "[{without: probe, predict: {packets: {on: a.eth0, match: arp}, count: 0}}]", "keeps only 'icmp'"),
+        ("icmp", "{without: probe, predict: {expr: n == 0, let: {n: {packets: {on: a.eth0, match: arp}}}}}", "only 'icmp'"),
+    ],
+)  # fmt: skip
+def test_a_control_that_looks_away_shows_nothing(kept: str, control: str, said: str) -> None:
+    (problem,) = in_control(kept, "match: icmp", control)
+    assert problem.startswith("x/lab.yaml:9:")
+    assert "in this control: packets: this can only count 0" in problem and said in problem
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        "{without: probe}",
+        "{replace: seen, with: {in: a, capture: {on: eth0}}}",
+        "{replace: seen, with: {in: a, capture: {on: eth0, filter: arp}}, predict: {packets: {on: a.eth0, match: arp}, count: 1}}",
+        "{without: probe, predict: {packets: {on: a.eth0, match: 'icmp[0] == 0'}, count: 0}}",
+        "{none: It is so by definition.}",
+    ],
+)
+def test_a_control_that_may_see_it_is_left_alone(control: str) -> None:
+    assert in_control("icmp", "match: icmp", control) == []
+
+
+def test_what_is_blind_in_the_experiment_is_told_once() -> None:
+    (problem,) = in_control("icmp", "match: arp", "{without: probe}")
+    assert ": packets: this can only count 0" in problem
+
+
+def test_a_control_that_traces_others_shows_nothing() -> None:
+    text = LAB.replace("capture: {on: eth0, filter: FILTER}", "trace: ").replace(
+        "{packets: {on: a.eth0, SELECT}, count: 0}}",
+        "{trace: {at: seen, where: {source: 10.0.0.1}}, ends: accept}, control: CONTROL}",
+    )
+
+    def found(control: str) -> list[str]:
+        lab = parse_lab(text.replace("CONTROL", control), Path("x/lab.yaml"), "x", "x/lab.yaml")
+        return [problem.message for problem in check_filters(lab)]
+
+    (told,) = found("{replace: seen, with: {in: a, trace: {families: [ip6]}}}")
+    assert told.startswith(
+        "in this control: trace: this can only come out one way: the trace 'seen' follows IPv6 packets"
+    )
+    (told,) = found(
+        "{replace: seen, with: {in: a, trace: ip ttl 3}, predict: {trace: {at: seen, where: {source: 'fd00::1'}}, count: 0}}"
+    )
+    assert told.startswith(
+        "in this control: trace: this can only come out one way: the trace 'seen' follows IPv4 packets"
+    )
+    assert found("{replace: seen, with: {in: a, trace: {families: [ip]}}}") == []

@@ -10,7 +10,7 @@ A trace follows IPv4 alone, or IPv6, where its step says so (``families``), or w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,6 +18,7 @@ from labrun.judge.dissect.registry import FIELDS
 from labrun.judge.dissect.walk import VXLAN_PORTS
 from labrun.judge.libpcap import FilterSyntaxError, compile_filter
 from labrun.lab.base import REFERENCE, is_reference
+from labrun.lab.compile import Placed
 from labrun.lab.load import Lab
 from labrun.lab.predictions import PacketSelector, TraceIs
 from labrun.lab.text import Keys
@@ -59,11 +60,11 @@ _SAYS = {
 }
 
 
-def never_traced(lab: Lab, leaf: TraceIs) -> Iterator[tuple[Keys, str]]:
+def never_traced(steps: Sequence[Placed], leaf: TraceIs) -> Iterator[tuple[Keys, str]]:
     """(place below the leaf, why no packet of the trace has it or goes so)"""
     name = leaf.trace.at
-    trace = next((s.trace for i, s in zip(lab.model.step_ids(), lab.model.steps, strict=True) if i == name), None)
-    if trace is None or any("nftrace" in str(step) for step in lab.model.steps):  # the lab itself has more traced
+    trace = next((step.model.trace for step in steps if step.id == name), None)
+    if trace is None or any("nftrace" in str(step.model) for step in steps):  # the lab itself has more traced
         return
     matched = {version for version, pattern in _ONLY.items() if pattern.search(trace.match or "")}
     followed = {_VERSIONS[family] for family in trace.families} & (matched or {4, 6})
@@ -99,9 +100,12 @@ def _version(field: str, value: Any) -> int | None:
         return None
 
 
-def never_kept(lab: Lab, selector: PacketSelector) -> str | None:
-    """Why no packet of the capture that the selector means can be selected; None if one may be."""
-    kept = _filter_of(lab, selector)
+def never_kept(lab: Lab, steps: Sequence[Placed], selector: PacketSelector) -> str | None:
+    """Why no packet of the capture that the selector means can be selected; None if one may be.
+
+    ``steps``: those of the experiment, or of a control.
+    """
+    kept = _filter_of(lab, steps, selector)
     asked = [selector.match] if selector.match is not None else []
     wanted = [f"'{selector.match}'"] if selector.match is not None else []
     for name in selector.fields or {}:
@@ -121,13 +125,13 @@ def never_kept(lab: Lab, selector: PacketSelector) -> str | None:
     return None
 
 
-def _filter_of(lab: Lab, selector: PacketSelector) -> tuple[str, str] | None:
+def _filter_of(lab: Lab, steps: Sequence[Placed], selector: PacketSelector) -> tuple[str, str] | None:
     """(step, filter) of the capture that the selector means, where it has one."""
     nodes = tuple(lab.model.topology.nodes)
-    for step_id, step in zip(lab.model.step_ids(), lab.model.steps, strict=True):
-        node = step.node or (nodes[0] if len(nodes) == 1 else None)
-        if step.capture is not None and selector.may_mean(step_id, node, step.capture.on):
-            return None if step.capture.filter is None else (step_id, step.capture.filter)
+    for step in steps:
+        node, capture = step.model.node or (nodes[0] if len(nodes) == 1 else None), step.model.capture
+        if capture is not None and selector.may_mean(step.id, node, capture.on):
+            return None if capture.filter is None else (step.id, capture.filter)
     return None
 
 
