@@ -5,6 +5,7 @@ The message of a leaf shows both sides and where to look.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -122,8 +123,27 @@ def _json_checks(
         if text is not None:
             value, refs = text.cut or search_json(text.value, expression), (text.ref,)
         made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-        traces += made if value is not None else map(_nothing_found, made)
+        if value is None:
+            made = [_nothing_found(trace) for trace in made]
+        elif any(_alike(value, one) for one in (check.equals, *(check.one_of or ()))):
+            made = [_other_type(trace) for trace in made]
+        traces += made
     return traces
+
+
+def _alike(value: Any, expected: Any) -> bool:
+    """Is one of them the text of the other? JSON tells `"1500"` from `1500`; a lab that does not made a mistake."""
+    if isinstance(value, str) and isinstance(expected, bool | int | float):
+        return value == json.dumps(expected)
+    return isinstance(expected, str) and isinstance(value, bool | int | float) and expected == json.dumps(value)
+
+
+def _other_type(trace: Trace) -> Trace:
+    """That a text is no number is no finding about either."""
+    if trace.operator not in ("equals", "one_of") or trace.truth is not False:
+        return trace
+    message = f"{trace.message}; one is a text in JSON, and the other is not"
+    return replace(trace, truth=None, reason="type-mismatch", message=message)
 
 
 def _nothing_found(trace: Trace) -> Trace:
