@@ -413,3 +413,61 @@ def judge_again(evidence, predicted):
     from labrun.evidence.record import read_variant
 
     return evaluate(prediction(predicted), read_variant(evidence.folder), PREFIX)
+
+
+COMPLAINT = b"bash: line 1: conntrack: command not found\n"
+
+
+@pytest.mark.parametrize("exit", [0, 1])
+@pytest.mark.parametrize("complaint", [COMPLAINT, b"something else\nbash: conntrack: command not found\nand more\n"])
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        {"command": "probe", "stdout": "0"},
+        {"command": "probe", "exit": {"le": 1}},
+        {"command": "probe", "exit": 0},
+        {"not": {"command": "probe", "stdout": {"contains": "tcp"}}},
+        {"expr": "code <= 1", "let": {"code": {"command": "probe", "of": "exit"}}},
+        {"expr": "code == 0", "let": {"code": {"command": "probe", "of": "exit"}}},
+        {"expr": "said == '0'", "let": {"said": {"command": "probe", "of": "stdout"}}},
+        {**DURING, "count": 0},
+    ],
+)
+def test_a_part_of_a_line_that_the_shell_does_not_find_observes_nothing(evidence, predicted, complaint, exit):
+    """`conntrack -L | grep -c tcp` prints 0 where there is no conntrack, and the status is grep's."""
+    evidence.capture("seen", "lo", at=(0, 10))
+    evidence.run("probe", b"0\n", complaint, exit=exit, at=(20, 100), shell="conntrack -L | grep -c tcp")
+    trace = judge(evidence.captured("seen", ("lo",)).capture_ended("seen", 0, during=(0, 1000)).done(), predicted)
+    assert (trace.truth, trace.reason) == (None, "missing-tool")
+    assert "the shell does not find 'conntrack'" in trace.leaves()[0].message
+
+
+@pytest.mark.parametrize(
+    ("said", "shell"),
+    [
+        (b"bash: conntrack: command not found", None),  # a program's own words
+        (b"grep: bash: conntrack: command not found", "grep x"),
+        (b"bash: ./here: No such file or directory", "cat <./here"),
+        (b"ip: command not found", "ip route"),
+    ],
+)
+def test_what_only_looks_like_the_complaint_of_the_shell(evidence, said, shell):
+    evidence.run("probe", b"0", said, shell=shell).done()
+    assert judge(evidence, {"command": "probe", "stdout": "0"}).truth is True
+
+
+def test_a_lab_may_look_at_the_complaint(evidence):
+    evidence.run("probe", b"0", COMPLAINT, shell="conntrack | wc -l").done()
+    predicted = {"command": "probe", "exit": 0, "stdout": "0", "stderr": {"contains": "not found"}}
+    assert judge(evidence, predicted).truth is True
+
+
+def test_a_control_of_which_the_shell_does_not_find_a_part(tmp_path):
+    def control(evidence):
+        evidence.run("inserted-1", stderr=b"bash: ipp: command not found\n", shell="ipp link set eth0 down || true")
+        return capturing(evidence, packets=0).done()
+
+    result = verdict_of(
+        tmp_path, control, control={"before": "probe", "insert": {"run": "ipp link set eth0 down || true"}}
+    )
+    assert (result.verdict, result.reason) == ("inconclusive", "control-missing-tool")

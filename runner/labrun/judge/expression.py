@@ -19,7 +19,7 @@ from labrun.judge.packets import observe_packets
 from labrun.judge.results import Trace
 from labrun.judge.states import observe_objects
 from labrun.judge.tracing import join, show, untold
-from labrun.judge.why import Unknown, never_ran
+from labrun.judge.why import NOT_FOUND, Unknown, never_ran
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
 
@@ -117,8 +117,9 @@ def _of_command(
 ) -> Value | Unknown:
     ended = observe_command(variant, command)
     record = variant.step(command)
-    if isinstance(ended, Ended) and record is not None and (command, ended.exit) not in named:
-        ended = never_ran(record) or ended
+    if isinstance(ended, Ended) and record is not None:
+        expected = ended.exit in NOT_FOUND and (command, ended.exit) in named
+        ended = ended if expected else never_ran(variant, record) or ended
     if value.of == "duration":
         return ended if isinstance(ended, Unknown) else duration_s(variant, command)
     if not isinstance(ended, Ended):

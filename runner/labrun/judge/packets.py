@@ -228,7 +228,7 @@ def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | U
     for name, record in ((during.start, first), (during.end, last)):
         if record is None or record.started is None or record.ended is None:
             return missing(variant, f"step '{name}'")
-        if (absent := never_ran(record)) is not None:
+        if (absent := never_ran(variant, record)) is not None:
             return absent
     assert first is not None and first.started is not None and last is not None and last.ended is not None
     if clock_was_set(first.started, last.ended):

@@ -25,7 +25,7 @@ from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
 from labrun.judge.tracing import SYMBOLS, checks, compared, conditions, join, joined, several, show, unknown, unknowns
 from labrun.judge.values import bound
-from labrun.judge.why import Unknown, missing, never_ran, step_trouble
+from labrun.judge.why import NOT_FOUND, Unknown, missing, never_ran, step_trouble
 from labrun.lab.predictions import (
     AllOf,
     AnyOf,
@@ -75,8 +75,8 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     subject = f"command {leaf.command}"
     record = variant.step(leaf.command)
     observed = observe_command(variant, leaf.command)
-    absent = never_ran(record) if record is not None else None
-    if absent is not None and isinstance(observed, Ended) and not names_exit(leaf.exit, observed.exit):
+    absent = never_ran(variant, record) if record is not None else None
+    if absent is not None and isinstance(observed, Ended) and not expects(leaf, observed.exit):
         observed = absent
     refs = step_ref(record, prefix, layout.EVENTS)
     traces: list[Trace] = []
@@ -101,9 +101,11 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     return several(path, subject, traces)
 
 
-def names_exit(check: Check | None, status: int | Unknown) -> bool:
-    """Does the lab itself expect this exit status? Then it is an observation, and no accident."""
-    return check is not None and (status == check.equals or status in (check.one_of or ()))
+def expects(leaf: CommandIs, status: int | Unknown | None) -> bool:
+    """Does the lab itself name the shell's exit status, or look at its complaint? Then that is an observation."""
+    if status not in NOT_FOUND:
+        return leaf.stderr is not None
+    return leaf.exit is not None and (status == leaf.exit.equals or status in (leaf.exit.one_of or ()))
 
 
 def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Trace]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.expression import named_exits
-from labrun.judge.predict import evaluate, names_exit
+from labrun.judge.predict import evaluate, expects
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
 from labrun.judge.tracing import joined
 from labrun.judge.why import Unknown, cut_short, first_cause, never_ran, not_found
@@ -176,23 +176,21 @@ def _trace(
 def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
     """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
 
-    Whoever expects it says so in some prediction of the lab, by its exit status.
+    Whoever expects it says so in some prediction of the lab, by its exit status or by what the shell complains of.
     """
+    asked = [leaf for prediction in all_predictions(lab.model) for _, leaf in leaves(prediction)]
     for record in variant.steps:
-        status = not_found(record)
-        if status is not None and not any(
-            _expects(leaf, record.step.id, status)
-            for prediction in all_predictions(lab.model)
-            for _, leaf in leaves(prediction)
-        ):
-            return never_ran(record)
+        absent = never_ran(variant, record)
+        if absent is not None and not any(_expects(leaf, record) for leaf in asked):
+            return absent
     return None
 
 
-def _expects(leaf: object, command: str, status: int) -> bool:
+def _expects(leaf: object, record: StepRecord) -> bool:
+    command, status = record.step.id, not_found(record)
     if isinstance(leaf, CommandIs):
-        return leaf.command == command and names_exit(leaf.exit, status)
-    return isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
+        return leaf.command == command and expects(leaf, status)
+    return status is not None and isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
 
 
 def _change(model: ControlModel, variant: VariantRecord | None) -> str:
