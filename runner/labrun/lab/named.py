@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from labrun.lab.base import REFERENCE, is_reference
+from labrun.lab.domains import Numbers, outcomes, told
+from labrun.lab.expression import comparisons, unobserved
 from labrun.lab.forms import errno_misfit, misfit, only_one_way
 from labrun.lab.known import CHANGES, Found, Known, wrong_step
 from labrun.lab.predictions import (
@@ -65,8 +67,27 @@ def _leaf(leaf: Any, known: Known) -> Found:
     if isinstance(leaf, TraceIs):
         return _trace(leaf, known)
     if isinstance(leaf, ExprIs):
-        return [item for name, value in leaf.let.items() for item in _value(name, value, known)]
+        return [item for name, value in leaf.let.items() for item in _value(name, value, known)] + _decided(leaf)
     return []
+
+
+def _decided(leaf: ExprIs) -> Found:
+    """Comparisons of an expression that no such value passes, or every one."""
+    found: Found = [(("expr",), f"{text}: this decides nothing") for text in unobserved(leaf.expr)]
+    for name, operator, number in comparisons(leaf.expr):
+        numbers = _range_of(leaf.let[name])
+        results = outcomes({operator: number}, numbers.samples({operator: number})) if numbers is not None else set()
+        if len(results) == 1:
+            much = "always" if results == {True} else "never"
+            found.append((("expr",), f"{name} is {much} {told({operator: number})}: this decides nothing"))
+    return found
+
+
+def _range_of(value: ValueOf) -> Numbers | None:
+    """What a name of an expression can be: a count, an exit status, a time; None if it is anything."""
+    if value.command is not None:
+        return {"exit": Numbers(0, 255), "duration": Numbers(0, whole=False)}.get(value.of or "")
+    return Numbers(0) if value.of is None else None
 
 
 def _references(leaf: Any, known: Known) -> Found:
