@@ -26,6 +26,8 @@ from labrun.protocol.plan import Plan
 if TYPE_CHECKING:
     from labrun.judge.results import LabResult, RunResult
 
+_LOOK_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Conducted:
@@ -43,13 +45,8 @@ class Progress(Protocol):
     def judged(self, result: LabResult, seconds: float) -> None: ...
 
 
-def plans_of(compiled: CompiledLab) -> tuple[Plan, ...]:
-    """The experiment first, then the controls."""
-    return (compiled.experiment, *compiled.variants)
-
-
 def entry_of(compiled: CompiledLab, repeats: int = 1) -> LabEntry:
-    variants = tuple(plan.variant for plan in plans_of(compiled))
+    variants = tuple(plan.variant for plan in compiled.plans)
     return LabEntry(compiled.lab.slug, compiled.lab.shown, variants, dict(compiled.lab.cell), repeats)
 
 
@@ -145,16 +142,17 @@ def _all(
                 conductor.progress.started(slug, left[slug])
         conductor.variant(compiled, plan, repeat)
 
-    conductor.engine.expect(repeats * sum(len(plans_of(compiled)) for compiled in labs))
+    conductor.engine.expect(repeats * sum(len(compiled.plans) for compiled in labs))
     for compiled in labs:
-        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in plans_of(compiled)]
+        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in compiled.plans]
         left[compiled.lab.slug] = len(runs)
         for plan, repeat in runs:
             pending[pool.submit(work, compiled, plan, repeat)] = compiled
     from labrun.judge.run import judge_entry
 
     while pending:
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        # Not for ever: a Ctrl-C that the kernel hands to another thread does not wake this one, which has to act on it.
+        done, _ = wait(pending, _LOOK_S, FIRST_COMPLETED)
         for future in done:
             compiled = pending.pop(future)
             slug = compiled.lab.slug

@@ -24,6 +24,8 @@ from labrun.agent.capture import Capture, CaptureError, CaptureStats
 from labrun.agent.packet_ring import RingSize
 from labrun.agent.pcap_filter import FilterError
 from labrun.evidence.pcapng import Packet, read_packets, summary
+from pyroute2 import IPRoute
+from support.netns import Netns as Elsewhere
 
 Send = Callable[..., None]
 Spotless = Callable[[Path], str]
@@ -133,7 +135,35 @@ def test_any_names_interfaces_that_come_later_are_renamed_or_go(
     ]  # fmt: skip
     assert set(stats.interfaces) == {"lo", "a", "b", "late", "peer", "renamed"}
     assert stats.complete  # with `any`, interfaces may go
+    ends = dict(zip(stats.interfaces, stats.interface_ends, strict=True))
+    assert ends["lo"] is ends["a"] is ends["b"] is None
+    late, renamed = ends["late"], ends["renamed"]
+    assert late is not None and renamed is not None and ends["peer"] is not None  # a pair goes together
+    assert stats.started_ns < late < renamed < stats.ended_ns
+    came = dict(zip(stats.interfaces, stats.interface_starts, strict=True))
+    assert came["lo"] == came["a"] == came["b"] == 0 and stats.started_ns < came["late"] < late <= came["renamed"]
     spotless(path)
+
+
+def test_an_interface_that_moves_away_and_comes_back_is_told_twice(netns: Netns, send: Send, path: Path) -> None:
+    """With the same index, as the kernel gives it."""
+    netns.veth("a", "b")
+    capture = started(path)
+    with Elsewhere() as elsewhere, open("/proc/thread-self/ns/net") as here:  # noqa: PTH123
+        netns.ip.link("set", index=netns.index("b"), net_ns_fd=elsewhere.fd)
+        capture.flush()
+        with elsewhere.enter(), IPRoute() as ip:
+            ip.link("set", index=socket.if_nametoindex("b"), net_ns_fd=here.fileno())
+        capture.flush()
+    netns.up("b")
+    netns.carries("a", "b")
+    capture.flush()
+    before = capture.kept
+    send("a", *numbered(1))
+    stats = capture.stop()
+    assert stats.packets == before + 2 and [name for name, _ in seen(path)][-2:] == ["a", "b"]
+    ends = [end for name, end in zip(stats.interfaces, stats.interface_ends, strict=True) if name == "b"]
+    assert len(ends) == 2 and ends[0] is not None and ends[1] is None
 
 
 def test_a_named_interface_that_goes_away_is_said(netns: Netns, send: Send, path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from labrun.agent import incoming, outgoing
 from labrun.agent.incoming import Attributes, Incoming
 from labrun.agent.netlink import apply
+from labrun.agent.route_state import rule_states
 from labrun.agent.rtnetlink import (
+    NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_REQUEST,
     RTM_GETLINK,
@@ -27,7 +29,12 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from support.netns import Netns
 
-RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 22, 26, 30, 34
+TOLD_OTHERWISE = ("IFLA_TUN_TYPE", "IFLA_VXLAN_LINK", "RTA_MULTIPATH", "RTA_CACHEINFO", "RTA_ENCAP")
+NEW_IN_RULES = (
+    "FRA_DSCP", "FRA_DSCP_MASK", "FRA_FLOWLABEL", "FRA_FLOWLABEL_MASK", "FRA_SPORT_MASK", "FRA_DPORT_MASK",
+)  # fmt: skip
+UNKNOWN_TO_PYROUTE2 = ("RTA_NH_ID", "RTAX_FASTOPEN_NO_COOKIE", *NEW_IN_RULES)
+RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE, RTM_NEWRULE = 22, 26, 30, 34, 32
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +65,49 @@ def ipr() -> Iterator[Rtnetlink]:
             ip route add 10.10.0.0/16 via inet6 fd00::9 dev v1
             ip route add blackhole 10.11.0.0/16
             ip -6 route add default via fd00::fe
+            ip -6 route add fd0a::/64 from fd00::/64 dev v1 expires 3000 pref high
+            ip route add 10.13.0.0/16 dev v1 tos 0x10 realms 3/7 mtu lock 1400 window 9000 rtt 100 rttvar 50 \
+                ssthresh 3 cwnd 4 advmss 1000 reordering 5 hoplimit 9 initcwnd 20 features ecn rto_min 300ms \
+                initrwnd 30 quickack 1 congctl reno fastopen_no_cookie 1
+            ip nexthop add id 12 via 10.0.0.9 dev v1
+            ip route add 10.14.0.0/16 nhid 12
+            ip route add 10.15.0.0/16 encap ip id 7 dst 10.0.0.9 dev v1
             ip rule add from 10.0.0.0/8 to 10.2.0.0/16 fwmark 7/15 table 100 priority 50
             ip rule add iif v0 oif v1 table main
             ip -6 rule add from fd00::/64 table 101
+            ip rule add ipproto tcp sport 1000-2000 dport 80 uidrange 5-9 tos 0x10 protocol 99 tun_id 5 realms 3/7 \
+                table main suppress_prefixlength 0 suppress_ifgroup 4 priority 60
+            ip rule add goto 32766 priority 61
+            ip rule add l3mdev priority 62
             ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev v1 nud permanent
             ip neigh add fd00::2 lladdr 02:00:00:00:00:03 dev v1 router
             """
         )
+        for family, attributes in (
+            (socket.AF_INET, [("FRA_DSCP", 8), ("FRA_DSCP_MASK", 0x38), ("FRA_SPORT_RANGE", (80, 80)),
+                              ("FRA_SPORT_MASK", 0xF0), ("FRA_DPORT_RANGE", (81, 81)), ("FRA_DPORT_MASK", 0xFF)]),
+            (socket.AF_INET6, [("FRA_FLOWLABEL", 0x12300), ("FRA_FLOWLABEL_MASK", 0xFFF00)]),
+        ):  # fmt: skip
+            rule = NewRule()
+            rule["family"], rule["action"], rule["table"], rule["attrs"] = family, 1, 100, attributes
+            found.change(RTM_NEWRULE, NLM_F_CREATE, rule)
         yield found
+
+
+class NewRule(outgoing.Outgoing):
+    """With what iproute2 6.1 cannot say yet."""
+
+    FORM, FIELDS = outgoing.RuleMessage.FORM, outgoing.RuleMessage.FIELDS
+    TABLE = {
+        "FRA_SPORT_RANGE": (23, lambda ports: struct.pack("=HH", *ports)),
+        "FRA_DPORT_RANGE": (24, lambda ports: struct.pack("=HH", *ports)),
+        "FRA_DSCP": (25, struct.Struct("=B").pack),
+        "FRA_FLOWLABEL": (26, struct.Struct(">I").pack),
+        "FRA_FLOWLABEL_MASK": (27, struct.Struct(">I").pack),
+        "FRA_SPORT_MASK": (28, struct.Struct("=H").pack),
+        "FRA_DPORT_MASK": (29, struct.Struct("=H").pack),
+        "FRA_DSCP_MASK": (30, struct.Struct("=B").pack),
+    }
 
 
 def answers(ipr: Rtnetlink, kind: int, request: outgoing.Outgoing) -> list[bytes]:
@@ -78,10 +120,23 @@ def plain(value: Any, table: incoming.Table) -> Any:
     if value is None:
         return None
     return {
-        name: plain(value.get_attr(name), decode) if isinstance(decode, dict) else value.get_attr(name)
+        name: plain(value.get_attr(name), decode) if isinstance(decode, dict) else written(value.get_attr(name))
         for name, (_number, decode) in table.items()
-        if name not in ("IFLA_TUN_TYPE", "IFLA_VXLAN_LINK", "RTA_MULTIPATH")
+        if name not in (*TOLD_OTHERWISE, *UNKNOWN_TO_PYROUTE2)
     }
+
+
+def written(value: Any) -> Any:
+    """A range as pyroute2 has it."""
+    return "{}:{}".format(*value) if isinstance(value, tuple) else value
+
+
+def test_rules_that_iproute2_cannot_add_yet(ipr: Rtnetlink) -> None:
+    rules = [rule for rule in rule_states(ipr) if rule.table == "100" and rule.fwmark is None]
+    assert [(rule.dscp, rule.dscp_mask, rule.sport, rule.sport_mask, rule.dport, rule.dport_mask) for rule in rules] == [
+        (8, 0x38, 80, 0xF0, 81, 0xFF), (None,) * 6,
+    ]  # fmt: skip
+    assert (rules[1].flowlabel, rules[1].flowlabel_mask) == (0x12300, 0xFFF00)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +167,11 @@ def test_the_same_as_pyroute2(
                 assert ours[name] == theirs["ndm_type" if (name, pyroute2) == ("type", ndmsg) else name]
             assert plain(ours, answer.TABLE) == plain(theirs, answer.TABLE)
             seen |= {name for name in answer.TABLE if ours.get_attr(name) is not None}
+            if kind == RTM_GETROUTE and (cache := theirs.get_attr("RTA_CACHEINFO")):
+                assert ours.get_attr("RTA_CACHEINFO") == cache["rta_expires"]
             hops = ours.get_attr("RTA_MULTIPATH") if kind == RTM_GETROUTE else None
             for hop, other in zip(hops or (), theirs.get_attr("RTA_MULTIPATH") or (), strict=True):
-                assert (hop["oif"], hop["hops"]) == (other["oif"], other["hops"])
+                assert (hop["flags"], hop["oif"], hop["hops"]) == (other["flags"], other["oif"], other["hops"])
                 assert plain(hop, hop.TABLE) == plain(other, hop.TABLE)
     assert seen == set(answer.TABLE)  # each of them was there to be compared
 

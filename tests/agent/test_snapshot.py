@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from labrun.agent import listening, nft_state, snapshot, socket_state, tcp_diag
+from labrun.agent import listening, nft_state, snapshot, sock_diag, socket_state
 from labrun.agent.listening import is_listening, session_listens
 from labrun.agent.netlink import Rtnetlink, apply, open_rtnetlink
 from labrun.agent.rtnetlink import KernelRefused
 from labrun.agent.snapshot import node_state
 from labrun.protocol.actions import SNAPSHOT_PARTS, Link, Neighbour, Peer, SnapshotPart
 from labrun.protocol.codec import dumps, loads
-from labrun.protocol.state import NftState, NodeState
+from labrun.protocol.state import UNTOLD, NftState, NodeState, RouteState, RuleState
 from support.netns import Netns
 
 
@@ -161,6 +163,107 @@ def test_routes_are_what_ip_says(busy: Here) -> None:
     assert len(routes) == len(ours)
 
 
+# What tells two routes apart that go the same way, as `ip route add` is given it and as it is seen.
+TELLING = [
+    ("-4", "metric 5", {"metric": 5}),
+    ("-4", "tos 0x10", {"tos": 0x10}),
+    ("-4", "realms 3/7", {"realms": "3/7"}),
+    ("-4", "realms 7", {"realms": "7"}),
+    ("-4", "mtu 1400", {"mtu": 1400}),
+    ("-4", "mtu lock 1400", {"mtu": 1400, "locked": ("mtu",)}),
+    ("-4", "advmss 1000", {"advmss": 1000}),
+    ("-4", "window 9000", {"window": 9000}),
+    ("-4", "rtt 100ms", {"rtt": 100}),
+    ("-4", "rttvar 50ms", {"rttvar": 50}),
+    ("-4", "rto_min 300ms", {"rto_min": 300, "locked": ("rto_min",)}),
+    ("-4", "ssthresh 3", {"ssthresh": 3}),
+    ("-4", "cwnd 4", {"cwnd": 4}),
+    ("-4", "initcwnd 20", {"initcwnd": 20}),
+    ("-4", "initrwnd 30", {"initrwnd": 30}),
+    ("-4", "reordering 5", {"reordering": 5}),
+    ("-4", "hoplimit 9", {"hoplimit": 9}),
+    ("-6", "hoplimit 9", {"hoplimit": 9}),
+    ("-4", "quickack 1", {"quickack": 1}),
+    ("-4", "fastopen_no_cookie 1", {"fastopen_no_cookie": 1}),
+    ("-4", "congctl reno", {"congctl": "reno"}),
+    ("-4", "features ecn", {"features": ("ecn",)}),
+    ("-4", "nhid 12 scope link", {"nhid": 12}),
+    ("-6", "pref high", {"pref": "high"}),
+    ("-6", "pref low", {"pref": "low"}),
+    ("-6", "expires 3000", {"expires": True}),
+    ("-6", "from fd05::/64", {"source": "fd05::/64"}),
+]
+
+
+@pytest.mark.parametrize(("family", "words", "telling"), TELLING, ids=[words for _, words, _ in TELLING])
+def test_routes_that_differ_in_one_word_are_not_equal(
+    busy: Here, family: str, words: str, telling: dict[str, Any]
+) -> None:
+    """Each is held against `ip -json route`, too, where that tells it (not what is locked)."""
+    to = "10.77.0.0/16" if family == "-4" else "fd77::/64"
+    way = "" if "nhid" in words else "dev a0"
+    busy.ns.sh("ip nexthop add id 12 dev a0")
+
+    def route() -> RouteState:
+        return next(one for one in busy.state("routes").routes or () if one.dst == to)
+
+    busy.ns.sh(f"ip {family} route add {to} dev a0")
+    plain = route()
+    busy.ns.sh(f"ip {family} route delete {to}; ip {family} route add {to} {way} {words}")
+    other = route()
+    assert plain != other and replace(plain, **telling) == other
+    shown = next(one for one in busy.ns.ip(f"{family} route show table main") if one["dst"] == to)
+    said = {**shown, **(shown.get("metrics") or [{}])[0]}
+    for name, value in telling.items():
+        match name:
+            case "tos":
+                assert int(said["tos"], 16) == value
+            case "realms":
+                assert "/".join(said["flow"].values()) == value
+            case "expires":
+                assert 2990 <= said["expires"] <= 3000
+            case "congctl":
+                assert said["congestion"] == value
+            case "features":
+                assert all(feature in said for feature in value)
+            case "source":
+                assert said["from"] == value
+            case "locked":
+                assert f"{value[0]} lock " in busy.ns.sh(f"ip {family} route show {to}")
+            case _:
+                assert said[name] == value
+    assert dumps(busy.state("routes")) == dumps(busy.state("routes"))
+
+
+def test_what_the_packets_of_a_route_are_wrapped_into(busy: Here) -> None:
+    busy.ns.sh(
+        """
+        ip route add 10.77.1.0/24 encap ip id 7 dst 10.0.0.9 dev a0
+        ip route add 10.77.2.0/24 encap ip id 8 dst 10.0.0.9 dev a0
+        ip route add 10.77.3.0/24 nexthop encap ip id 7 dst 10.0.0.9 dev a0 nexthop dev br0
+        """
+    )
+    first, second, both = (one for one in busy.state("routes").routes or () if one.dst.startswith("10.77."))
+    assert first.encap == second.encap == "ip" and first.encap_data != second.encap_data
+    assert [(hop.dev, hop.encap, hop.encap_data) for hop in both.nexthops] == [
+        ("a0", "ip", first.encap_data), ("br0", None, None),
+    ]  # fmt: skip
+
+
+def test_a_way_of_a_multipath_route_that_has_no_carrier(busy: Here) -> None:
+    busy.ns.sh("ip address add 10.3.0.1/24 dev v1; ip link set v1 up; ip link set v0 up")
+    busy.ns.sh("ip route add 10.30.0.0/16 nexthop via 10.0.0.2 realms 5 nexthop via 10.3.0.2")
+
+    def hops() -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        route = next(one for one in busy.state("routes").routes or () if one.dst == "10.30.0.0/16")
+        return [(hop.gateway, hop.realms, hop.flags) for hop in route.nexthops]
+
+    assert hops() == [("10.0.0.2", "5", ()), ("10.3.0.2", None, ())]
+    busy.ns.sh("ip link set v0 down")
+    busy.ns.until("ip route show 10.30.0.0/16 | grep -q linkdown")
+    assert hops() == [("10.0.0.2", "5", ()), ("10.3.0.2", None, ("linkdown",))]
+
+
 def test_rules_are_what_ip_says(busy: Here) -> None:
     rules = busy.state("rules").rules
 
@@ -187,6 +290,72 @@ def test_rules_are_what_ip_says(busy: Here) -> None:
         for one in rules or ()
     ] == theirs  # fmt: skip
     assert len(theirs) == 9
+
+
+# What tells two rules apart, as `ip rule add` is given it and as it is seen; ip's JSON has the same names.
+TELLING_RULES = [
+    ("-4", "not", {"inverted": True}),
+    ("-4", "iif a0", {"iif": "a0"}),
+    ("-4", "iif nosuch", {"iif": "nosuch", "flags": ("iif_detached",)}),
+    ("-4", "oif nosuch", {"oif": "nosuch", "flags": ("oif_detached",)}),
+    ("-4", "fwmark 7", {"fwmark": 7}),
+    ("-4", "tos 0x10", {"tos": 0x10}),
+    ("-6", "tos 0x10", {"tos": 0x10}),
+    ("-4", "ipproto tcp", {"ipproto": "tcp"}),
+    ("-6", "ipproto ipv6-icmp", {"ipproto": "ipv6-icmp"}),
+    ("-4", "ipproto 132", {"ipproto": "sctp"}),
+    ("-4", "sport 80", {"sport": 80}),
+    ("-4", "sport 1000-2000", {"sport_start": 1000, "sport_end": 2000}),
+    ("-4", "dport 80", {"dport": 80}),
+    ("-6", "dport 1000-2000", {"dport_start": 1000, "dport_end": 2000}),
+    ("-4", "uidrange 5-9", {"uid_start": 5, "uid_end": 9}),
+    ("-4", "tun_id 5", {"tun_id": 5}),
+    ("-4", "suppress_prefixlength 0", {"suppress_prefixlen": 0}),
+    ("-6", "suppress_prefixlength 24", {"suppress_prefixlen": 24}),
+    ("-4", "suppress_ifgroup 4", {"suppress_ifgroup": 4}),
+    ("-4", "protocol static", {"protocol": "static"}),
+    ("-4", "realms 3/7", {"realms": "3/7"}),
+    ("-4", "goto 32766", {"action": "goto", "goto": 32766, "table": None}),
+    ("-4", "goto 101", {"action": "goto", "goto": 101, "table": None, "flags": ("unresolved",)}),
+    ("-4", "l3mdev", {"l3mdev": True, "table": None}),
+    ("-4", "nop", {"action": "nop", "table": None}),
+    ("-4", "prohibit", {"action": "prohibit", "table": None}),
+]
+
+
+@pytest.mark.parametrize(("family", "words", "telling"), TELLING_RULES, ids=[words for _, words, _ in TELLING_RULES])
+def test_rules_that_differ_in_one_word_are_not_equal(
+    busy: Here, family: str, words: str, telling: dict[str, Any]
+) -> None:
+    def rule() -> RuleState:
+        return next(one for one in busy.state("rules").rules or () if one.priority == 99)
+
+    busy.ns.sh(f"ip {family} rule add priority 99 table main")
+    plain = rule()
+    busy.ns.sh(f"ip {family} rule delete priority 99")
+    before, after = ("not ", "") if words == "not" else ("", words)
+    busy.ns.sh(f"ip {family} rule add {before}priority 99 {after} {'' if 'table' in telling else 'table main'}")
+    other = rule()
+    assert plain != other and replace(plain, **telling) == other
+    said = next(one for one in busy.ns.ip(f"{family} rule show") if one["priority"] == 99)
+    for name, value in telling.items():
+        match name:
+            case "inverted":
+                assert "not" in said
+            case "flags":
+                assert all(flag in said for flag in value)
+            case "tos" | "fwmark":
+                assert int(said[name], 16) == value
+            case "realms":
+                assert f"{said['flow_from']}/{said['flow_to']}" == value
+            case "action":
+                assert value in said or said["action"] == value
+            case "l3mdev":
+                assert name in said
+            case "suppress_ifgroup":
+                assert int(said[name]) == value
+            case _:
+                assert said.get(name) == value
 
 
 def test_neighbours_are_what_ip_says(busy: Here) -> None:
@@ -273,7 +442,7 @@ def test_sockets_with_their_processes(here: Here) -> None:
             ("tcp", "inet", "ESTABLISHED", "127.0.0.1", local, "127.0.0.1", 8900, None),
             ("tcp", "inet", "ESTABLISHED", "127.0.0.1", 8900, "127.0.0.1", local, None),
             ("udp", "inet", "UNCONNECTED", "127.0.0.1", 53, None, None, None),
-            ("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, None, None, None),
+            ("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, None, None, "?"),
             ("packet", "packet", "UNCONNECTED", None, None, None, None, "lo"),
         }
         assert all((s.pid, s.process) == (os.getpid(), name) for s in sockets if s.inode)
@@ -281,7 +450,59 @@ def test_sockets_with_their_processes(here: Here) -> None:
         assert listener.inode == os.fstat(server.fileno()).st_ino
 
 
-def test_sockets_without_tcp_diag_come_from_proc_and_are_the_same(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_of_ping_without_rights(here: Here) -> None:
+    """man 7 icmp: a datagram socket of ICMP; its port is the identifier of its echo requests."""
+    here.ns.sh("ip link set lo up; echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as four,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6) as six,
+    ):
+        four.bind(("127.0.0.1", 77))
+        six.bind(("::1", 78))
+        found = [(s.protocol, s.family, s.address, s.port, s.dev, s.pid) for s in here.state("sockets").sockets or ()]
+        assert found == [
+            ("icmp", "inet", "127.0.0.1", 77, "?", os.getpid()),
+            ("icmp", "inet6", "::1", 78, "?", os.getpid()),
+        ]
+
+
+def test_the_device_that_a_socket_is_bound_to(here: Here) -> None:
+    """As `ss` has it after a %."""
+    here.ns.sh("ip link set lo up; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up")
+    here.ns.sh("ip address add fe80::1/64 dev v0 nodad")
+    families = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::"))
+    kinds = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE))
+    with contextlib.ExitStack() as stack:
+        port = 8900
+        for family, address in families:
+            for kind, protocol in kinds:
+                for device in (b"lo", b"v0", b""):
+                    one = stack.enter_context(socket.socket(family, kind, protocol))
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                    one.bind((address, port))
+                    if kind == socket.SOCK_STREAM:
+                        one.listen()
+                    port += 1
+        stack.enter_context(socket.create_connection(("127.0.0.1", 8900)))
+        link_local = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        link_local.connect(("fe80::2", 53, 0, socket.if_nametoindex("v0")))
+        sockets = here.state("sockets").sockets or ()
+        assert [one.dev for one in sockets if one.state in ("LISTEN", "UNCONNECTED") and one.family == "inet"] == [
+            "lo", "v0", None, "lo", "v0", None, "lo", "v0", None,
+        ]  # fmt: skip
+        assert [one.dev for one in sockets if one.remote_port == 53] == ["v0"]
+        accepted = [one for one in sockets if one.state == "ESTABLISHED" and one.port == 8900]
+        assert [one.dev for one in accepted] == ["lo"]
+        ours = {(one.port, one.dev) for one in sockets if one.protocol in ("tcp", "udp") and one.state != "ESTABLISHED"}
+        shown = [line.split()[4] for line in here.ns.sh("ss -Htunla").splitlines() if "ESTAB" not in line]
+        theirs = set()
+        for text in shown:
+            address, _, number = text.rpartition(":")
+            theirs.add((int(number), address.strip("[]").partition("%")[2] or None))
+        assert ours == theirs and len(ours) == 12
+
+
+def test_sockets_without_sock_diag_come_from_proc_and_are_the_same(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.ns.sh("ip link set lo up")
     with socket.socket() as server, socket.socket(socket.AF_INET6) as server6:
         server.bind(("127.0.0.1", 8900))
@@ -289,18 +510,15 @@ def test_sockets_without_tcp_diag_come_from_proc_and_are_the_same(here: Here, mo
         server6.bind(("::1", 8901))
         server6.listen()
         by_diag = here.state("sockets").sockets
-        monkeypatch.setattr(tcp_diag, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
-        assert tcp_diag.tcp_sockets(socket.AF_INET) is None
-        assert here.state("sockets").sockets == by_diag
+        monkeypatch.setattr(sock_diag, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
+        assert sock_diag.inet_sockets(socket.AF_INET) is None
         assert by_diag is not None and len(by_diag) == 2
+        assert here.state("sockets").sockets == tuple(replace(one, dev=UNTOLD) for one in by_diag)
         assert is_listening(8900) and is_listening(8901) and not is_listening(8902)
 
 
-def test_sock_diag_of_a_protocol_that_the_kernel_lacks_is_none_not_empty(
-    here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socket, "IPPROTO_TCP", 254)
-    assert tcp_diag.tcp_sockets(socket.AF_INET) is None
+def test_sock_diag_of_a_protocol_that_the_kernel_lacks_is_none_not_empty(here: Here) -> None:
+    assert sock_diag.inet_sockets(socket.AF_INET, 254) is None
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from labrun.engines.shipment import agent_command, parcel
 from labrun.evidence.pcapng import read_packets
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.writer import EvidenceWriter
+from labrun.judge.predict import evaluate
+from labrun.lab.compile import EXPERIMENT
 from labrun.protocol import actions
 from labrun.protocol.actions import (
     Address,
@@ -52,6 +55,7 @@ from labrun.protocol.events import (
 )
 from labrun.protocol.frames import Piece, read_frames
 from labrun.protocol.plan import Limits, Plan, Step
+from support.evidence_builder import prediction
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="needs root for namespaces")
 ORPHANED = 71  # agent/main.py
@@ -436,6 +440,38 @@ def test_a_capture_whose_interface_goes_away_says_so(lab):
         step("seen", Capture(("eth0",))), step("gone", Link("delete", "eth0")), step("stopped", Stop("seen"), None), pair=True,
     ))  # fmt: skip
     assert variant.step("seen").capture.trouble == "interface eth0 went away"
+
+
+@pytest.mark.parametrize("interfaces", ["eth0", "any"])
+@pytest.mark.parametrize("leaving", [Link("delete", "eth0"), Link("set", "eth0", rename="other"), Link("set", "eth0", move_to="c")])  # fmt: skip
+def test_no_packet_on_an_interface_that_is_not_there_is_no_finding(lab, interfaces, leaving):
+    variant = all_ok(lab.go(
+        step("more", Namespace("add", "c"), None), step("seen", Capture((interfaces,))), shell("before", "true"),
+        step("gone", leaving), shell("after", "sleep 0.1"),
+        step("stopped", Stop("seen"), None), pair=True,
+    ))  # fmt: skip
+    variant = replace(variant, plan=replace(variant.plan, variant=EXPERIMENT))
+
+    def count(during):
+        found = {"packets": {"on": "a.eth0", **({"during": during} if during else {})}, "count": 0}
+        return evaluate(prediction(found), variant, "").truth
+
+    assert [count("after"), count({"from": "before", "to": "after"}), count(None)] == [None] * 3
+    if interfaces == "any" or leaving.rename:
+        assert count("before") is True
+
+
+def test_no_packet_on_an_interface_that_came_later_is_no_finding(lab):
+    variant = all_ok(lab.go(
+        step("seen", Capture(("any",))), shell("before", "true"), shell("coming", "ip link add v0 type veth peer name v1"),
+        shell("after", "true"), step("stopped", Stop("seen"), None), pair=True,
+    ))  # fmt: skip
+
+    def count(during):
+        found = {"packets": {"on": "a.v0", **({"during": during} if during else {})}, "count": 0}
+        return evaluate(prediction(found), variant, "").truth
+
+    assert [count("before"), count("coming"), count("after"), count(None)] == [None, True, True, True]
 
 
 def test_a_capture_past_its_size_counts_what_it_did_not_keep(lab):

@@ -43,6 +43,8 @@ def test_lookup_gives_the_route_that_the_kernel_would_take(lab):
     )  # fmt: skip
     far = answer(variant, "far").route
     assert (far.dst, far.dev, far.gateway) == ("10.9.1.1", "eth0", "10.0.0.2")
+    assert (far.protocol, far.scope, far.metric) == ("unspec", "global", 0)  # of a route with boot and 7: not told
+    assert near.scope == "global"  # of one with link
     assert b"via 10.0.0.2 dev eth0" in stdout(variant, "ip")
     own = answer(variant, "own").route
     assert (own.type, own.dev) == ("local", "lo")  # in which table: `local` and `main` are one until there is a rule

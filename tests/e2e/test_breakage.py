@@ -296,3 +296,53 @@ hypotheses:
     assert ran.exit == 3, ran.out
     assert ran.verdicts("casc") == dict.fromkeys(("all", "own"), ("inconclusive", "control-step-failed"))
     assert "step 'ad' failed: ENODEV" in ran.out
+
+
+def test_a_control_whose_own_command_failed_makes_nothing_supported(tmp_path: Path, labrun: Labrun) -> None:
+    """It is not known to be without the cause: neither if it agrees, nor if the prediction fails for another reason."""
+    folder = tmp_path / "labs" / "luck"
+    folder.mkdir(parents=True)
+    (folder / "lab.yaml").write_text("""\
+title: T
+question: Does eth0 of a cause the echo?
+topology: {nodes: {a: {}, b: {}}, links: [{a.eth0: 10.0.0.1/24, b.eth0: 10.0.0.2/24}]}
+steps:
+  - {id: seen, in: b, capture: {on: eth0, filter: icmp}}
+  - {id: probe, in: a, run: ping -c 1 -W 1 10.0.0.2}
+hypotheses:
+  - id: agrees
+    claim: It does.
+    predict: {packets: {on: b.eth0, during: probe}, count: 2}
+    control: {before: probe, insert: {in: a, run: ip link set eth9 down}}
+  - id: luck
+    claim: It does.
+    predict: {packets: {on: b.eth0, during: probe}, count: 2}
+    control: {before: probe, insert: {in: a, run: "ip link set eth0 down; ip link set eth9 down"}}
+  - id: allowed
+    claim: It does.
+    predict: {packets: {on: b.eth0, during: probe}, count: 2}
+    control: {before: probe, insert: {in: a, run: "ip link set eth0 down; ip link set eth9 down || true"}}
+""")
+    ran = labrun("run", "luck")
+    assert ran.exit == 3, ran.out
+    failed = ("inconclusive", "control-step-failed")
+    assert ran.verdicts("luck") == {"agrees": failed, "luck": failed, "allowed": ("supported", "as-predicted")}
+
+
+def test_a_line_of_which_the_shell_does_not_find_a_part_observes_nothing(tmp_path: Path, labrun: Labrun) -> None:
+    """As the shell of each userland complains of it: the exit status is that of the last command."""
+    folder = tmp_path / "labs" / "part"
+    folder.mkdir(parents=True)
+    (folder / "lab.yaml").write_text("""\
+title: T
+question: Is nothing tracked?
+topology: {nodes: {a: {}}}
+steps: [{id: count, in: a, run: no-such-tool --list | grep -c tcp}]
+hypotheses:
+  - {id: none, claim: Nothing is., predict: {command: count, stdout: "0"}}
+  - {id: status, claim: Nothing is., predict: {not: {command: count, exit: 0}}}
+""")
+    ran = labrun("run", "part")
+    assert ran.exit == 3, ran.out
+    assert ran.verdicts("part") == dict.fromkeys(("none", "status"), ("inconclusive", "missing-tool"))
+    assert "the shell does not find 'no-such-tool'" in ran.out

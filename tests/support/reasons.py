@@ -348,7 +348,7 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     },
     "headers-not-told": {
         "a later fragment of IPv6": judged(FROM_FAR, fragments),
-        "how many": judged({**FROM_FAR, "count": 0}, fragments),
+        "how many": judged({**FROM_FAR, "count": 1}, fragments),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
-from labrun.conduct import begin, conduct, entry_of, finish, plans_of
+from labrun.conduct import begin, conduct, entry_of, finish
 from labrun.engines.base import Engine, EngineError, EngineInfo
 from labrun.engines.scripted import Block, ScriptedEngine
 from labrun.evidence import layout
@@ -96,7 +96,7 @@ class Stage:
         flat = {
             (compiled.lab.slug, plan.variant): script
             for compiled, given in zip(self.labs, scripts.values(), strict=True)
-            for plan, script in zip(plans_of(compiled), given, strict=True)
+            for plan, script in zip(compiled.plans, given, strict=True)
             if script is not None
         }
         self.engine = engine or ScriptedEngine(flat)
@@ -133,7 +133,7 @@ def test_a_scripted_engine_is_an_engine():
 def test_evidence_is_kept_and_judged(stage):
     assert stage.go({"one": FINE}) is True
     assert (layout.lab_folder(stage.run, "one") / layout.LAB).read_text() == stage.labs[0].lab.text
-    for name, plan, exit in zip(("experiment", "h"), plans_of(stage.labs[0]), (0, 1), strict=True):
+    for name, plan, exit in zip(("experiment", "h"), stage.labs[0].plans, (0, 1), strict=True):
         variant = stage.variant("one", name)
         assert variant.plan == plan
         assert variant.complete and variant.faults == ()

@@ -454,7 +454,7 @@ OUTCOMES = [
     ("ip.ttl", Check(one_of=(1, 64)), True), ("ip.ttl", Check(one_of=(1, 63)), False),
     ("ip.ttl", Check(ge=64), True), ("ip.ttl", Check(ge=65), False), ("ip.ttl", Check(le=64), True), ("ip.ttl", Check(le=63), False),
     ("ip.ttl", Check(gt=63), True), ("ip.ttl", Check(gt=64), False), ("ip.ttl", Check(lt=65), True), ("ip.ttl", Check(lt=64), False),
-    ("ip.ttl", Check(gt=63, lt=65), True), ("ip.ttl", Check(gt=63, lt=64), False), ("ip.ttl", Check(ge=65, le=64), False),
+    ("ip.ttl", Check(gt=63, lt=65), True), ("ip.ttl", Check(gt=63, lt=64), False), ("ip.ttl", Check(ge=65, le=66), False),
     ("ip.ttl", Check(ge=float("-inf"), le=float("inf")), True), ("ip.ttl", Check(ge=float("inf")), False),
     ("ip.ttl", Check(equals=float("nan")), False), ("ip.ttl", Check(ge=float("nan")), False), ("ip.ttl", Check(le=float("-inf")), False),
     ("ip.flags.df", Check(equals=True), True), ("ip.flags.df", Check(equals=False), False), ("ip.flags.df", Check(equals=1), True),

@@ -85,6 +85,130 @@ def verdict_of(tmp_path, against, **hypothesis):
     return judge_hypothesis(lab.lab, 0, variants, ("h",))
 
 
+INSERT = {"before": "probe", "insert": {"run": "ip link set lo mtu 9"}}
+FAILS = {"exit": 2, "shell": "ip link set lo mtu 9"}
+
+
+def with_own(packets, name="inserted-1", **ends):
+    """A control with a command of its own before the probe."""
+
+    def control(evidence):
+        evidence.capture("seen", "lo", at=(0, 10)).run(name, at=(11, 12), **ends).run("probe", at=(20, 100))
+        evidence.captured("seen", ("lo",), *[Seen(30, icmp()) for _ in range(packets)])
+        return evidence.capture_ended("seen", packets, during=(0, 1000)).done()
+
+    return control
+
+
+@pytest.mark.parametrize("packets", [0, 1])  # the prediction fails for another cause, or holds
+@pytest.mark.parametrize("ends", [FAILS, {"exit": None, "signal": "SIGSEGV"}])
+def test_a_control_whose_own_command_failed_is_not_what_it_says(tmp_path, packets, ends):
+    result = verdict_of(tmp_path, with_own(packets, **ends), control=INSERT)
+    assert (result.verdict, result.reason) == ("inconclusive", "control-step-failed")
+    told = "exit status 2" if ends is FAILS else "signal SIGSEGV"
+    assert f"its own step 'inserted-1' ended with {told}, so that it may not have changed" in result.message
+
+
+@pytest.mark.parametrize("packets", [0, 1])
+@pytest.mark.parametrize("where", ["experiment", "h"])
+def test_what_a_missing_command_was_to_do_was_never_tried(tmp_path, where, packets):
+    """Also where no prediction looks at it: it may be what makes the difference."""
+
+    def build(name, packets):
+        ends = {"exit": 127, "shell": "pi link"} if name == where else {"exit": 0}
+        return with_own(packets, "cause", **ends)(Evidence(tmp_path / name, name)).read()
+
+    def judged(**more):
+        content = {**LAB, "hypotheses": [LAB["hypotheses"][0], *more.get("hypotheses", ())]}
+        lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml"))
+        return judge_hypothesis(lab.lab, 0, variants, ("h",))
+
+    variants = {"experiment": build("experiment", packets if where == "experiment" else 1),
+                "h": build("h", packets if where == "h" else 0)}  # fmt: skip
+    result = judged()
+    assert (result.verdict, result.reason) == ("inconclusive", ("control-" if where == "h" else "") + "missing-tool")
+    for expected in ({"command": "cause", "exit": 127}, {"expr": "c == 127", "let": {"c": {"command": "cause", "of": "exit"}}}):  # fmt: skip
+        other = judged(hypotheses=[{"id": "i", "claim": "It is not installed.", "predict": expected}])
+        assert other.reason != result.reason
+
+
+def test_a_control_whose_own_command_went_well(tmp_path):
+    assert verdict_of(tmp_path / "1", with_own(0, exit=0), control=INSERT).verdict == "supported"
+    assert verdict_of(tmp_path / "2", with_own(1, exit=0), control=INSERT).reason == "control-agrees"
+
+
+def test_a_control_s_own_prediction_does_not_stand_for_the_claim_s(tmp_path):
+    """It may be true wherever the claim is."""
+    own = {**INSERT, "predict": {"command": "probe", "exit": 0}}
+    result = verdict_of(tmp_path / "1", with_own(1), control=own)
+    assert (result.verdict, result.reason) == ("inconclusive", "control-differs")
+    assert "matching" not in result.message and "count == 1, actual 1" in result.message
+    assert verdict_of(tmp_path / "2", with_own(0), control=own).verdict == "supported"
+
+
+def test_what_the_claim_s_prediction_names_need_not_be_in_the_control(tmp_path):
+    control = {"without": "seen", "predict": {"command": "probe", "exit": 0}}
+    assert verdict_of(tmp_path, lambda evidence: evidence.run("probe").done(), control=control).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {"command": "inserted-1", "exit": 2},
+        {"command": "inserted-1", "exit": {"ge": 1}},
+        {"expr": "e == 2", "let": {"e": {"command": "inserted-1", "of": "exit"}}},
+    ],
+)
+def test_a_prediction_that_looks_at_how_it_ends_takes_that_as_an_observation(tmp_path, looks):
+    control = {**INSERT, "predict": {"all": [looks, {**ALL, "count": 0}]}}
+    assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).verdict == "supported"
+
+
+def test_to_look_at_its_output_is_not_enough(tmp_path):
+    control = {**INSERT, "predict": {"all": [{"command": "inserted-1", "stdout": ""}, {**ALL, "count": 0}]}}
+    assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).reason == "control-step-failed"
+
+
+def test_a_replacement_is_the_control_s_own(tmp_path):
+    control = {"replace": "cause", "with": {"run": "ip link set lo mtu 9"}}
+    assert verdict_of(tmp_path, with_own(0, "cause", **FAILS), control=control).reason == "control-step-failed"
+
+
+def test_a_process_of_its_own_that_ended_by_itself(tmp_path):
+    def control(stopped, code):
+        def build(evidence):
+            capturing(evidence, packets=0).start("inserted-1", at=(101, 102))
+            return evidence.process_ended("inserted-1", exit=code, stopped=stopped).done()
+
+        return build
+
+    insert = {"before": "probe", "insert": {"start": "nc -l 80"}}
+    assert verdict_of(tmp_path / "1", control(False, 1), control=insert).reason == "control-step-failed"
+    assert verdict_of(tmp_path / "2", control(False, 0), control=insert).verdict == "supported"
+    assert verdict_of(tmp_path / "3", control(True, None), control=insert).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("shell", "before", "after", "reason"),
+    [
+        ("ip link set lo mtu $mtu", 0, 2, "control-step-failed"),
+        ("ip link set lo mtu ${mtu}", 0, 2, "control-step-failed"),
+        ("ip link set lo mtu $mtu", 2, 2, "as-predicted"),  # as in the experiment
+        ("ip link set lo mtu $mtu", 0, 0, "as-predicted"),
+        ("grep mtu $mtus", 0, 1, "as-predicted"),  # no difference: it is an effect
+    ],
+)
+def test_a_parameter_that_makes_a_command_fail(tmp_path, shell, before, after, reason):
+    content = {**LAB, "parameters": {"mtu": [1500]}}
+    content["hypotheses"] = [{**LAB["hypotheses"][0], "control": {"parameters": {"mtu": 9}}}]
+    lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml", {"mtu": 1500}))
+    variants = {
+        name: with_own(packets, "cause", exit=code, shell=shell)(Evidence(tmp_path / name, name)).read()
+        for name, packets, code in (("experiment", 1, before), ("h", 0, after))
+    }
+    assert judge_hypothesis(lab.lab, 0, variants, ("h",)).reason == reason
+
+
 def test_a_control_that_went_to_its_end_shows_that_the_claim_can_fail(tmp_path):
     result = verdict_of(tmp_path, lambda evidence: capturing(evidence, packets=0).done())
     assert (result.verdict, result.reason) == ("supported", "as-predicted")
@@ -128,6 +252,36 @@ def test_a_lab_that_expects_it_may_look_at_it(evidence, check):
     assert judge(evidence, {"command": "probe", "exit": check, "stdout": ""}).truth is True
 
 
+@pytest.mark.parametrize("of", ["exit", "stdout", "stderr", "duration"])
+@pytest.mark.parametrize("code", [126, 127])
+def test_nor_is_there_a_value_of_it_in_an_expression(evidence, of, code):
+    variant = evidence.run("probe", exit=code, shell="pingg").run("other", exit=code, shell="pingg").done().read()
+    for expr in ("a == b", "a != b"):
+        let = {"a": {"command": "probe", "of": of}, "b": {"command": "other", "of": of}}
+        trace = evaluate(prediction({"expr": expr, "let": let}), variant, PREFIX)
+        assert (trace.truth, trace.reason) == (None, "missing-tool")
+
+
+@pytest.mark.parametrize(
+    ("expr", "truth"),
+    [
+        ("code == 127", True), ("127 == code", True), ("code != 127", False), ("code == 127 and out == ''", True),
+        ("code == 0", None), ("code > 126", None), ("code + 127 == 254", None), ("code == 0 or out == ''", None),
+        ("other == 127", None),
+    ],
+)  # fmt: skip
+def test_an_expression_that_expects_it_may_look_at_it(evidence, expr, truth):
+    evidence.run("probe", exit=127, shell="ifconfig").run("true", exit=127, shell="flase").done()
+    names = {"code": ("probe", "exit"), "out": ("probe", "stdout"), "other": ("other", "exit")}
+    let = {name: {"command": step, "of": of} for name, (step, of) in names.items() if name in expr}
+    assert judge(evidence, {"expr": expr, "let": let}).truth is truth
+
+
+def test_an_expression_over_a_program_of_its_own(evidence):
+    let = {"code": {"command": "probe", "of": "exit"}}
+    assert judge(evidence.run("probe", exit=127).done(), {"expr": "code > 0", "let": let}).truth is True
+
+
 def test_a_program_of_its_own_may_end_with_that_status(evidence):
     """Without a shell, labrun itself says that there is no such command."""
     assert judge(evidence.run("probe", exit=127).done(), {"command": "probe", "exit": 0}).truth is False
@@ -153,9 +307,68 @@ def test_an_interface_that_never_was_carried_no_packets_is_not_a_finding(evidenc
     assert "there was no interface 'eht0' in host while 'seen' captured (but lo)" in trace.message
 
 
+@pytest.mark.parametrize(
+    ("ends", "during", "counted", "truth"),
+    [
+        ([None, 60], "probe", 0, None),  # in the middle
+        ([None, 60], "probe", 1, None),  # it may have been more
+        ([None, 60], "probe", {"ge": 1}, True),  # what was seen was seen
+        ([None, 60], None, 0, None),
+        ([None, 15], "probe", 0, None),  # it was not there at all
+        ([None, 150], "probe", 1, True),  # later
+        ([60, None], "probe", 1, True),  # another one
+    ],
+)
+def test_an_interface_that_went_away(evidence, ends, during, counted, truth):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    packets = () if ends[1] == 15 or counted == 0 else (Seen(30, icmp(), on="eth0"),)
+    evidence.captured("seen", ("lo", "eth0"), *packets)
+    evidence.capture_ended("seen", len(packets), during=(0, 1000), interfaces=("lo", "eth0"), ends=ends).done()
+    on = {"on": "host.eth0", **({"during": during} if during else {})}
+    variant = evidence.read()
+    trace = evaluate(prediction({"packets": on, "count": counted}), variant, "x/")
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "no-such-interface"
+    everywhere = prediction({"packets": {**on, "on": "host.any"}, "count": len(packets)})
+    assert evaluate(everywhere, variant, "x/").truth is True
+
+
+@pytest.mark.parametrize(("came", "truth"), [(0, True), (60, True), (105, True), (300, None)])
+def test_an_interface_that_came_later(evidence, came, truth):
+    """It is found between two steps at the latest."""
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100)).run("next", at=(110, 400))
+    evidence.captured("seen", ("lo", "eth0"))
+    evidence.capture_ended("seen", 0, during=(0, 1000), interfaces=("lo", "eth0"), starts=(0, came)).done()
+    trace = judge(evidence, {"packets": {"on": "host.eth0", "during": "probe"}, "count": 0})
+    assert (trace.truth, trace.reason) == (truth, None if truth else "no-such-interface")
+
+
+def test_an_interface_that_went_away_and_another_that_took_its_name(evidence):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("eth0", "eth0"))
+    evidence.capture_ended("seen", 0, during=(0, 1000), interfaces=("eth0", "eth0"), ends=(15, None)).done()
+    assert judge(evidence, {"packets": {"on": "host.eth0", "during": "probe"}, "count": 0}).truth is True
+
+
+@pytest.mark.parametrize(("ends", "truth"), [((None, None), True), ((None, 60), None), ((None, 15), None)])
+def test_where_a_packet_was_seen_of_an_interface_that_went_away(evidence, ends, truth):
+    evidence.capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("lo", "eth0"), Seen(30, icmp(), on="lo"), Seen(31, icmp(), on="eth0"))
+    evidence.capture_ended("seen", 2, during=(0, 1000), interfaces=("lo", "eth0"), ends=ends).done()
+    trace = judge(evidence, {"packets": {"on": "host.any", "during": "probe"}, "seen_on": ["lo", "eth0"]})
+    assert trace.truth is truth
+
+
 def test_in_a_control_the_interface_may_be_what_is_left_out(tmp_path):
     control = capturing(Evidence(tmp_path / "h", "h"), "any").done()
     assert judge(control, {"packets": {"on": "host.tun0"}, "count": 0}).truth is True
+
+
+def test_in_a_control_the_interface_may_be_taken_away(tmp_path):
+    control = Evidence(tmp_path / "h", "h").capture("seen", "any", at=(0, 10)).run("probe", at=(20, 100))
+    control.captured("seen", ("eth0",)).capture_ended("seen", 0, during=(0, 1000), interfaces=("eth0",), ends=(60,))
+    trace = judge(control.done(), {"packets": {"on": "host.eth0", "during": "probe"}, "count": {"ge": 1}})
+    assert trace.truth is False
 
 
 def test_an_interface_with_a_dot_in_its_name(evidence):
@@ -201,3 +414,61 @@ def judge_again(evidence, predicted):
     from labrun.evidence.record import read_variant
 
     return evaluate(prediction(predicted), read_variant(evidence.folder), PREFIX)
+
+
+COMPLAINT = b"bash: line 1: conntrack: command not found\n"
+
+
+@pytest.mark.parametrize("exit", [0, 1])
+@pytest.mark.parametrize("complaint", [COMPLAINT, b"something else\nbash: conntrack: command not found\nand more\n"])
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        {"command": "probe", "stdout": "0"},
+        {"command": "probe", "exit": {"le": 1}},
+        {"command": "probe", "exit": 0},
+        {"not": {"command": "probe", "stdout": {"contains": "tcp"}}},
+        {"expr": "code <= 1", "let": {"code": {"command": "probe", "of": "exit"}}},
+        {"expr": "code == 0", "let": {"code": {"command": "probe", "of": "exit"}}},
+        {"expr": "said == '0'", "let": {"said": {"command": "probe", "of": "stdout"}}},
+        {**DURING, "count": 0},
+    ],
+)
+def test_a_part_of_a_line_that_the_shell_does_not_find_observes_nothing(evidence, predicted, complaint, exit):
+    """`conntrack -L | grep -c tcp` prints 0 where there is no conntrack, and the status is grep's."""
+    evidence.capture("seen", "lo", at=(0, 10))
+    evidence.run("probe", b"0\n", complaint, exit=exit, at=(20, 100), shell="conntrack -L | grep -c tcp")
+    trace = judge(evidence.captured("seen", ("lo",)).capture_ended("seen", 0, during=(0, 1000)).done(), predicted)
+    assert (trace.truth, trace.reason) == (None, "missing-tool")
+    assert "the shell does not find 'conntrack'" in trace.leaves()[0].message
+
+
+@pytest.mark.parametrize(
+    ("said", "shell"),
+    [
+        (b"bash: conntrack: command not found", None),  # a program's own words
+        (b"grep: bash: conntrack: command not found", "grep x"),
+        (b"bash: ./here: No such file or directory", "cat <./here"),
+        (b"ip: command not found", "ip route"),
+    ],
+)
+def test_what_only_looks_like_the_complaint_of_the_shell(evidence, said, shell):
+    evidence.run("probe", b"0", said, shell=shell).done()
+    assert judge(evidence, {"command": "probe", "stdout": "0"}).truth is True
+
+
+def test_a_lab_may_look_at_the_complaint(evidence):
+    evidence.run("probe", b"0", COMPLAINT, shell="conntrack | wc -l").done()
+    predicted = {"command": "probe", "exit": 0, "stdout": "0", "stderr": {"contains": "not found"}}
+    assert judge(evidence, predicted).truth is True
+
+
+def test_a_control_of_which_the_shell_does_not_find_a_part(tmp_path):
+    def control(evidence):
+        evidence.run("inserted-1", stderr=b"bash: ipp: command not found\n", shell="ipp link set eth0 down || true")
+        return capturing(evidence, packets=0).done()
+
+    result = verdict_of(
+        tmp_path, control, control={"before": "probe", "insert": {"run": "ipp link set eth0 down || true"}}
+    )
+    assert (result.verdict, result.reason) == ("inconclusive", "control-missing-tool")

@@ -26,7 +26,7 @@ def compiled(size=1, **changes):
 
 
 def stored(lab):
-    plans = (lab.experiment, *lab.variants)
+    plans = lab.plans
     return {plan.variant: VariantRecord(Path(plan.variant), plan, None, (), (), True) for plan in plans}
 
 

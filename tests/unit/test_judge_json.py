@@ -33,7 +33,7 @@ def judge(evidence, checks):
         ("n", 3, True),
         ("n", 4, False),
         ("n", {"ge": 3, "lt": 4}, True),
-        ("n", "3", False),  # a number is not a text
+        ("n", "4", False),  # neither as a text nor as a number
         ("f", 2.5, True),
         ("s", "x", True),
         ("s", {"matches": "^x$"}, True),
@@ -181,3 +181,30 @@ def test_a_duration_that_is_not_known(evidence, build, reason):
     asked = prediction({"command": "say", "duration": {"lt": 1}})
     trace = evaluate(asked, build(evidence).read(), PREFIX)
     assert (trace.truth, trace.reason) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    ("expression", "check"),
+    [
+        ("n", "3"),
+        ("n", {"one_of": ["2", "3"]}),
+        ("f", "2.5"),
+        ("yes", "true"),
+        ("no", "false"),
+        ("to_string(n)", 3),
+        ("to_string(n)", {"one_of": [4, 3]}),
+        ("to_string(yes)", True),
+    ],
+)
+def test_a_text_that_reads_like_the_number_is_no_finding(evidence, expression, check):
+    """`not` of it would be true of every such output: the author took one for the other."""
+    evidence.run("say", json.dumps(SAID).encode()).done()
+    trace = judge(evidence, {expression: check})
+    assert (trace.truth, trace.reason) == (None, "type-mismatch")
+    assert trace.message.endswith("; one is a text in JSON, and the other is not")
+
+
+@pytest.mark.parametrize("check", [{"equals": 3, "ge": 3}, {"one_of": ["3", 3]}, {"equals": 3.0}])
+def test_where_the_type_is_right_it_is_one(evidence, check):
+    evidence.run("say", json.dumps(SAID).encode()).done()
+    assert judge(evidence, {"n": check}).truth is True

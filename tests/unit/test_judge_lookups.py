@@ -10,6 +10,7 @@ from support.evidence_builder import Evidence, prediction
 
 PREFIX = "labs/lab/experiment/"
 FOUND = LookupResult(RouteState("inet", "main", "10.2.0.2", "unicast", "boot", "link", dev="eth0", gateway="10.1.0.1"))
+FOUND6 = LookupResult(RouteState("inet6", "main", "fd00::1", "unicast", "boot", "link", dev="eth0"))
 REFUSED = LookupResult(None, "ENETUNREACH", "Network is unreachable")
 
 
@@ -30,7 +31,8 @@ def judge(evidence, **asked):
         (FOUND, {"route": {"dev": "eth0", "gateway": "10.1.0.1"}}, True),
         (FOUND, {"route": {"dev": "eth0", "gateway": "10.1.0.9"}}, False),
         (FOUND, {"route": {"gateway": {"matches": "^10"}}}, True),
-        (FOUND, {"route": {"metric": {"ge": 1}}}, False),  # it has none
+        (FOUND6, {"route": {"metric": {"ge": 1}}}, False),  # it has none
+        (FOUND6, {"route": {"protocol": "boot", "scope": "link"}}, True),
         (FOUND, {"errno": "none"}, True),
         (FOUND, {"errno": "ENETUNREACH"}, False),
         (FOUND, {"errno": "none", "route": {"dev": "eth0"}}, True),
@@ -45,6 +47,14 @@ def test_the_answer(evidence, answer, asked, truth):
     trace = judge(evidence.lookup("asked", answer).done(), **asked)
     assert (trace.truth, trace.reason) == (truth, None)
     assert all(str(ref) == f"{PREFIX}events.jsonl:3" for leaf in trace.leaves() for ref in leaf.refs)
+
+
+@pytest.mark.parametrize("field", ["protocol", "scope", "metric", "nhid", "flags", "pref", "dst", "source", "tos"])
+@pytest.mark.parametrize("value", ["boot", "global", {"lacks": "x"}])
+def test_what_an_ipv4_answer_does_not_tell_of_the_route(evidence, field, value):
+    """The kernel says unspec, global and nothing there, whatever the route has."""
+    trace = judge(evidence.lookup("asked", FOUND).done(), route={field: value})
+    assert (trace.truth, trace.reason) == (None, "not-observable")
 
 
 def test_no_route_says_what_the_kernel_said(evidence):

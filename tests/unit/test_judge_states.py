@@ -19,6 +19,7 @@ from labrun.protocol.state import (
     NodeState,
     RouteState,
     RuleState,
+    SocketState,
 )
 from support.evidence_builder import Evidence, prediction
 
@@ -78,14 +79,16 @@ def at(kind, where=None, **rest):
         ("links", {"name": "eth1"}, 0),
         ("addresses", {"dev": "eth0", "prefixlen": 24}, 1),
         ("routes", {"gateway": {"matches": "^10"}}, 1),
-        ("routes", {"metric": {"ge": 1}}, 1),  # the other has none
+        ("routes", {"metric": {"ge": 1}}, 1),  # the other was given none, which is 0
+        ("routes", {"metric": {"lt": 100}}, 1),
+        ("routes", {"metric": 0}, 1),
         ("routes", {"metric": {"lt": 101, "ge": 100}, "dst": {"one_of": ["default", "10.0.0.0/24"]}}, 1),
         ("rules", {"priority": 0}, 1),
         ("rules", {"inverted": False}, 1),
         ("neighbours", {"state": "REACHABLE"}, 0),
         ("sockets", None, 0),
         ("nft", {"chain": "input"}, 2),
-        ("nft", {"packets": {"gt": 0}}, 1),
+        ("nft", {"packets": {"gt": 0}, "handle": 4}, 1),
     ],
 )
 def test_how_many_there_are(seen, kind, where, count):
@@ -98,6 +101,58 @@ def test_how_many_there_are(seen, kind, where, count):
     ):
         trace = evaluate(prediction(at(kind, where, count=wanted)), variant, PREFIX)
         assert (trace.truth, trace.reason) == (truth, None)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth"),
+    [
+        (at("nft", {"packets": {"gt": 0}}, count=0), False),
+        (at("nft", {"packets": {"gt": 0}}, count={"ge": 1}), True),
+        (at("nft", {"packets": {"gt": 0}}, count=1), None),  # the other one may have, too
+        (at("nft", {"packets": {"gt": 9}}, count=0), None),
+        (at("nft", {"packets": {"gt": 9}}, count={"le": 1}), True),
+        (at("nft", {"handle": 5}, each={"packets": 0}), None),
+        (at("nft", {"packets": {"gt": 0}}, each={"handle": 4}), None),
+        (at("nft", {"bytes": {"lt": 1}, "handle": 5}, each={"chain": "input"}), None),
+        (at("nft", {"handle": 4}, each={"packets": 3}), True),
+        ({"expr": "n == 1", "let": {"n": {"nft": {"at": "after", "where": {"packets": {"gt": 0}}}}}}, None),
+        ({"expr": "n == 0", "let": {"n": {"nft": {"at": "after", "where": {"handle": 5}}, "of": "packets"}}}, None),
+        ({"changes": {"from": "after", "to": "after", "of": "nft", "where": {"packets": {"gt": 9}}}, "added": 0}, None),
+        ({"changes": {"from": "after", "to": "after", "of": "nft"}, "added": 0}, True),
+    ],
+)
+def test_a_rule_without_a_counter_does_not_say_that_no_packet_came(seen, predicted, truth):
+    trace = judge(seen, predicted)
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "not-observable"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth"),
+    [
+        (at("sockets", {"dev": "eth0"}, count=1), None),  # the raw one may be bound to it, too
+        (at("sockets", {"dev": "eth0"}, count=0), False),
+        (at("sockets", {"dev": "eth1"}, count=0), None),
+        (at("sockets", {"dev": "eth0", "protocol": "udp"}, count=1), True),
+        (at("sockets", {"protocol": "raw", "dev": {"lacks": "eth"}}, count=1), None),
+        (at("sockets", {"protocol": "raw"}, each={"dev": "eth0"}), None),
+        (at("sockets", {"protocol": "raw"}, each={"dev": {"one_of": ["?"]}}), None),
+        (at("sockets", {"protocol": "raw"}, each={"port": 1}), True),
+        (at("sockets", {"protocol": "tcp"}, each={"dev": "eth0"}), False),  # to none
+        ({"expr": "d == 'eth0'", "let": {"d": {"sockets": {"at": "after", "where": {"port": 1}}, "of": "dev"}}}, None),
+        ({"expr": "d == 'eth0'", "let": {"d": {"sockets": {"at": "after", "where": {"port": 53}}, "of": "dev"}}}, True),
+    ],
+)
+def test_a_device_that_the_kernel_does_not_tell_is_not_none(evidence, predicted, truth):
+    sockets = (
+        SocketState("tcp", "inet", "LISTEN", "0.0.0.0", 80),
+        SocketState("udp", "inet", "UNCONNECTED", "0.0.0.0", 53, dev="eth0"),
+        SocketState("raw", "inet", "UNCONNECTED", "0.0.0.0", 1, dev="?"),
+    )
+    evidence.snapshot("after", {"host": NodeState(sockets=sockets)}).done()
+    trace = judge(evidence, predicted)
+    assert trace.truth is truth
+    assert truth is not None or trace.reason == "not-observable"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +254,7 @@ def test_the_node_is_the_one_that_is_named(evidence):
 
 # --- unknown ---
 
-BOTH = {"links": {"at": "after", "in": "host"}, "count": 0, "each": {"mtu": {"ge": 1, "le": 2}}}
+BOTH = {"links": {"at": "after", "in": "host"}, "count": 1, "each": {"mtu": {"ge": 1, "le": 2}}}
 
 
 def unknown(trace, reason, *words):

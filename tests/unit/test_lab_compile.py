@@ -195,7 +195,7 @@ def test_the_same_lab_gives_the_same_plans_to_the_byte():
 
 def test_every_plan_of_a_lab_has_a_digest_of_its_own():
     lab = compiled()
-    digests = [plan.digest for plan in (lab.experiment, *lab.variants)]
+    digests = [plan.digest for plan in lab.plans]
     assert len(set(digests)) == len(digests)
     assert all(len(digest) == 64 for digest in digests)
 
@@ -286,3 +286,19 @@ def test_an_ipv6_address_needs_a_node_with_ipv6():
             "steps": [{"id": "s", "in": "a", "run": "true"}],
             "hypotheses": [{"id": "h", "claim": "C", "predict": {"command": "s", "exit": 0}}],
         }), Path("lab.yaml"), "x", "lab.yaml"))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        "{replace: probe, with: {run: ping -c 1 10.1.0.2, in: host}}",
+        "{replace: probe, with: {run: ping -c 1 10.1.0.2, in: host, note: Another note., timeout: 3s}}",
+    ],
+)
+def test_a_control_that_does_what_the_experiment_does_is_none(control: str) -> None:
+    """Only chance could make it come out otherwise."""
+    with pytest.raises(LabError) as caught:
+        compiled(LAB.replace("{before: probe, insert: {link: {set: eth1, up: false}, in: host}}", control, 1))
+    (problem,) = caught.value.problems
+    assert problem.message == "control: this does just what the experiment does"
+    assert (problem.line, problem.column) == (25, 14)

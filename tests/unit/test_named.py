@@ -144,6 +144,7 @@ WRONG = [
     ("{links: {at: before}, each: {mtu: {contains: a}}}", "{contains", "contains searches text; mtu is a number"),
     ("{links: {at: before}, each: {mtu: {matches: a}}}", "{matches", "matches searches text; mtu is not text"),
     ("{links: {at: before}, each: {mtu: {one_of: [1500, a]}}}", "{one_of", "mtu is a number; 'a' can never be equal"),
+    ("{lookup: asked, route: {dst: default}}", "default", "of a lookup, dst is what was asked for, and not the route's"),
     ("{lookup: asked, route: {metric: low}}", "low", "metric is a number; 'low' can never be equal"),
     ("{trace: {at: hooks, where: {ttl: x}}, count: 1}", "x}", "ttl is a number; 'x' can never be equal"),
     ("{trace: {at: hooks, where: {source: {ge: 1}}}, count: 1}", "{ge", "ge compares numbers; source is not one"),
@@ -237,6 +238,35 @@ def test_a_prediction_of_a_control_is_checked_with_its_own_place():
     (problem,) = check_filters(lab)
     assert problem.message == "fields: unknown field 'ip.tll'. Did you mean 'ip.ttl'?"
     assert (problem.line, problem.column) == (24, text.splitlines()[23].index("1}}") + 1)
+
+
+# --- expressions ---
+
+LET = "let: {n: {packets: {on: router.west}}, s: {links: {at: before}}, x: {command: probe, of: exit}, d: {command: probe, of: duration}}"
+
+
+@pytest.mark.parametrize(
+    ("expr", "said"),
+    [
+        ("n >= 0 and s == x and d < 1", "n is always ge 0: this decides nothing"),
+        ("n < 0 or s == x and d < 1", "n is never lt 0"),
+        ("0 <= n and s == x and d < 1", "n is always ge 0"),
+        ("-1 < n < 5 and s == x and d < 1", None),  # -1 is an operation, and nothing is said of those
+        ("x == 256 or s == n and d < 1", "x is never 256"),
+        ("255 >= x and s == n and d < 1", "x is always le 255"),
+        ("d >= 0 and s == n + x", "d is always ge 0"),
+        ("s == 1.5 or n == x and d < 1", "s is never 1.5"),
+        ("n == n and s == x and d < 1", "n is compared with itself: this decides nothing"),
+        ("n + s == n + s and x == d", "n + s is compared with itself"),
+        ("2 > 1 or n == s and x == d", "2 is compared with 1"),
+        ("1 == 1 or n == s and x == d", "1 is compared with itself"),
+        ("n == 0 and s != 1 and x > 0 and d < 0.5", None),
+        ("n == s == x and d > 1", None),
+    ],
+)
+def test_comparisons_of_an_expression_that_decide_nothing(expr: str, said: str | None) -> None:
+    told = problems(f"{{expr: '{expr}', {LET}}}")
+    assert (told == []) if said is None else (len(told) == 1 and said in told[0]), told
 
 
 # --- steps that name values ---

@@ -6,7 +6,9 @@ of the agent writes. It works wherever packet sockets may be opened, also as roo
 As with libpcap: named interfaces listen to all stations ("promiscuous"), `any` leaves them as they are, and on a
 loopback interface the outgoing copy of each packet is dropped, so that every packet is there once, as incoming. Unlike
 libpcap: `any` has real link-layer headers, and every interface of the namespace by its name, also one that appears
-later; after a rename, packets go under the new name. VLAN tags that the kernel put aside are back in the frames.
+later; after a rename, packets go under the new name. VLAN tags that the kernel put aside are back in the frames. When
+an interface goes away, `any` loses nothing, while a capture of that name is over, whoever takes the name next; when it
+went is told of both, for nobody may take "it was not there" for "no packet came".
 
 It refuses to interpret packets, to guess (an unknown interface is an error), and to hide a loss: drops, packets past
 the size limit, an interface that went away, and its own failures are all in CaptureStats.
@@ -68,6 +70,10 @@ class CaptureStats:
     packets: int
     interface_packets: tuple[int, ...]
     """As ``interfaces``."""
+    interface_ends: tuple[int | None, ...]
+    """As ``interfaces``: when each went away or got another name; None: it was there to the end."""
+    interface_starts: tuple[int, ...]
+    """As ``interfaces``: when each was found to be there, or to have this name; 0: it was there at the start."""
     drops: int
     """Lost in the kernel because nobody read in time. Which interface they came from is not known."""
     not_kept: int
@@ -183,6 +189,8 @@ class Capture:
                 interfaces=tuple(entry.link.name for entry in entries),
                 packets=sum(entry.kept for entry in entries),
                 interface_packets=tuple(entry.kept for entry in entries),
+                interface_ends=tuple(entry.until_ns for entry in entries),
+                interface_starts=tuple(entry.since_ns for entry in entries),
                 drops=self._ring.drops,
                 not_kept=self._recording.not_kept,
                 started_ns=self._started_ns,

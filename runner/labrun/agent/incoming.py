@@ -44,6 +44,12 @@ def _via(data: bytes) -> dict[str, Any]:
     return {"family": _u16(data), "addr": _address(data[2:])}
 
 
+def _range(data: bytes) -> tuple[int, int]:
+    """struct fib_rule_port_range, struct fib_rule_uid_range"""
+    first, last = struct.unpack("=HH" if len(data) == 4 else "=II", data)
+    return int(first), int(last)
+
+
 def _operstate(data: bytes) -> str:
     return OPERSTATES[data[0]]
 
@@ -59,6 +65,7 @@ def _hops(data: bytes) -> list[Hop]:
 
 
 _u8, _u16, _u32, _i32 = _number("=B"), _number("=H"), _number("=I"), _number("=i")
+_be32, _be64 = _number(">I"), _number(">Q")
 Table = dict[str, tuple[int, Any]]  # name -> (number, decoder or the table of what is nested)
 
 
@@ -138,7 +145,22 @@ class NeighbourAnswer(Incoming):
     TABLE = {"NDA_DST": (1, _address), "NDA_LLADDR": (2, _hardware)}
 
 
-_WAY: Table = {"RTA_GATEWAY": (5, _address), "RTA_VIA": (18, _via)}
+def _expires(data: bytes) -> int:
+    """struct rta_cacheinfo: users, last use, what is left of its lifetime (in USER_HZ; 0: it has none), ..."""
+    return int(struct.unpack_from("=IIi", data)[2])
+
+
+_WAY: Table = {
+    "RTA_GATEWAY": (5, _address), "RTA_FLOW": (11, _u32), "RTA_VIA": (18, _via), "RTA_ENCAP_TYPE": (21, _u16),
+    "RTA_ENCAP": (22, bytes.hex),
+}  # fmt: skip
+_METRICS: Table = {
+    "RTAX_LOCK": (1, _u32), "RTAX_MTU": (2, _u32), "RTAX_WINDOW": (3, _u32), "RTAX_RTT": (4, _u32),
+    "RTAX_RTTVAR": (5, _u32), "RTAX_SSTHRESH": (6, _u32), "RTAX_CWND": (7, _u32), "RTAX_ADVMSS": (8, _u32),
+    "RTAX_REORDERING": (9, _u32), "RTAX_HOPLIMIT": (10, _u32), "RTAX_INITCWND": (11, _u32),
+    "RTAX_FEATURES": (12, _u32), "RTAX_RTO_MIN": (13, _u32), "RTAX_INITRWND": (14, _u32), "RTAX_QUICKACK": (15, _u32),
+    "RTAX_CC_ALGO": (16, _text), "RTAX_FASTOPEN_NO_COOKIE": (17, _u32),
+}  # fmt: skip
 
 
 class Hop(Incoming):
@@ -155,8 +177,9 @@ class RouteAnswer(Incoming):
     FORM = struct.Struct("=BBBBBBBBI")
     FIELDS = ("family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags")
     TABLE = {
-        **_WAY, "RTA_DST": (1, _address), "RTA_OIF": (4, _u32), "RTA_PRIORITY": (6, _u32), "RTA_PREFSRC": (7, _address),
-        "RTA_METRICS": (8, {"RTAX_MTU": (2, _u32)}), "RTA_MULTIPATH": (9, _hops), "RTA_TABLE": (15, _u32),
+        **_WAY, "RTA_DST": (1, _address), "RTA_SRC": (2, _address), "RTA_OIF": (4, _u32), "RTA_PRIORITY": (6, _u32),
+        "RTA_PREFSRC": (7, _address), "RTA_METRICS": (8, _METRICS), "RTA_MULTIPATH": (9, _hops),
+        "RTA_CACHEINFO": (12, _expires), "RTA_TABLE": (15, _u32), "RTA_PREF": (20, _u8), "RTA_NH_ID": (30, _u32),
     }  # fmt: skip
 
 
@@ -166,8 +189,14 @@ class RuleAnswer(Incoming):
     FORM = struct.Struct("=BBBBBxxBI")
     FIELDS = ("family", "dst_len", "src_len", "tos", "table", "action", "flags")
     TABLE = {
-        "FRA_DST": (1, _address), "FRA_SRC": (2, _address), "FRA_IIFNAME": (3, _text), "FRA_PRIORITY": (6, _u32),
-        "FRA_FWMARK": (10, _u32), "FRA_TABLE": (15, _u32), "FRA_FWMASK": (16, _u32), "FRA_OIFNAME": (17, _text),
+        "FRA_DST": (1, _address), "FRA_SRC": (2, _address), "FRA_IIFNAME": (3, _text), "FRA_GOTO": (4, _u32),
+        "FRA_PRIORITY": (6, _u32), "FRA_FWMARK": (10, _u32), "FRA_FLOW": (11, _u32), "FRA_TUN_ID": (12, _be64),
+        "FRA_SUPPRESS_IFGROUP": (13, _u32), "FRA_SUPPRESS_PREFIXLEN": (14, _u32), "FRA_TABLE": (15, _u32),
+        "FRA_FWMASK": (16, _u32), "FRA_OIFNAME": (17, _text), "FRA_L3MDEV": (19, _u8), "FRA_UID_RANGE": (20, _range),
+        "FRA_PROTOCOL": (21, _u8), "FRA_IP_PROTO": (22, _u8), "FRA_SPORT_RANGE": (23, _range),
+        "FRA_DPORT_RANGE": (24, _range), "FRA_DSCP": (25, _u8), "FRA_FLOWLABEL": (26, _be32),
+        "FRA_FLOWLABEL_MASK": (27, _be32), "FRA_SPORT_MASK": (28, _u16), "FRA_DPORT_MASK": (29, _u16),
+        "FRA_DSCP_MASK": (30, _u8),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Does anything listen on this port of the current network namespace? Cheap enough to ask every 10 ms.
 
-TCP by sock_diag (70 us; see tcp_diag.py for what /proc/net/tcp costs), which falls back to /proc where the kernel
+TCP by sock_diag (70 us; see sock_diag.py for what /proc/net/tcp costs), which falls back to /proc where the kernel
 has no tcp_diag; UDP from /proc (70 us). It reads /proc/thread-self/net, not /proc/net: the latter is the namespace
 of the thread group's leader. It does not connect: a connection would be seen by the server, and by every capture.
 """
@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Literal
 
-from labrun.agent.tcp_diag import LISTEN, tcp_sockets
+from labrun.agent.sock_diag import LISTEN, inet_sockets
 
 TABLES = "/proc/thread-self/net/"
 UDP_UNCONNECTED = 7  # an unconnected UDP socket is in TCP_CLOSE (include/net/tcp_states.h)
@@ -45,7 +45,7 @@ def _listeners(port: int, protocol: Protocol) -> set[int]:
     """The inodes of the sockets that listen."""
     inodes: set[int] = set()
     for family, suffix in ((socket.AF_INET, ""), (socket.AF_INET6, "6")):
-        found = tcp_sockets(family, 1 << LISTEN, port) if protocol == "tcp" else None
+        found = inet_sockets(family, states=1 << LISTEN, port=port) if protocol == "tcp" else None
         if found is not None:
             inodes |= {one.inode for one in found}
         else:

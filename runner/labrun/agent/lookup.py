@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from labrun.agent.incoming import RouteAnswer, taken_apart
 from labrun.agent.link_state import link_names, read_link_messages
-from labrun.agent.messages import RouteMessage
 from labrun.agent.names import parse_address
+from labrun.agent.outgoing import RouteMessage
 from labrun.agent.route_state import route_of
 from labrun.agent.routes import RTM_GETROUTE
-from labrun.agent.rtnetlink import Rtnetlink, decoded
+from labrun.agent.rtnetlink import Rtnetlink
 from labrun.protocol.actions import Lookup
 from labrun.protocol.state import RouteState
 
@@ -44,4 +45,4 @@ def look_up(message: RouteMessage, ipr: Rtnetlink) -> RouteState | None:
     whole = ipr.get(RTM_GETROUTE, message)
     if whole is None:
         return None
-    return route_of(decoded(RouteMessage, whole), link_names(read_link_messages(ipr)))
+    return route_of(taken_apart(RouteAnswer, whole), link_names(read_link_messages(ipr)))

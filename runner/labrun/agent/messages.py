@@ -1,8 +1,8 @@
-"""pyroute2's rtnetlink message classes, without the rest of pyroute2.
+"""pyroute2's class for messages of links, without the rest of pyroute2.
 
 ``import pyroute2`` runs a package ``__init__`` that loads everything pyroute2 can do, asyncio and NDB included:
-120 ms and 340 modules for two classes. The classes themselves need none of it, so the package is entered by a
-bare module object that has only its path: 35 ms. The bare object is taken away again at once, so that a later
+120 ms and 340 modules for one class. The class itself needs none of it, so the package is entered by a bare
+module object that has only its path: 35 ms. The bare object is taken away again at once, so that a later
 ``import pyroute2`` anywhere in the process gets the real package.
 
 Nothing here opens a socket; see rtnetlink.py.
@@ -16,10 +16,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-MODULES = (
-    "pyroute2.netlink.rtnl.ifinfmsg",
-    "pyroute2.netlink.rtnl.rtmsg",
-)
+MODULES = ("pyroute2.netlink.rtnl.ifinfmsg",)
 
 
 def _load() -> dict[str, Any]:
@@ -40,6 +37,5 @@ def _load() -> dict[str, Any]:
 
 _modules = _load()
 
-# Untyped, as pyroute2 is: Any ends here and in the modules that build and read these messages.
+# Untyped, as pyroute2 is: Any ends here and in the modules that read these messages.
 LinkMessage: Any = _modules["ifinfmsg"].ifinfmsg
-RouteMessage: Any = _modules["rtmsg"].rtmsg

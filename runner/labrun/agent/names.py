@@ -31,6 +31,12 @@ NEIGHBOUR_STATES = {
 }  # fmt: skip
 # include/uapi/linux/fib_rules.h: FR_ACT_*
 RULE_ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+# As ip writes the protocol of a rule (iproute2, lib/inet_proto.c: getprotobynumber()): those of /etc/protocols that
+# matter here; others by number.
+IP_PROTOCOLS = {
+    1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+    58: "ipv6-icmp", 132: "sctp", 136: "udplite",
+}  # fmt: skip
 
 
 def number(word: str, names: dict[int, str], what: str) -> int:

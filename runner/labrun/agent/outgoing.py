@@ -119,8 +119,9 @@ class RouteMessage(Outgoing):
     FORM = struct.Struct("=BBBBBBBBI")
     FIELDS = ("family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags")
     TABLE = {
-        "RTA_DST": (1, _address), "RTA_OIF": (4, _u32), "RTA_GATEWAY": (5, _address), "RTA_PRIORITY": (6, _u32),
-        "RTA_PREFSRC": (7, _address), "RTA_METRICS": (8, {"RTAX_MTU": (2, _u32)}), "RTA_TABLE": (15, _u32),
+        "RTA_DST": (1, _address), "RTA_SRC": (2, _address), "RTA_IIF": (3, _u32), "RTA_OIF": (4, _u32),
+        "RTA_GATEWAY": (5, _address), "RTA_PRIORITY": (6, _u32), "RTA_PREFSRC": (7, _address),
+        "RTA_METRICS": (8, {"RTAX_MTU": (2, _u32)}), "RTA_TABLE": (15, _u32), "RTA_MARK": (16, _u32),
         "RTA_VIA": (18, _via),
     }  # fmt: skip
 

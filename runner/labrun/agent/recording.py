@@ -48,6 +48,7 @@ class _Entry:
 
     link: Link
     since_ns: int
+    until_ns: int | None = None  # when it was found to be gone, or to have another name
     kept: int = 0
     seen: int = 0
 
@@ -157,10 +158,17 @@ class Recording:
             if place is None:
                 if self._chosen is None:
                     self._describe(link, now_ns)
-            elif self.entries[place].link.name != link.name:
+            elif index in self._links.gone:
+                self._ended(index, now_ns)
+            elif self.entries[place].link.name != link.name or self.entries[place].until_ns is not None:
+                self._ended(index, now_ns)
                 self._describe(link, now_ns)
         for index in sorted(self._links.gone & (self._chosen or frozenset())):
             self.gone = self.gone or self.entries[self._current[index]].link.name
+
+    def _ended(self, index: int, now_ns: int) -> None:
+        entry = self.entries[self._current[index]]
+        entry.until_ns = entry.until_ns or now_ns
 
     def _describe(self, link: Link, since_ns: int) -> None:
         place = len(self.entries)

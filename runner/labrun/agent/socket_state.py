@@ -1,8 +1,9 @@
 """The sockets of the current network namespace, and whose they are.
 
-TCP by sock_diag, because /proc/net/tcp is slow (tcp_diag.py), and from /proc where the kernel has no tcp_diag. All
-others from /proc: this kernel has no raw_diag or packet_diag, and the tables of /proc are there whenever the protocol
-is. They are those of /proc/thread-self/net: /proc/net would be the namespace of the thread group's leader.
+TCP and UDP by sock_diag, because /proc/net/tcp is slow and does not tell the device to which a socket is bound
+(sock_diag.py), and from /proc where the kernel has no tcp_diag or udp_diag. All others from /proc: kernels often lack
+raw_diag and packet_diag, and the tables of /proc are there whenever the protocol is. They are those of
+/proc/thread-self/net: /proc/net would be the namespace of the thread group's leader.
 
 Whose a socket is comes from /proc/PID/fd of the pid namespace that we are in; in another one it stays unknown.
 Local (AF_UNIX) and netlink sockets are left out.
@@ -17,16 +18,22 @@ from dataclasses import replace
 from typing import Literal
 
 from labrun.agent.listening import read_table
-from labrun.agent.tcp_diag import tcp_sockets
-from labrun.protocol.state import SocketState
+from labrun.agent.sock_diag import inet_sockets
+from labrun.protocol.state import UNTOLD, SocketState
 
 # include/net/tcp_states.h
 STATES = {
     1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
     8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN_RECV",
 }  # fmt: skip
-InetProtocol = Literal["tcp", "udp", "udplite", "raw"]
-IN_PROC: tuple[InetProtocol, ...] = ("udp", "udplite", "raw")
+InetProtocol = Literal["tcp", "udp", "udplite", "icmp", "raw"]
+NUMBERS: dict[InetProtocol, int | None] = {
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "icmp": None,
+    "raw": None,
+}  # None: by /proc alone
 VERSIONS: tuple[Literal["inet", "inet6"], ...] = ("inet", "inet6")
 UNCONNECTED = 7
 Owner = tuple[int, str]
@@ -36,9 +43,8 @@ def socket_states(names: dict[int, str], own_pid: int | None) -> tuple[SocketSta
     """Sorted by protocol, port and address. Those of ``own_pid`` alone are left out: an observer is not the scene."""
     rows: list[SocketState] = []
     for family in VERSIONS:
-        rows += _tcp(family)
-        for protocol in IN_PROC:
-            rows += _from_proc(protocol, family)
+        for protocol in NUMBERS:
+            rows += _inet_sockets(protocol, family, names)
     rows += [_packet(line, names) for line in _table("packet")]
     owners = _owners({row.inode for row in rows if row.inode})
     found = []
@@ -55,19 +61,27 @@ def _table(name: str) -> list[list[str]]:
     return [line.split() for line in read_table(name).decode().splitlines() if line.strip()]
 
 
-def _tcp(family: Literal["inet", "inet6"]) -> list[SocketState]:
-    found = tcp_sockets(socket.AF_INET if family == "inet" else socket.AF_INET6)
+def _inet_sockets(protocol: InetProtocol, family: Literal["inet", "inet6"], names: dict[int, str]) -> list[SocketState]:
+    number = NUMBERS[protocol]
+    version = socket.AF_INET if family == "inet" else socket.AF_INET6
+    found = inet_sockets(version, number) if number is not None else None
     if found is None:
-        return _from_proc("tcp", family)
+        return _from_proc(protocol, family)
     return [
-        _inet("tcp", family, one.state, (one.address, one.port), (one.remote_address, one.remote_port), one.inode)
+        _inet(
+            protocol, family, one.state, (one.address, one.port), (one.remote_address, one.remote_port), one.inode,
+            names.get(one.device, f"if{one.device}") if one.device else None,
+        )
         for one in found
-    ]
+    ]  # fmt: skip
 
 
 def _from_proc(protocol: InetProtocol, family: Literal["inet", "inet6"]) -> list[SocketState]:
     rows = _table(protocol + ("6" if family == "inet6" else ""))
-    return [_inet(protocol, family, int(row[3], 16), _endpoint(row[1]), _endpoint(row[2]), int(row[9])) for row in rows]
+    return [
+        _inet(protocol, family, int(row[3], 16), _endpoint(row[1]), _endpoint(row[2]), int(row[9]), UNTOLD)
+        for row in rows
+    ]
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -85,6 +99,7 @@ def _inet(
     local: tuple[str, int],
     remote: tuple[str, int],
     inode: int,
+    dev: str | None,
 ) -> SocketState:
     connected = remote[1] != 0 or remote[0] not in ("0.0.0.0", "::")
     return SocketState(
@@ -95,6 +110,7 @@ def _inet(
         port=local[1],
         remote_address=remote[0] if connected else None,
         remote_port=remote[1] if connected else None,
+        dev=dev,
         inode=inode or None,  # 0: the process has closed it (TIME_WAIT, orphans)
     )
 

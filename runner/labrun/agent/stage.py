@@ -132,6 +132,8 @@ class Stage:
                 stats.started_ns,
                 stats.ended_ns,
                 stats.reason,
+                stats.interface_ends if any(stats.interface_ends) else None,
+                stats.interface_starts if any(stats.interface_starts) else None,
             )
         )
 

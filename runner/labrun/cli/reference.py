@@ -117,7 +117,11 @@ _KNOWN = {one.__name__ for one in (*_LAB, *_TOPOLOGY, *_STEPS, *_HYPOTHESES, *_P
 
 
 def _states() -> str:
-    lines = ["## Fields of kernel state\n", "For `where:` and `each:`. Names are iproute2's where it has them.\n"]
+    lines = [
+        "## Fields of kernel state\n",
+        "For `where:` and `each:`. Names are iproute2's where it has them. What the kernel does not tell, such as the",
+        "`dev` that raw sockets are bound to, is unknown, and not absent.\n",
+    ]
     lines += ["| kind | fields |", "|---|---|"]
     lines += [f"| `{kind}` | {', '.join(f'`{name}`' for name in state_fields(kind))} |" for kind in OBJECTS]
     lines.append("")

@@ -32,12 +32,20 @@ def negate(truth: Truth) -> Truth:
     return None if truth is None else not truth
 
 
+class Untold(str):
+    """A text that is there and that nobody told. Nothing can be said of it."""
+
+    __slots__ = ()
+
+
 def holds(operator: str, actual: Any, expected: Any) -> Truth:
     """Does ``actual OPERATOR expected`` hold? None where the two cannot be compared by it.
 
     A missing value (None) equals nothing, contains and matches nothing, and is in no order with a number. Numbers
     and booleans are never text.
     """
+    if isinstance(actual, Untold):
+        return None
     if operator == "equals":
         return _same(actual, expected)
     if operator == "one_of":

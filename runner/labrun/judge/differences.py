@@ -26,7 +26,8 @@ def changes_trace(leaf: ChangesAre, variant: VariantRecord, prefix: str, path: s
         if check is None:
             continue
         where, what = join(path, field), f"{subject}: {field}"
-        why = next((side for side in (before, after) if isinstance(side, Unknown)), None)
+        sides = (side if isinstance(side, Unknown) else side.doubt for side in (before, after))
+        why = next((side for side in sides if side is not None), None)
         if why is not None:
             traces += unknowns(where, what, check, why)
             continue

@@ -7,14 +7,12 @@ another one, the evidence is of something else, and nothing is said about it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import zip_longest
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.why import Unknown
-from labrun.lab.compile import CompiledLab
-from labrun.protocol.actions import Snapshot
-from labrun.protocol.plan import Plan, Step
+from labrun.lab.compile import CompiledLab, doing, done
+from labrun.protocol.plan import Plan
 
 
 def match(
@@ -23,8 +21,8 @@ def match(
     """The stored variants under the edited lab's names, and why the others have no evidence."""
     found: dict[str, VariantRecord] = {}
     gone: dict[str, Unknown] = {}
-    for plan in (compiled.experiment, *compiled.variants):
-        same = next((record for record in stored.values() if _doing(record.plan) == _doing(plan)), None)
+    for plan in compiled.plans:
+        same = next((record for record in stored.values() if doing(record.plan) == doing(plan)), None)
         if same is not None:
             found[plan.variant] = same
         elif plan.variant in stored:
@@ -33,16 +31,6 @@ def match(
             text = f"no variant of this run had the steps of '{plan.variant}': run the edited lab"
             gone[plan.variant] = Unknown("other-steps", text)
     return found, gone
-
-
-def _doing(plan: Plan) -> tuple[object, ...]:
-    return (plan.values, *(_done(step) for step in plan.steps))
-
-
-def _done(step: Step) -> tuple[object, ...]:
-    """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
-    action = replace(step.action, for_s=None, every_s=0.0) if isinstance(step.action, Snapshot) else step.action
-    return (step.id, action, step.node, step.phase, step.may_fail, step.save)
 
 
 def _difference(then: Plan, now: Plan) -> str:
@@ -55,7 +43,7 @@ def _difference(then: Plan, now: Plan) -> str:
             return f"step '{old.id}' of the run is not in the edited lab: run it"
         if old.id != new.id:
             return f"the run went on with step '{old.id}' where the edited lab has '{new.id}': run it"
-        if _done(old) != _done(new):
+        if done(old) != done(new):
             return f"step '{old.id}' did something else in the run than the edited lab says: run it"
     return "the edited lab has other steps than the run: run it"
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.commands import Ended, duration_s, observe_command, read_text
-from labrun.judge.compare import all_of, any_of, negate
+from labrun.judge.compare import Untold, all_of, any_of, negate
 from labrun.judge.jsonpath import search_json
 from labrun.judge.packets import observe_packets
 from labrun.judge.results import Trace
 from labrun.judge.states import observe_objects
-from labrun.judge.tracing import join, show
-from labrun.judge.why import Unknown
+from labrun.judge.tracing import join, show, untold
+from labrun.judge.why import NOT_FOUND, Unknown, never_ran
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
 
@@ -49,7 +49,8 @@ _CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "ro
 
 
 def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
-    values = {name: _value(value, variant, prefix) for name, value in leaf.let.items()}
+    named = named_exits(leaf)
+    values = {name: _value(value, variant, prefix, named) for name, value in leaf.let.items()}
     children: list[Trace] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
@@ -63,11 +64,24 @@ def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: st
     )  # fmt: skip
 
 
+def named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
+    """(command, exit status) that the expression itself asks for: then that is an observation, and no accident."""
+    exits = {name: value.command for name, value in leaf.let.items() if value.command and value.of == "exit"}
+    found: set[tuple[str, object]] = set()
+    for node in ast.walk(parse_expression(leaf.expr)):
+        if isinstance(node, ast.Compare) and all(isinstance(sign, _EQUAL) for sign in node.ops):
+            sides = (node.left, *node.comparators)
+            commands = [exits[side.id] for side in sides if isinstance(side, ast.Name) and side.id in exits]
+            codes = [side.value for side in sides if isinstance(side, ast.Constant)]
+            found |= {(command, code) for command in commands for code in codes}
+    return found
+
+
 def _told(value: Value | Unknown) -> str:
     return f"unknown ({value.message})" if isinstance(value, Unknown) else show(value)
 
 
-def _value(value: ValueOf, variant: VariantRecord, prefix: str) -> Value | Unknown:
+def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]) -> Value | Unknown:
     """What a name of ``let`` stands for. A count that is only known as a range is unknown here."""
     if value.packets is not None:
         seen = observe_packets(variant, value.packets, prefix)
@@ -78,26 +92,36 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str) -> Value | Unkno
             return seen.doubt
         return seen.count.low
     if value.command is not None:
-        return _of_command(value, value.command, variant, prefix)
+        return _of_command(value, value.command, variant, prefix, named)
     kind = value.state
     assert kind is not None
     objects = observe_objects(variant, kind, getattr(value, kind), prefix)
     if isinstance(objects, Unknown):
         return objects
+    if objects.doubt is not None:
+        return objects.doubt
     if value.of is None:
         return len(objects.found)
     if len(objects.found) != 1:
         return Unknown("not-one", f"`of` needs one object, there are {len(objects.found)} of {kind}")
     found = objects.found[0].value.get(value.of)
+    if isinstance(found, Untold):
+        return untold(f"{value.of} of {kind}")
     if not isinstance(found, int | float | str):
         return Unknown("type-mismatch", f"{value.of} of {kind} is {show(found)}, neither a number nor a text")
     return found
 
 
-def _of_command(value: ValueOf, command: str, variant: VariantRecord, prefix: str) -> Value | Unknown:
-    if value.of == "duration":
-        return duration_s(variant, command)
+def _of_command(
+    value: ValueOf, command: str, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]
+) -> Value | Unknown:
     ended = observe_command(variant, command)
+    record = variant.step(command)
+    if isinstance(ended, Ended) and record is not None:
+        expected = ended.exit in NOT_FOUND and (command, ended.exit) in named
+        ended = ended if expected else never_ran(variant, record) or ended
+    if value.of == "duration":
+        return ended if isinstance(ended, Unknown) else duration_s(variant, command)
     if not isinstance(ended, Ended):
         return ended
     if value.of == "exit":

@@ -21,10 +21,11 @@ from labrun.judge.dissect.layer import CUT, Cut, Found, Layer, Value, ipv6_text
 from labrun.judge.dissect.registry import FIELDS, Field
 from labrun.judge.dissect.walk import walk
 from labrun.judge.quick import quick_test
+from labrun.lab.domains import Numbers, known, outcomes, told
 from labrun.lab.predictions import Check
 from labrun.lab.problems import did_you_mean
 
-__all__ = ["FIELDS", "Field", "Matcher", "compile_fields", "problem", "values"]
+__all__ = ["FIELDS", "Field", "Matcher", "compile_fields", "impossible", "problem", "values"]
 
 Matcher = Callable[[bytes, int, int, str], Truth]
 """(data, linktype, length on the wire, interface) -> does the packet pass?"""
@@ -36,6 +37,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "gt": lambda actual, expected: actual > expected,
     "lt": lambda actual, expected: actual < expected,
 }
+_LARGEST = 0xFFFFFFFF  # of the fields that stand at no fixed place
 _SEARCHES = ("contains", "lacks", "matches")
 _WORDS = {
     "int": "a number",
@@ -65,6 +67,21 @@ def problem(name: str, check: Check) -> str | None:
                     _equal(field, item)
                 except ValueError:
                     return f"{name} is {_WORDS[field.kind]}, not {item!r}"
+    return None
+
+
+def impossible(name: str, check: Check) -> str | None:
+    """Why no such field can pass: a number that has no room in it, a MAC address in capitals; None if one may."""
+    field = FIELDS[name]
+    given = known(check.operators())
+    if field.kind == "int" and given:
+        numbers = Numbers(0, _LARGEST if field.bits is None else field.bits.of(b"\xff" * field.bits.size))
+        if outcomes(given, numbers.samples(given)) == {False}:
+            return f"{field.name} is never {told(given)}"
+    for operator in ("contains", "lacks"):
+        text = given.get(operator, "")
+        if field.kind == "mac" and text != text.lower():
+            return f"{field.name} is written in small letters: {text.lower()}"
     return None
 
 

@@ -8,9 +8,13 @@ from labrun.judge.commands import step_ref
 from labrun.judge.results import Trace
 from labrun.judge.tracing import checks, join, several, show, unknowns
 from labrun.judge.why import Unknown, missing, step_trouble
+from labrun.lab.named import ASKED
 from labrun.lab.predictions import LookupIs
 from labrun.protocol.codec import encode
 from labrun.protocol.events import LookupResult
+from labrun.protocol.state import RouteState
+
+UNTOLD_OF_IPV4 = ("protocol", "scope", "metric", "nhid", "flags", "pref")
 
 
 def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
@@ -39,9 +43,23 @@ def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str)
                 Trace(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
                 for operator, expected in check.operators().items()
             ]
+        elif (hidden := _hidden(answer.route, field)) is not None:
+            traces += unknowns(where, what, check, Unknown("not-observable", f"{what}: {hidden}"), refs)
         else:
             traces += checks(where, what, check, encode(answer.route).get(field), refs)
     return several(path, subject, traces)
+
+
+def _hidden(route: RouteState, field: str) -> str | None:
+    """Why the answer does not have this of the route that was found (rt_fill_info() in net/ipv4/route.c).
+
+    An IPv4 answer says protocol unspec, scope global and no metric, whatever the route has; `ip route get` hides it.
+    """
+    if field in ASKED:
+        return "the kernel repeats what was asked for"
+    if route.family == "inet" and field in UNTOLD_OF_IPV4:
+        return "the kernel does not tell it of the route that it found: look at the routes of a snapshot"
+    return None
 
 
 def _answer(variant: VariantRecord, name: str) -> LookupResult | Unknown:

@@ -6,6 +6,7 @@ whole packets. Otherwise the count is a range, and what falls inside it is unkno
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from labrun.evidence.pcapng import PcapngError
@@ -50,6 +51,8 @@ class _Asked:
     question: Question
     cut_short: Unknown | None
     """Why packets of the whole capture may be missing: not all was done that the plan says."""
+    gone: Unknown | None
+    """Why there may have been nothing to see: an interface went away."""
 
 
 def observe_packets(
@@ -111,8 +114,9 @@ def _ask(
     window = step_window(variant, selector.during)
     if isinstance(window, Unknown):
         return window
-    interface = selector.on.partition(".")[2]
-    if (strange := _strange(variant, record, (interface, *(chain or ())))) is not None:
+    interface = selector.place[1]
+    names = (interface, *(chain or ()))
+    if (strange := _strange(variant, record, names, selector.during)) is not None:
         return strange
     matching = Matching(variant, selector)
     question = Question(
@@ -123,7 +127,8 @@ def _ask(
         chain=chain,
         nat=nat,
     )
-    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant))
+    gone = _gone(variant, record, names, window)
+    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone)
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
@@ -152,35 +157,65 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     if broken is None and asked.window is None:
         broken = asked.cut_short
     high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    if doubt is None and asked.gone is not None:
+        high, doubt = None, asked.gone
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
 
 
-def _strange(variant: VariantRecord, record: StepRecord, names: tuple[str, ...]) -> Unknown | None:
-    """An interface that was never there, where all of them were captured. In a control that may be the point of it."""
-    action = record.step.action
+def _strange(
+    variant: VariantRecord, record: StepRecord, names: tuple[str, ...], during: StepWindow | None
+) -> Unknown | None:
+    """An interface that was not there: never, not any more, or not yet. In a control that may be the point of it."""
     if variant.plan.variant != EXPERIMENT or record.capture is None:
         return None
-    if not isinstance(action, Capture) or "any" not in action.interfaces:
-        return None
     name = next((name for name in names if name not in ("any", *record.capture.interfaces)), None)
+    if name is not None and isinstance(record.step.action, Capture) and "any" in record.step.action.interfaces:
+        there = ", ".join(record.capture.interfaces) or "none"
+        text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+        return Unknown("no-such-interface", text)
+    if during is None:
+        return None
+    first, last = variant.step(during.start), variant.step(during.end)
+    assert first is not None and first.started is not None and last is not None  # else there is no window
+    after = variant.steps[variant.steps.index(last) + 1 :]
+    begin, end = first.started.wall_ns, min((s.started.wall_ns for s in after if s.started), default=sys.maxsize)
+    for name in names:
+        spans = _spans(record, name)
+        if spans and all((gone is not None and gone < begin) or came > end for came, gone in spans):
+            text = f"there was no interface '{name}' in {record.step.node} when it was looked at"
+            return Unknown("no-such-interface", text)
+    return None
+
+
+def _gone(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], window: Window) -> Unknown | None:
+    """An interface that went away, or got another name, while it was looked at: it may have had no time to be seen."""
+    if variant.plan.variant != EXPERIMENT:
+        return None
+    first, last = window or (0, sys.maxsize)
+    name = next((name for name in names for _, gone in _spans(record, name) if gone and first <= gone <= last), None)
     if name is None:
         return None
-    there = ", ".join(record.capture.interfaces) or "none"
-    text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+    text = f"the interface '{name}' of {record.step.node} went away, or got another name, while it was looked at"
     return Unknown("no-such-interface", text)
+
+
+def _spans(record: StepRecord, name: str) -> list[tuple[int, int | None]]:
+    """From when to when each interface had this name; None: to the end."""
+    capture = record.capture
+    if capture is None:
+        return []
+    starts = capture.interface_starts or (0,) * len(capture.interfaces)
+    ends = capture.interface_ends or (None,) * len(capture.interfaces)
+    spans = zip(capture.interfaces, starts, ends, strict=False)
+    return [(start, end) for has, start, end in spans if has == name]
 
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:
     """The capture step that the selector means."""
-    node, _, interface = selector.on.partition(".")
     for record in variant.steps:
         action = record.step.action
-        if not isinstance(action, Capture) or record.step.node != node:
-            continue
-        if selector.capture is not None and record.step.id != selector.capture:
-            continue
-        if interface == "any" or interface in action.interfaces or "any" in action.interfaces:
+        if isinstance(action, Capture) and selector.may_mean(record.step.id, record.step.node, action.interfaces):
             return record
     return None
 
@@ -193,7 +228,7 @@ def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | U
     for name, record in ((during.start, first), (during.end, last)):
         if record is None or record.started is None or record.ended is None:
             return missing(variant, f"step '{name}'")
-        if (absent := never_ran(record)) is not None:
+        if (absent := never_ran(variant, record)) is not None:
             return absent
     assert first is not None and first.started is not None and last is not None and last.ended is not None
     if clock_was_set(first.started, last.ended):

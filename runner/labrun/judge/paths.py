@@ -141,7 +141,7 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
         return missing(variant, f"step '{selector.during.start}'")
     if last is None or last.ended is None:
         return missing(variant, f"step '{selector.during.end}'")
-    if (absent := never_ran(first) or never_ran(last)) is not None:
+    if (absent := never_ran(variant, first) or never_ran(variant, last)) is not None:
         return absent
     if clock_was_set(first.started, last.ended):
         return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")

@@ -5,6 +5,7 @@ The message of a leaf shows both sides and where to look.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from labrun.judge.series import in_time
 from labrun.judge.states import Objects, observe_state
 from labrun.judge.tracing import SYMBOLS, checks, compared, conditions, join, joined, several, show, unknown, unknowns
 from labrun.judge.values import bound
-from labrun.judge.why import Unknown, missing, never_ran, step_trouble
+from labrun.judge.why import NOT_FOUND, Unknown, missing, never_ran, step_trouble
 from labrun.lab.predictions import (
     AllOf,
     AnyOf,
@@ -74,8 +75,8 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     subject = f"command {leaf.command}"
     record = variant.step(leaf.command)
     observed = observe_command(variant, leaf.command)
-    absent = never_ran(record) if record is not None else None
-    if absent is not None and isinstance(observed, Ended) and not _names(leaf.exit, observed.exit):
+    absent = never_ran(variant, record) if record is not None else None
+    if absent is not None and isinstance(observed, Ended) and not expects(leaf, observed.exit):
         observed = absent
     refs = step_ref(record, prefix, layout.EVENTS)
     traces: list[Trace] = []
@@ -100,9 +101,11 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
     return several(path, subject, traces)
 
 
-def _names(check: Check | None, status: int | Unknown) -> bool:
-    """Does the lab itself expect this exit status? Then it is an observation, and no accident."""
-    return check is not None and (status == check.equals or status in (check.one_of or ()))
+def expects(leaf: CommandIs, status: int | Unknown | None) -> bool:
+    """Does the lab itself name the shell's exit status, or look at its complaint? Then that is an observation."""
+    if status not in NOT_FOUND:
+        return leaf.stderr is not None
+    return leaf.exit is not None and (status == leaf.exit.equals or status in (leaf.exit.one_of or ()))
 
 
 def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Trace]:
@@ -122,8 +125,27 @@ def _json_checks(
         if text is not None:
             value, refs = text.cut or search_json(text.value, expression), (text.ref,)
         made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-        traces += made if value is not None else map(_nothing_found, made)
+        if value is None:
+            made = [_nothing_found(trace) for trace in made]
+        elif any(_alike(value, one) for one in (check.equals, *(check.one_of or ()))):
+            made = [_other_type(trace) for trace in made]
+        traces += made
     return traces
+
+
+def _alike(value: Any, expected: Any) -> bool:
+    """Is one of them the text of the other? JSON tells `"1500"` from `1500`; a lab that does not made a mistake."""
+    if isinstance(value, str) and isinstance(expected, bool | int | float):
+        return value == json.dumps(expected)
+    return isinstance(expected, str) and isinstance(value, bool | int | float) and expected == json.dumps(value)
+
+
+def _other_type(trace: Trace) -> Trace:
+    """That a text is no number is no finding about either."""
+    if trace.operator not in ("equals", "one_of") or trace.truth is not False:
+        return trace
+    message = f"{trace.message}; one is a text in JSON, and the other is not"
+    return replace(trace, truth=None, reason="type-mismatch", message=message)
 
 
 def _nothing_found(trace: Trace) -> Trace:
@@ -234,10 +256,10 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
             if isinstance(observed, Unknown):
                 traces.append(unknown(where, what, operator, show(expected), observed))
             else:
-                count = Count(len(observed.found), len(observed.found))
+                count = Count(len(observed.found), len(observed.found) + observed.perhaps)
                 refs = tuple(found.ref for found in observed.found[:10]) or (observed.file,)
                 truth = count.holds(operator, expected)
-                traces.append(compared(where, what, operator, expected, count, truth, refs))
+                traces.append(compared(where, what, operator, expected, count, truth, refs, observed.doubt))
     if leaf.each is not None:
         traces += _each(leaf.each, observed, subject, path)
     return several(path, subject, traces)
@@ -252,6 +274,8 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path:
             for field, check in each.items()
             for operator, expected in check.operators().items()
         ]
+    if observed.doubt is not None:
+        return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
     if not observed.found:
         text = f"{subject}: there is none (of {observed.total})"
         return [Trace(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]

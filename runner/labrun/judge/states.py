@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.compare import all_of, holds
+from labrun.judge.compare import Untold, all_of, holds
 from labrun.judge.results import Ref
+from labrun.judge.tracing import untold
 from labrun.judge.why import Unknown, missing
 from labrun.lab.named import OBJECTS, state_fields
 from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
@@ -15,7 +16,7 @@ from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
 from labrun.protocol.events import SeriesResult
 from labrun.protocol.record import dataclass
-from labrun.protocol.state import KernelState
+from labrun.protocol.state import UNTOLD, KernelState, NftRule, SocketState
 
 __all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]
 
@@ -33,12 +34,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """Those that passed ``where``, and how many there were in all. ``node`` as resolved."""
+    """Those that passed ``where``, and how many there were in all. ``node`` as resolved.
+
+    ``perhaps``: how many more may have passed, and ``doubt`` why that is not known.
+    """
 
     node: str
     found: tuple[Found, ...]
     total: int
     file: Ref
+    perhaps: int = 0
+    doubt: Unknown | None = None
 
 
 def observe_state(variant: VariantRecord, leaf: StateIs, prefix: str, moment: int = 0) -> Objects | Unknown:
@@ -76,14 +82,29 @@ def observe_objects(
     items = getattr(part, inner) if inner else part
     base = f"nodes.{node}.{part_name}" + (f".{inner}" if inner else "")
     found = []
+    perhaps: list[Unknown] = []
     for index, item in enumerate(items):
-        value: dict[str, Any] = encode(item)
+        value = _value(item)
         passed = _passes(value, selector.where)
         if passed is None:
-            return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
-        if passed:
+            hidden = next((field for field in selector.where if isinstance(value.get(field), Untold)), None)
+            if hidden is None:
+                return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
+            perhaps.append(untold(f"{hidden} of {base}[{index}]"))
+        elif passed:
             found.append(Found(value, Ref(file, line, path=f"{base}[{index}]")))
-    return Objects(node, tuple(found), len(items), Ref(file, line, path=base))
+    doubt = perhaps[0] if perhaps else None
+    return Objects(node, tuple(found), len(items), Ref(file, line, path=base), len(perhaps), doubt)
+
+
+def _value(item: object) -> dict[str, Any]:
+    """With what is not told as such: a rule without a counter does not say that no packet came."""
+    value: dict[str, Any] = encode(item)
+    if isinstance(item, SocketState) and item.dev == UNTOLD:
+        value["dev"] = Untold(UNTOLD)
+    if isinstance(item, NftRule) and item.packets is None:
+        value["packets"] = value["bytes"] = Untold(UNTOLD)
+    return value
 
 
 def _passes(value: Mapping[str, Any], where: Mapping[str, Check]) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labrun.judge.compare import all_of, any_of, holds
+from labrun.judge.compare import Untold, all_of, any_of, holds
 from labrun.judge.results import Ref, Trace, Truth
 from labrun.judge.why import Unknown
 from labrun.lab.predictions import Check
@@ -45,9 +45,13 @@ def compared(path: str, subject: str, operator: str, expected: Any, actual: Any,
     reason = None
     if truth is None:
         mismatch = Unknown("type-mismatch", f"{operator} cannot compare {shown_actual} with {shown_expected}")
-        doubt = doubt or mismatch
+        doubt = doubt or (untold(subject) if isinstance(actual, Untold) else mismatch)
         reason, message = doubt.code, f"{message}; {doubt.message}"
     return Trace(path, subject, truth, operator, shown_expected, shown_actual, reason, message, refs)
+
+
+def untold(subject: str) -> Unknown:
+    return Unknown("not-observable", f"{subject}: it was not told or not counted")
 
 
 def times(counts: Mapping[str, int]) -> str:

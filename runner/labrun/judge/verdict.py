@@ -5,17 +5,21 @@ Everything else is inconclusive, with a code. An error is never a refutation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from labrun.evidence.record import VariantRecord
+from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
-from labrun.judge.predict import evaluate
+from labrun.judge.expression import named_exits
+from labrun.judge.predict import evaluate, expects
 from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
-from labrun.judge.why import Unknown, cut_short, first_cause
+from labrun.judge.tracing import joined
+from labrun.judge.why import Unknown, cut_short, first_cause, never_ran, not_found
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
-from labrun.lab.model import ControlModel, HypothesisModel
-from labrun.lab.predictions import Prediction
+from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
+from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
+from labrun.protocol.events import CommandResult, ProcessEnded
 from labrun.protocol.shown import equivalent
 
 
@@ -31,7 +35,7 @@ def judge_hypothesis(
     ``gone``: why a variant is not there, where that is known.
     """
     hypothesis = lab.model.hypotheses[index]
-    trace = _trace(hypothesis.predict, variants, gone, lab.slug, EXPERIMENT)
+    trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
     models = [control for control in hypothesis.control if control.none is None]
     results = tuple(
         _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
@@ -66,40 +70,127 @@ def _control(
     variants: Mapping[str, VariantRecord],
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
-    trace = _trace(model.predict or hypothesis.predict, variants, gone, lab.slug, name)
-    trace = _undisturbed(trace, variants.get(name))
+    prediction = model.predict or hypothesis.predict
+    trace = _trace(prediction, variants, gone, lab, name)
+    if model.predict is not None:
+        trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab, name))
+    trace = _undisturbed(trace, _no_counterfactual(model, prediction, variants.get(name), variants.get(EXPERIMENT)))
     return ControlResult(
         name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
     )
 
 
-def _undisturbed(trace: Trace, variant: VariantRecord | None) -> Trace:
-    """A control that broke off shows nothing: what it never came to does not fail for want of the cause."""
-    cause = cut_short(variant) if variant is not None else None
+def _and_not(own: Trace, claimed: Trace) -> Trace:
+    """A control's own prediction says more than "the claim's is false there". Where that holds, too, it says nothing.
+
+    What the claim's prediction names need not be in the control: where it is unknown, the own one is enough.
+    """
+    if own.truth is not True or claimed.truth is not True:
+        return own
+    return joined("", "all", "all of", (own, Trace("not", "not", False, "not", children=(claimed,))))
+
+
+def _undisturbed(trace: Trace, cause: Unknown | None) -> Trace:
+    """What a control without its counterfactual shows decides nothing, whichever way it is."""
     if cause is None or trace.truth is None:
         return trace
     return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
 
 
+def _no_counterfactual(
+    model: ControlModel, prediction: Prediction, variant: VariantRecord | None, experiment: VariantRecord | None
+) -> Unknown | None:
+    """Why a control is not what it says: it broke off, or a command that makes the difference failed.
+
+    What it never came to does not fail for want of the cause, and what was never changed changes nothing. How a command
+    ends is an observation where the prediction looks at it, and is no matter where the experiment's ended so, too.
+    """
+    cause = cut_short(variant) if variant is not None else None
+    if cause is not None or variant is None or experiment is None:
+        return cause
+    looked_at = _exits_looked_at(prediction)
+    for record in variant.steps:
+        before = experiment.step(record.step.id)
+        status = _failure(record)
+        if status is None or record.step.id in looked_at or not _makes_the_difference(model, record, before):
+            continue
+        if model.parameters is None or before is None or _failure(before) != status:
+            text = (
+                f"its own step '{record.step.id}' ended with {status}, so that it may not have changed what it was to"
+                " change; where that is meant, look at the exit in its predict"
+            )
+            return Unknown("step-failed", text)
+    return None
+
+
+def _makes_the_difference(model: ControlModel, record: StepRecord, before: StepRecord | None) -> bool:
+    """Is this step the control's own: new, another one, or with a parameter that is another?"""
+    if before is None or (before.step.action, before.step.node) != (record.step.action, record.step.node):
+        return True
+    text = record.step.shell or ""
+    return any(re.search(rf"\$\{{?{name}\b", text) for name in model.parameters or ())
+
+
+def _failure(record: StepRecord) -> str | None:
+    """How a command, or a process that the lab did not stop, ended other than well."""
+    ended = record.process or (record.ended.result if record.ended is not None else None)
+    if isinstance(ended, ProcessEnded) and (ended.stopped or record.step.may_fail):
+        return None
+    if not isinstance(ended, ProcessEnded | CommandResult) or ended.exit == 0:
+        return None
+    return f"exit status {ended.exit}" if ended.exit is not None else f"signal {ended.signal}"
+
+
+def _exits_looked_at(prediction: Prediction) -> set[str]:
+    """The commands whose exit status the prediction asks for."""
+    found: set[str] = set()
+    for _, leaf in leaves(prediction):
+        if isinstance(leaf, CommandIs) and leaf.exit is not None:
+            found.add(leaf.command)
+        elif isinstance(leaf, ExprIs):
+            found |= {value.command for value in leaf.let.values() if value.command and value.of == "exit"}
+    return found
+
+
 def _trace(
-    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], slug: str, name: str
+    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
 ) -> Trace:
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
         return Trace("", "the evidence", None, reason=why.code, message=why.message)
-    prefix = variant_prefix(slug, variant)
+    prefix = variant_prefix(lab.slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
-            return trace
+            return _undisturbed(trace, _never_tried(lab, variant))
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
         return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
     except EvidenceError as error:
         return Trace("", "the evidence", None, reason="evidence-unreadable", message=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
         return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
+
+
+def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
+    """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
+
+    Whoever expects it says so in some prediction of the lab, by its exit status or by what the shell complains of.
+    """
+    asked = [leaf for prediction in all_predictions(lab.model) for _, leaf in leaves(prediction)]
+    for record in variant.steps:
+        absent = never_ran(variant, record)
+        if absent is not None and not any(_expects(leaf, record) for leaf in asked):
+            return absent
+    return None
+
+
+def _expects(leaf: object, record: StepRecord) -> bool:
+    command, status = record.step.id, not_found(record)
+    if isinstance(leaf, CommandIs):
+        return leaf.command == command and expects(leaf, status)
+    return status is not None and isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
 
 
 def _change(model: ControlModel, variant: VariantRecord | None) -> str:

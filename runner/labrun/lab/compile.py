@@ -43,11 +43,16 @@ class CompiledLab:
     variants: tuple[Plan, ...]  # the controls' plans, each once
     controls: dict[str, tuple[str, ...]]
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The experiment first, then the controls."""
+        return (self.experiment, *self.variants)
+
 
 def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
     """Raises LabError with every problem. ``timeout_s``: the command line's bound on the whole lab."""
     problems: list[Problem] = []
-    base = _placed(lab)
+    base = placed_steps(lab)
     problems += _duplicate_ids(lab)
     problems += check_references(lab, [(step.id, step.model, step.path) for step in base])
     sound = not problems
@@ -63,7 +68,7 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
             if control.parameters is not None:
                 other = _with_parameters(lab, control.parameters, path, problems)
                 if other is not None:
-                    changed = _placed(other)
+                    changed = placed_steps(other)
                     if sound:
                         problems += check_references(
                             other, [(step.id, step.model, step.path) for step in changed],
@@ -81,6 +86,9 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
                                              only_predictions_of=h_index, at=path, own=control.predict)  # fmt: skip
             name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
             plan = _plan(lab, steps, name, timeout_s)
+            if doing(plan) == doing(experiment):
+                where = path if lab.places.has(path) else path[:-1]
+                problems.append(lab.problem(where, "control: this does just what the experiment does"))
             known = variants.setdefault((plan.values, *plan.steps), plan)
             names.append(known.variant)
         controls[hypothesis.id] = tuple(names)
@@ -90,11 +98,18 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
     return CompiledLab(lab, experiment, tuple(variants.values()), controls)
 
 
-def _placed(lab: Lab) -> tuple[Placed, ...]:
+def placed_steps(lab: Lab) -> tuple[Placed, ...]:
     return tuple(
         Placed(step_id, model, ("steps", index))
         for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
     )
+
+
+def steps_of_control(lab: Lab, control: ControlModel) -> tuple[Placed, ...] | None:
+    """The steps of a control that changes steps; None of others."""
+    if control.none is not None or control.parameters is not None:
+        return None
+    return _changed(lab, placed_steps(lab), control, ("control",), [])
 
 
 def _with_parameters(lab: Lab, values: dict[str, Scalar], path: Keys, problems: list[Problem]) -> Lab | None:
@@ -209,6 +224,17 @@ def _plan(
         watch=None if model.watch else False,
         features=tuple(sorted(set(model.requires.kernel))),
     ).sealed()
+
+
+def doing(plan: Plan) -> tuple[object, ...]:
+    """What a plan does, whatever its steps are told to be for, and however long they may take."""
+    return (plan.values, *(done(step) for step in plan.steps))
+
+
+def done(step: Step) -> tuple[object, ...]:
+    """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
+    action = replace(step.action, for_s=None, every_s=0.0) if isinstance(step.action, Snapshot) else step.action
+    return (step.id, action, step.node, step.phase, step.may_fail, step.save)
 
 
 def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:

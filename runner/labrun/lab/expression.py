@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from labrun.lab.problems import did_you_mean
 
@@ -62,6 +62,39 @@ def check_expression(text: str, names: Iterable[str]) -> str | None:
     if not isinstance(tree, ast.Compare | ast.BoolOp) and not _is_not(tree):
         return "it must be true or false: compare something, such as `sent == 2 * seen`"
     return None
+
+
+def _pairs(text: str) -> Iterator[tuple[ast.cmpop, ast.expr, ast.expr]]:
+    """What is compared in a sound expression, pair by pair."""
+    for node in ast.walk(parse_expression(text)):
+        if isinstance(node, ast.Compare):
+            yield from zip(node.ops, (node.left, *node.comparators), node.comparators, strict=False)
+
+
+def unobserved(text: str) -> list[str]:
+    """The comparisons that no observation decides: of something with itself, and of constants."""
+    found = []
+    for _, one, other in _pairs(text):
+        if ast.dump(one) == ast.dump(other):
+            found.append(f"{ast.unparse(one)} is compared with itself")
+        elif isinstance(one, ast.Constant) and isinstance(other, ast.Constant):
+            found.append(f"{ast.unparse(one)} is compared with {ast.unparse(other)}")
+    return found
+
+
+def comparisons(text: str) -> Iterator[tuple[str, str, int | float]]:
+    """(name, operator as of a check, number) of each comparison of a value with a number."""
+    for sign, one, other in _pairs(text):
+        for name, number, words in ((one, other, _OPERATORS), (other, one, _MIRRORED)):
+            value = number.value if isinstance(number, ast.Constant) else None
+            if isinstance(value, bool) or not isinstance(name, ast.Name) or type(sign) not in words:
+                continue
+            if isinstance(value, int | float):
+                yield name.id, words[type(sign)], value
+
+
+_OPERATORS: dict[type, str] = {ast.Eq: "equals", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+_MIRRORED: dict[type, str] = {ast.Eq: "equals", ast.Gt: "lt", ast.GtE: "le", ast.Lt: "gt", ast.LtE: "ge"}
 
 
 def _is_not(node: ast.expr) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from labrun.lab.problems import did_you_mean
 
@@ -24,18 +26,62 @@ def misfit(kind: str, field: str, value: str) -> str | None:
     return None if wrong is None else f"{field}: {wrong}"
 
 
+def only_one_way(kind: str, field: str, operator: str, expected: object) -> str | None:
+    """Why this comparison has the same outcome for all values that the field can have; None if it may have either."""
+    if (kind, field) in _OBJECTS:
+        return f"{field} is a list of objects, which no text is like: compare it with changes, or ask ip -json"
+    if isinstance(expected, str) and operator in ("contains", "lacks", "matches"):
+        return _of_text(kind, field, operator, expected)
+    return _of_numbers(field, operator, expected if isinstance(expected, tuple) else (expected,))
+
+
+def _of_text(kind: str, field: str, operator: str, expected: str) -> str | None:
+    items = _LISTS.get((kind, field))
+    if items is not None:
+        wrong = items(expected)
+        return None if wrong is None else f"{field}: {wrong.replace('can never be equal', 'is never one of them')}"
+    form = _FORMS.get((kind, field))
+    if not isinstance(form, _Words):
+        return None
+    found = [re.search(expected, word) if operator == "matches" else expected in word for word in form.words]
+    if any(found) and (not all(found) or (kind, field) in _MAY_BE_ABSENT):
+        return None
+    verb = "matches" if operator == "matches" else "contains"
+    return f"{'every' if all(found) else 'no'} {field} {verb} {expected!r}: they are {', '.join(form.words)}"
+
+
+def _of_numbers(field: str, operator: str, expected: tuple[object, ...]) -> str | None:
+    least, most = _RANGES.get(field, (0, math.inf))
+    for value in expected:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        few = (operator in ("equals", "one_of", "le") and value < least) or (operator == "lt" and value <= least)
+        many = (operator in ("equals", "one_of", "ge") and value > most) or (operator == "gt" and value >= most)
+        if few or many:
+            return f"{field} is never {value if operator in ('equals', 'one_of') else f'{operator} {value}'}"
+    return None
+
+
 def errno_misfit(value: str) -> str | None:
     return _one_of(*sorted({*errno.errorcode.values(), "EOPNOTSUPP", "EAGAIN", "EDEADLK", "none"}))(value)
 
 
-def _one_of(*words: str) -> Form:
-    def check(value: str) -> str | None:
-        if value in words:
-            return None
-        same = next((word for word in words if word.lower() == value.lower()), None)
-        return f"{value!r} can never be equal." + (f" It is written {same}." if same else did_you_mean(value, words))
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """One of these words."""
 
-    return check
+    words: tuple[str, ...]
+
+    def __call__(self, value: str) -> str | None:
+        if value in self.words:
+            return None
+        same = next((word for word in self.words if word.lower() == value.lower()), None)
+        hint = f" It is written {same}." if same else did_you_mean(value, self.words)
+        return f"{value!r} can never be equal.{hint}"
+
+
+def _one_of(*words: str) -> _Words:
+    return _Words(words)
 
 
 def _address(value: str) -> str | None:
@@ -76,14 +122,50 @@ def _destination(everything: str) -> Form:
     return check
 
 
+def _name(value: str) -> str | None:
+    """Of an interface (IFNAMSIZ) or a process (TASK_COMM_LEN)."""
+    size = len(value.encode())
+    return None if size <= 15 else f"{value!r} has {size} bytes, and the kernel keeps 15 of a name at most"
+
+
+def _numbered(names: Mapping[int, str], most: int, *words: str) -> Form:
+    """A name, or a number that has none."""
+    known = _one_of(*names.values(), *words)
+
+    def check(value: str) -> str | None:
+        if not value.isdecimal():
+            return known(value)
+        number = int(value)
+        if number > most:
+            return f"{value!r} can never be equal: the numbers are 0 to {most}"
+        right = names.get(number, str(number))
+        return None if right == value else f"{value!r} is written {right}"
+
+    return check
+
+
+# As agent/names.py has them.
+_SCOPE = _numbered({0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}, 255)
+_TABLE = _numbered({255: "local", 254: "main", 253: "default"}, 0xFFFFFFFF)
+_ORIGIN = _numbered({
+    0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
+    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel",
+    186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}, 255)  # fmt: skip
 _FAMILY = _one_of("inet", "inet6")
-_SCOPE = _one_of("global", "site", "link", "host", "nowhere")
 _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
         "LAST_ACK", "CLOSING", "UNCONNECTED")  # fmt: skip
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
-_PROTOCOL = _one_of("icmp", "tcp", "udp", "icmpv6", "sctp", "udplite", "ip", "ip6", "arp")
+_PROTOCOL = _numbered({1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}, 255, "arp")
+_IP_PROTOCOL = _numbered({
+    1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+    58: "ipv6-icmp", 132: "sctp", 136: "udplite",
+}, 255)  # fmt: skip
 _FORMS: dict[tuple[str, str], Form] = {
+    **dict.fromkeys((("links", name) for name in ("name", "master", "link", "peer")), _name),
+    **dict.fromkeys(((kind, "dev") for kind in ("addresses", "routes", "neighbours", "sockets", "counters")), _name),
+    **dict.fromkeys((("rules", "iif"), ("rules", "oif"), ("sockets", "process")), _name),
     ("links", "operstate"): _one_of("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP"),
     ("links", "address"): _hardware,
     ("addresses", "family"): _FAMILY,
@@ -98,11 +180,18 @@ _FORMS: dict[tuple[str, str], Form] = {
         "throw", "nat", "xresolve",
     ),
     ("routes", "scope"): _SCOPE,
+    ("routes", "table"): _TABLE,
+    ("routes", "protocol"): _ORIGIN,
     ("routes", "gateway"): _address,
     ("routes", "src"): _address,
+    ("routes", "source"): _destination("all"),
+    ("routes", "pref"): _one_of("low", "medium", "high"),
     ("rules", "family"): _FAMILY,
     ("rules", "source"): _destination("all"),
+    ("rules", "table"): _TABLE,
+    ("rules", "protocol"): _ORIGIN,
     ("rules", "to"): _destination("all"),
+    ("rules", "ipproto"): _IP_PROTOCOL,
     ("rules", "action"): _one_of("lookup", "goto", "nop", "blackhole", "unreachable", "prohibit"),
     ("neighbours", "family"): _FAMILY,
     ("neighbours", "address"): _address,
@@ -110,7 +199,7 @@ _FORMS: dict[tuple[str, str], Form] = {
         "NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "NOARP", "PERMANENT"
     ),
     ("neighbours", "lladdr"): _hardware,
-    ("sockets", "protocol"): _one_of("tcp", "udp", "udplite", "raw", "packet"),
+    ("sockets", "protocol"): _one_of("tcp", "udp", "udplite", "icmp", "raw", "packet"),
     ("sockets", "family"): _one_of("inet", "inet6", "packet"),
     ("sockets", "state"): _one_of(*_TCP),
     ("sockets", "address"): _address,
@@ -120,5 +209,34 @@ _FORMS: dict[tuple[str, str], Form] = {
     ("nft_counters", "family"): _NFT_FAMILY,
     ("trace", "source"): _address,
     ("trace", "destination"): _address,
-    ("trace", "protocol"): lambda value: None if value.isdigit() else _PROTOCOL(value),
+    ("trace", "protocol"): _PROTOCOL,
 }  # fmt: skip
+_LISTS: dict[tuple[str, str], Form] = {
+    ("links", "flags"): _one_of(
+        "NO-CARRIER", "LOOPBACK", "BROADCAST", "POINTOPOINT", "MULTICAST", "NOARP", "ALLMULTI", "PROMISC", "MASTER",
+        "SLAVE", "DEBUG", "DYNAMIC", "AUTOMEDIA", "PORTSEL", "NOTRAILERS", "UP", "LOWER_UP", "DORMANT", "ECHO",
+    ),
+    ("addresses", "flags"): _one_of(
+        "permanent", "nodad", "optimistic", "dadfailed", "home", "deprecated", "tentative", "mngtmpaddr",
+        "noprefixroute", "autojoin", "stable-privacy", "secondary", "temporary",
+    ),
+    ("routes", "flags"): _one_of("dead", "pervasive", "onlink", "offload", "linkdown", "unresolved"),
+    ("routes", "features"): _one_of("ecn", "sack", "timestamp", "allfrag", "tcp_usec_ts"),
+    ("routes", "locked"): _one_of(
+        "mtu", "window", "rtt", "rttvar", "ssthresh", "cwnd", "advmss", "reordering", "hoplimit", "initcwnd",
+        "features", "rto_min", "initrwnd", "quickack", "congctl", "fastopen_no_cookie",
+    ),
+    ("rules", "flags"): _one_of("unresolved", "iif_detached", "oif_detached"),
+    ("neighbours", "flags"): _one_of("use", "self", "master", "proxy", "extern_learn", "router"),
+}  # fmt: skip
+_OBJECTS = {("routes", "nexthops")}
+_MAY_BE_ABSENT = {("routes", "pref"), ("nft", "hook")}  # to match every word is to be there
+_PORT = (0, 65535)
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("port", "remote_port", "sport", "sport_start", "sport_end", "dport"), _PORT),
+    **dict.fromkeys(("dport_start", "dport_end"), _PORT),
+    **dict.fromkeys(("icmp_type", "icmp_code", "ttl", "tos", "hoplimit"), (0, 255)),
+    **dict.fromkeys(("prefixlen", "suppress_prefixlen"), (0, 128)),
+    "dscp": (0, 63), "flowlabel": (0, 0xFFFFF), "index": (1, math.inf),
+}  # fmt: skip
+"""By field. Others are not negative."""

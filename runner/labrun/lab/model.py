@@ -60,7 +60,10 @@ class ControlModel(Strict):
 
     One of ``without: step``; ``replace: step`` with ``with: step``; ``before:`` or ``after: step`` with
     ``insert: step or steps``; ``parameters:`` with other values; or ``none: reason``, where the claim has no natural
-    control. ``predict``: what must be true in the control, where "the prediction is false" is too weak.
+    control. ``predict``: what must be true in the control, too, where "the prediction is false" is too weak.
+
+    A command that the control itself brings must end with 0, else it is not known to have changed anything, unless the
+    prediction looks at its exit.
     """
 
     without: Slug | None = None

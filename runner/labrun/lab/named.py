@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from labrun.lab.base import REFERENCE, is_reference
-from labrun.lab.forms import errno_misfit, misfit
+from labrun.lab.domains import Numbers, outcomes, told
+from labrun.lab.expression import comparisons, unobserved
+from labrun.lab.forms import errno_misfit, misfit, only_one_way
 from labrun.lab.known import CHANGES, Found, Known, wrong_step
 from labrun.lab.predictions import (
     ChangeIs,
@@ -65,8 +67,27 @@ def _leaf(leaf: Any, known: Known) -> Found:
     if isinstance(leaf, TraceIs):
         return _trace(leaf, known)
     if isinstance(leaf, ExprIs):
-        return [item for name, value in leaf.let.items() for item in _value(name, value, known)]
+        return [item for name, value in leaf.let.items() for item in _value(name, value, known)] + _decided(leaf)
     return []
+
+
+def _decided(leaf: ExprIs) -> Found:
+    """Comparisons of an expression that no such value passes, or every one."""
+    found: Found = [(("expr",), f"{text}: this decides nothing") for text in unobserved(leaf.expr)]
+    for name, operator, number in comparisons(leaf.expr):
+        numbers = _range_of(leaf.let[name])
+        results = outcomes({operator: number}, numbers.samples({operator: number})) if numbers is not None else set()
+        if len(results) == 1:
+            much = "always" if results == {True} else "never"
+            found.append((("expr",), f"{name} is {much} {told({operator: number})}: this decides nothing"))
+    return found
+
+
+def _range_of(value: ValueOf) -> Numbers | None:
+    """What a name of an expression can be: a count, an exit status, a time; None if it is anything."""
+    if value.command is not None:
+        return {"exit": Numbers(0, 255), "duration": Numbers(0, whole=False)}.get(value.of or "")
+    return Numbers(0) if value.of is None else None
 
 
 def _references(leaf: Any, known: Known) -> Found:
@@ -118,19 +139,12 @@ def checks_of(model: Any) -> list[Check]:
 def _packets(leaf: PacketsAre, known: Known) -> Found:
     found: Found = []
     selector = leaf.packets
-    node, dot, interface = selector.on.partition(".")
-    if not dot:
+    if "." not in selector.on:
         return [(("packets", "on"), f"'{selector.on}' is not node.interface, such as host.lo or host.any")]
-    here = {
-        step: names
-        for step, (home, names) in known.captures.items()
-        if home == node and (interface in names or "any" in names or interface == "any")
-    }
-    if selector.capture is not None:
-        if selector.capture not in here:
-            return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}."
-                     + did_you_mean(selector.capture, here))]  # fmt: skip
-        here = {selector.capture: here[selector.capture]}
+    here = {step: names for step, (home, names) in known.captures.items() if selector.may_mean(step, home, names)}
+    if not here and selector.capture is not None:
+        hint = did_you_mean(selector.capture, known.captures)
+        return [(("packets", "capture"), f"no capture step '{selector.capture}' captures on {selector.on}.{hint}")]
     if not here:
         captured = sorted(f"{home}.{name}" for home, names in known.captures.values() for name in names)
         return [(("packets", "on"), f"nothing captures on {selector.on}.{did_you_mean(selector.on, captured)}")]
@@ -141,7 +155,7 @@ def _packets(leaf: PacketsAre, known: Known) -> Found:
         if name not in interfaces and "any" not in interfaces:
             text = f"'{capture}' does not capture on '{name}'.{did_you_mean(name, interfaces)}"
             found.append((("seen_on", index), text))
-    if selector.direction == "out" and interface == "lo":
+    if selector.direction == "out" and selector.place[1] == "lo":
         text = "a packet through lo is kept once, as it comes in: leave direction out, or say in"
         found.append((("packets", "direction"), text))
     if selector.during is None:
@@ -230,6 +244,7 @@ def _values(kind: str, name: str, field: tuple[type, ...], check: Check, known: 
     found = []
     for operator, expected in check.operators().items():
         text = wrong_type(name, field, operator, expected) or _saved_type(name, field, operator, expected, known)
+        text = text or (None if is_reference(expected) else only_one_way(kind, name, operator, expected))
         if text is not None:
             found.append(text)
         elif operator in ("equals", "one_of"):
@@ -313,9 +328,17 @@ def _errno(check: Check) -> Found:
     return [(("errno",), text) for text in told if text is not None]
 
 
+ASKED = ("dst", "source", "tos", "nexthops")
+"""What an answer to a lookup has of the question; of several ways it has the one."""
+
+
 def _lookup(leaf: LookupIs, known: Known) -> Found:
     found: Found = [(("lookup",), text) for text in wrong_step(leaf.lookup, ("lookup",), known)]
     found += _errno(leaf.errno) if leaf.errno is not None else []
+    for field in leaf.route or {}:
+        if field in ASKED:
+            text = f"of a lookup, {field} is what was asked for, and not the route's: leave it out"
+            found.append((("route", field), text))
     return found + _fields("routes", leaf.route or {}, ("route",), known)
 
 

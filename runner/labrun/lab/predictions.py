@@ -5,14 +5,14 @@ Only the shape is here; `judge` gives it meaning. A prediction that asserts noth
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
+from labrun.lab.domains import Numbers, contradiction, known, outcomes, text_contradiction, told
 from labrun.lab.expression import check_expression
 from labrun.lab.problems import did_you_mean
 from labrun.protocol.traces import HOOKS, STATION
@@ -55,6 +55,8 @@ class Check(Strict):
             raise fail("empty", "every text contains the empty one: this asserts nothing")
         if self.matches is not None and all(re.search(self.matches, text, re.MULTILINE) for text in _ANY_TEXT):
             raise fail("empty", f"every text matches {self.matches!r}: this asserts nothing")
+        if (impossible := contradiction(self.operators())) is not None:
+            raise fail("never", impossible)
         return self
 
     def operators(self) -> dict[str, Any]:
@@ -78,6 +80,8 @@ class TextCheck(Check):
         ordered = [name for name in ("ge", "le", "gt", "lt") if getattr(self, name) is not None]
         if ordered:
             raise fail("operator", f"{ordered[0]} compares numbers; this is text")
+        if (impossible := text_contradiction(self.operators())) is not None:
+            raise fail("never", impossible)
         return self
 
 
@@ -98,7 +102,7 @@ class CountCheck(NumberCheck):
 
     @model_validator(mode="after")
     def _countable(self) -> CountCheck:
-        _possible(self, "a count", 0, None)
+        _possible(self, "a count", Numbers(0))
         return self
 
 
@@ -107,7 +111,7 @@ class ExitCheck(NumberCheck):
 
     @model_validator(mode="after")
     def _status(self) -> ExitCheck:
-        _possible(self, "an exit status", 0, 255)
+        _possible(self, "an exit status", Numbers(0, 255))
         return self
 
 
@@ -116,39 +120,29 @@ class DurationCheck(NumberCheck):
 
     @model_validator(mode="after")
     def _time(self) -> DurationCheck:
-        _possible(self, "a duration", 0, None, whole=False)
+        _possible(self, "a duration", Numbers(0, whole=False))
         return self
 
 
-def _possible(check: NumberCheck, what: str, least: int, most: int | None, whole: bool = True) -> None:
+def _possible(check: NumberCheck, what: str, numbers: Numbers) -> None:
     """Refuses what no such number fulfils, and what all of them do."""
     given = check.operators()
-    wanted = [*(given.get("one_of") or ()), *([given["equals"]] if "equals" in given else [])]
-    for value in wanted:
-        if isinstance(value, int | float) and not _may_equal(value, least, most, whole):
+    fixed = known(given)
+    for value in (*fixed.get("one_of", ()), *([fixed["equals"]] if "equals" in fixed else [])):
+        if not numbers.has(value):
             raise fail("never", f"{what} is never {value}")
-    trivial = []
-    for name, holds in _ORDERS.items():
-        value = given.get(name)
-        if not isinstance(value, int | float):
-            continue
-        low = holds(least, value)
-        high = name in ("ge", "gt") if most is None else holds(most, value)
-        if not low and not high:
-            raise fail("never", f"{what} is never {name} {value}")
-        if low and high:
-            trivial.append(f"{name} {value}")
-    if len(trivial) == len(given):
-        raise fail("empty", f"{what} is always {' and '.join(trivial)}: this asserts nothing")
+    found = outcomes(fixed, numbers.samples(fixed))
+    if found == {False}:
+        raise fail("never", f"{what} is never {told(fixed)}")
+    if found == {True} and fixed == given:
+        raise fail("empty", f"{what} is always {told(fixed)}: this asserts nothing")
 
 
-def _may_equal(value: float, least: int, most: int | None, whole: bool) -> bool:
-    return least <= value and (most is None or value <= most) and (not whole or value == int(value))
-
-
-_ORDERS: dict[str, Callable[[float, float], bool]] = {
-    "ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt,
-}  # fmt: skip
+def _one_at_least(count: CountCheck | None, other: str | None, least: int = 1) -> None:
+    """What is said of each needs one: a count that allows none of them, or too few, can never be true beside it."""
+    given = known(count.operators()) if count is not None and other is not None else {}
+    if given and outcomes(given, Numbers(least).samples(given)) == {False}:
+        raise fail("never", f"{other} needs {least} at least, and the count is {told(given)}: this can never be true")
 
 
 TextTest = Annotated[TextCheck, BeforeValidator(_check, json_schema_input_type=str | TextCheck)]
@@ -227,6 +221,18 @@ class PacketSelector(Strict):
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """(node, interface), of which the second may have dots of its own."""
+        node, _, interface = self.on.partition(".")
+        return node, interface
+
+    def may_mean(self, step: str, node: str | None, interfaces: Sequence[str]) -> bool:
+        """Does this capture step look where the selector asks? A lab must have exactly one that does."""
+        where, interface = self.place
+        there = node == where and (interface in interfaces or "any" in (interface, *interfaces))
+        return there and self.capture in (None, step)
+
 
 class PacketsAre(Strict):
     """How many packets there are, or where each of them was seen.
@@ -249,6 +255,7 @@ class PacketsAre(Strict):
             raise fail("seen_on", "seen_on looks at all interfaces of a node: packets: {on: NODE.any, ...}")
         if self.seen_on is not None and len(self.seen_on) == 1:
             raise fail("seen_on", "seen_on is about the way of a packet: two interfaces at least; on one, give count")
+        _one_at_least(self.count, "seen_on" if self.seen_on is not None else None, len(self.seen_on or ()))
         return self
 
 
@@ -325,6 +332,7 @@ class StateIs(Timed):
             raise fail("selector", f"{text}, such as links: {{at: SNAPSHOT}}")
         if self.count is None and self.each is None:
             raise fail("empty", f"{self.kind}: this asserts nothing. Give count, or each: {{field: check}}")
+        _one_at_least(self.count, "each" if self.each is not None else None)
         return self
 
     @property
@@ -362,7 +370,10 @@ class ChangesAre(Strict):
 
 
 class LookupIs(Strict):
-    """What the kernel answered to a ``lookup`` step: fields of the route, or its refusal by name (none: a route)."""
+    """What the kernel answered to a ``lookup`` step: fields of the route, or its refusal by name (none: a route).
+
+    Of the route that it found for IPv4 it tells no ``protocol``, ``scope``, ``metric``, ``nhid`` and ``flags``.
+    """
 
     lookup: Slug
     route: Fields | None = None
@@ -415,6 +426,7 @@ class TraceIs(Strict):
     def _asserts(self) -> TraceIs:
         if self.path is None and self.ends is None and self.count is None:
             raise fail("empty", "trace: this asserts nothing. Give path, ends or count")
+        _one_at_least(self.count, "path" if self.path is not None else "ends" if self.ends is not None else None)
         return self
 
 

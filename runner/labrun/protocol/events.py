@@ -171,6 +171,7 @@ class CaptureEnded:
     """A capture was stopped and drained. It kept all in [started_ns, ended_ns] (wall clock) if nothing was lost.
 
     ``drops``: lost by the kernel. ``not_kept``: past the size limit. ``trouble``: why it ended unhealthily.
+    ``interface_ends``: as ``interfaces``, when each was found to be gone or to have another name (wall clock).
     """
 
     KIND: ClassVar[str] = "capture-ended"
@@ -185,6 +186,11 @@ class CaptureEnded:
     started_ns: int
     ended_ns: int
     trouble: str | None = None
+    interface_ends: tuple[int | None, ...] | None = None
+    """None: all were there to the end."""
+    interface_starts: tuple[int, ...] | None = None
+    """Likewise, when each was found to be there; 0, and None for all: when the capture began. It looks anew between two
+    steps, so that who came during one is found before the next."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ Family = Literal["inet", "inet6"]
 VOLATILE = {"SocketState": ("inode", "pid")}
 """Class name -> fields that a comparison of two runs leaves out."""
 
+UNTOLD = "?"
+"""Of a socket's ``dev``: the kernel does not tell it. Nothing can be said of it, and not that it is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
@@ -68,6 +71,11 @@ class NextHop:
     gateway: str | None = None
     dev: str | None = None
     weight: int = 1
+    flags: tuple[str, ...] = ()
+    """Of this way alone: onlink, dead, linkdown, ..."""
+    realms: str | None = None
+    encap: str | None = None
+    encap_data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +91,48 @@ class RouteState:
     gateway: str | None = None
     dev: str | None = None
     src: str | None = None
-    metric: int | None = None
+    metric: int = 0
+    """The least is preferred. ip does not print a 0, which is what a route has that was given none (IPv4)."""
     mtu: int | None = None
     flags: tuple[str, ...] = ()
     """onlink, dead, linkdown, ..."""
     nexthops: tuple[NextHop, ...] = ()
+    tos: int = 0
+    """The only TOS that it is for; 0: for all."""
+    source: str = "all"
+    """The only sources that it is for (IPv6 subtrees), as ip's ``from``; of a lookup, the source that was asked for."""
+    nhid: int | None = None
+    """The nexthop object that it uses."""
+    pref: str | None = None
+    """Of IPv6, RFC 4191: low, medium, high."""
+    expires: bool = False
+    """Has it a lifetime? How much of it is left differs at every look."""
+    realms: str | None = None
+    """TO or FROM/TO, in numbers."""
+    encap: str | None = None
+    """What its packets are wrapped into: mpls, ip, ip6, seg6, ..."""
+    encap_data: str | None = None
+    """How: the kernel's attribute in hex, enough to tell whether it is the same."""
+    locked: tuple[str, ...] = ()
+    """Metrics that the kernel must not correct: mtu, ... From here on: RTAX_*, in ip's words and units."""
+    advmss: int | None = None
+    window: int | None = None
+    rtt: int | None = None
+    """ms, as are ``rttvar`` and ``rto_min``."""
+    rttvar: int | None = None
+    rto_min: int | None = None
+    ssthresh: int | None = None
+    cwnd: int | None = None
+    initcwnd: int | None = None
+    initrwnd: int | None = None
+    reordering: int | None = None
+    hoplimit: int | None = None
+    quickack: int | None = None
+    fastopen_no_cookie: int | None = None
+    congctl: str | None = None
+    """In the JSON of ip: congestion."""
+    features: tuple[str, ...] = ()
+    """ecn, tcp_usec_ts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +151,41 @@ class RuleState:
     fwmask: int | None = None
     """Only if the rule looks at a part of the mark."""
     inverted: bool = False
+    """ip's ``not``."""
+    protocol: str | None = None
+    """Who made it: kernel, boot, static, ..."""
+    tos: int = 0
+    """The only TOS that it is for; 0: for all. Newer kernels look at ``dscp``."""
+    dscp: int | None = None
+    dscp_mask: int | None = None
+    """Only if the rule looks at a part of it, as the other masks."""
+    ipproto: str | None = None
+    """icmp, tcp, udp, ipv6-icmp, ..., or the number as a string."""
+    sport: int | None = None
+    """A single port; of a range the ends: ``sport_start`` and ``sport_end``."""
+    sport_mask: int | None = None
+    sport_start: int | None = None
+    sport_end: int | None = None
+    dport: int | None = None
+    dport_mask: int | None = None
+    dport_start: int | None = None
+    dport_end: int | None = None
+    uid_start: int | None = None
+    uid_end: int | None = None
+    flowlabel: int | None = None
+    flowlabel_mask: int | None = None
+    tun_id: int | None = None
+    l3mdev: bool = False
+    """Look into the table of the VRF of the packet's interface."""
+    suppress_prefixlen: int | None = None
+    """Routes that it finds do not count if their prefix is this long or shorter."""
+    suppress_ifgroup: int | None = None
+    goto: int | None = None
+    """The priority at which a rule with that action goes on."""
+    realms: str | None = None
+    """TO or FROM/TO, in numbers."""
+    flags: tuple[str, ...] = ()
+    """iif_detached, oif_detached: there is no such interface now; unresolved: nor a rule to go to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +202,10 @@ class NeighbourState:
 
 @dataclass(frozen=True, slots=True)
 class SocketState:
-    """A socket. A port of raw sockets is their IP protocol number; packet sockets have a ``dev`` and no address."""
+    """A socket. A port of raw sockets is their IP protocol number; packet sockets have no address."""
 
-    protocol: Literal["tcp", "udp", "udplite", "raw", "packet"]
+    protocol: Literal["tcp", "udp", "udplite", "icmp", "raw", "packet"]
+    """icmp: of ping without rights (`net.ipv4.ping_group_range`), IPv4's and IPv6's; its port is the identifier."""
     family: Literal["inet", "inet6", "packet"]
     state: str
     """As netstat says: LISTEN, ESTABLISHED, TIME_WAIT, ...; UNCONNECTED for what has no peer and does not listen."""
@@ -134,6 +215,10 @@ class SocketState:
     """None unless connected, and so is ``remote_port``."""
     remote_port: int | None = None
     dev: str | None = None
+    """Bound to it (SO_BINDTODEVICE), as `ss` writes after a %; None: to none. Of packet sockets: it, or ``any``.
+
+    UNTOLD of raw and icmp sockets, and where the kernel has no sock_diag for the protocol.
+    """
     inode: int | None = None
     pid: int | None = None
     process: str | None = None

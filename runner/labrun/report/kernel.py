@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from labrun.protocol.record import dataclass
 from labrun.protocol.state import (
+    UNTOLD,
     VOLATILE,
     AddressState,
     KernelState,
@@ -120,13 +121,24 @@ def _route(route: RouteState) -> str:
     words = ["route", *([route.type] if route.type != "unicast" else []), route.dst]
     words += ["via", route.gateway] if route.gateway else []
     words += ["dev", route.dev] if route.dev else []
+    words += ["tos", f"{route.tos:#04x}"] if route.tos else []
+    words += ["from", route.source] if route.source != "all" else []
     words += ["table", route.table] if route.table not in ("main", "local") else []
     return " ".join(words)
 
 
 def _rule(rule: RuleState) -> str:
-    words = [f"rule {rule.priority} from {rule.source}", *([f"to {rule.to}"] if rule.to != "all" else []), rule.action]
-    return " ".join((*words, *([rule.table] if rule.table else [])))
+    words = [f"rule {rule.priority}", *(["not"] if rule.inverted else []), f"from {rule.source}"]
+    words += [f"to {rule.to}"] if rule.to != "all" else []
+    words += [f"{name} {value}" for name in _RULE_SELECTORS if (value := getattr(rule, name))]
+    words += [rule.action, *([rule.table] if rule.table else []), *([str(rule.goto)] if rule.goto else [])]
+    return " ".join(words)
+
+
+_RULE_SELECTORS = (
+    "tos", "dscp", "fwmark", "iif", "oif", "ipproto", "sport", "sport_start", "sport_end", "dport", "dport_start",
+    "dport_end", "uid_start", "uid_end",
+)  # fmt: skip
 
 
 def _neighbour(neighbour: NeighbourState) -> str:
@@ -137,6 +149,7 @@ def _neighbour(neighbour: NeighbourState) -> str:
 def _socket(socket: SocketState) -> str:
     def end(address: str | None, port: int | None) -> str:
         host = f"[{address}]" if address and ":" in address else address or "*"
+        host += f"%{socket.dev}" if socket.dev not in (None, UNTOLD) and address == socket.address else ""
         return f"{host}:{port if port is not None else '*'}"
 
     if socket.protocol == "packet":
@@ -151,7 +164,7 @@ def _socket(socket: SocketState) -> str:
 _KEYS: dict[type, tuple[str, ...]] = {
     LinkState: ("index",),
     AddressState: ("dev", "address", "prefixlen"),
-    RouteState: ("family", "table", "dst", "type", "gateway", "dev", "metric"),
+    RouteState: ("family", "table", "dst", "source", "tos", "type", "gateway", "dev", "metric"),
     RuleState: ("family", "priority", "source", "to", "action", "table"),
     NeighbourState: ("dev", "address"),
     SocketState: ("protocol", "family", "state", "address", "port", "remote_address", "remote_port", "dev", "process"),

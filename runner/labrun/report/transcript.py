@@ -195,7 +195,7 @@ def _fact(each: object) -> str:
     words: list[str] = []
     for item in dataclasses.fields(each):  # type: ignore[arg-type]
         value = getattr(each, item.name)
-        if value is None or value == () or value is False:
+        if value in (None, ()) or value is False or value == item.default:
             continue
         if isinstance(value, tuple):
             value = ",".join(_fact(one) if dataclasses.is_dataclass(one) else str(one) for one in value)
