@@ -75,7 +75,7 @@ VALUES = [
     (UDP4, "ip.ttl", Check(gt=63), [Check(gt=64), Check(gt=64.5)]),
     (UDP4, "ip.ttl", Check(lt=65), [Check(lt=64)]),
     (UDP4, "ip.ttl", Check(lt=float("inf"), gt=float("-inf")), [Check(lt=float("nan")), Check(ge=float("nan")), Check(equals=float("nan")), Check(equals=float("-inf"))]),
-    (UDP4, "ip.ttl", Check(gt=63, lt=65), [Check(gt=63, lt=64), Check(gt=64, lt=65), Check(ge=64, equals=63)]),
+    (UDP4, "ip.ttl", Check(gt=63, lt=65), [Check(gt=63, lt=64), Check(gt=64, lt=66), Check(ge=64, equals=65)]),
     (UDP4, "ip.id", Check(equals=7), [Check(equals=0x0700), Check(equals=8)]),
     (UDP4, "ip.version", Check(equals=4), [Check(equals=6), Check(equals=5)]),
     (UDP6, "ip.version", Check(equals=6), [Check(equals=4)]),
