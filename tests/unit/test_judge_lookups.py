@@ -57,6 +57,22 @@ def test_what_an_ipv4_answer_does_not_tell_of_the_route(evidence, field, value):
     assert (trace.truth, trace.reason) == (None, "not-observable")
 
 
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("metric", "the kernel does not tell it of the route that it found: look at the routes of a snapshot"),
+        ("dst", "the kernel repeats what was asked for"),
+    ],
+)
+def test_what_is_not_told_says_why_and_hides_nothing_else(evidence, field, why):
+    evidence.lookup("asked", FOUND).done()
+    errno, dev, hidden = judge(evidence, errno="none", route={"dev": "eth1", field: {"lacks": "x"}}).leaves()
+    assert (errno.truth, dev.truth, hidden.truth) == (True, False, None)
+    assert hidden.message == f"route of asked: {field}: {why}"
+    assert (hidden.path, hidden.subject) == (f"route.{field}.lacks", f"route of asked: {field}")
+    assert [str(ref) for ref in hidden.refs] == [f"{PREFIX}events.jsonl:3"]
+
+
 def test_no_route_says_what_the_kernel_said(evidence):
     trace = judge(evidence.lookup("asked", REFUSED).done(), route={"dev": "eth0"})
     assert trace.message == "route of asked: dev: the kernel has no route (ENETUNREACH: Network is unreachable)"
