@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,19 @@ def test_nobody_asked_for_more_than_one(engine: NativeEngine) -> None:
         assert go(engine)[-1] == "done"
         engine._starter.submit(int).result()
         assert engine._spares == []
+
+
+def test_a_python_in_a_folder_that_the_sandbox_has_its_own_of(tmp_path: Path) -> None:
+    """A checkout under /tmp with its venv: the host's /tmp is not the sandbox's, and the Python in it still is."""
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    tmp_path.chmod(0o755)  # the root of a sandbox is nobody out here
+    python.symlink_to(os.path.realpath(sys.executable))
+    host = host_userland()
+    userland = replace(host, python=str(python), binds=(*host.binds, str(tmp_path)))
+    assert any(str(tmp_path).startswith(f"{folder}/") for folder in ("/tmp", "/run"))
+    with NativeEngine(userland, "test") as engine:
+        assert go(engine)[-1] == "done"
 
 
 def test_none_starts_after_it_was_cancelled(engine: NativeEngine) -> None:

@@ -450,6 +450,17 @@ def test_sockets_with_their_processes(here: Here) -> None:
         assert listener.inode == os.fstat(server.fileno()).st_ino
 
 
+def test_an_own_socket_that_is_closed_while_we_look_is_not_the_labs(here: Here) -> None:
+    """As a capture's, which its thread closes when the step that stops it is over."""
+    for moment in range(100):
+        own = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)
+        closing = threading.Timer(moment * 20e-6, own.close)
+        closing.start()
+        seen = socket_state.socket_states({}, os.getpid())
+        closing.join()
+        assert [row for row in seen if row.protocol == "packet"] == []
+
+
 def test_sockets_of_ping_without_rights(here: Here) -> None:
     """man 7 icmp: a datagram socket of ICMP; its port is the identifier of its echo requests."""
     here.ns.sh("ip link set lo up; echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")

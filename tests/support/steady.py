@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from labrun.report.build import beside
 from labrun.report.kernel import Change
 from labrun.report.markdown import lab_markdown
 from labrun.report.view import (
@@ -38,12 +39,13 @@ Moved = dict[str, tuple[int, str, bool]]
 def steady(lab: LabView) -> str:
     """Its Markdown, the same bytes in every run."""
     moved: Moved = {}
+    experiment = _variant(lab.experiment, moved) if lab.experiment else None
     return named(
         lab_markdown(
             replace(
                 lab,
-                experiment=_variant(lab.experiment, moved) if lab.experiment else None,
-                controls=tuple(_variant(control, moved) for control in lab.controls),
+                experiment=experiment,
+                controls=tuple(_beside(_variant(control, moved), experiment) for control in lab.controls),
                 hypotheses=tuple(_hypothesis(each, moved) for each in lab.hypotheses),
             )
         )
@@ -58,6 +60,12 @@ def _variant(variant: VariantView, moved: Moved) -> VariantView:
         captures=tuple(_capture(capture, moved, raced) for capture in variant.captures),
         ladder=None if raced else variant.ladder,
     )
+
+
+def _beside(control: VariantView, experiment: VariantView | None) -> VariantView:
+    """What is "as in the experiment" is so by what is told of both here."""
+    known = {step.id: step for step in experiment.steps} if experiment else {}
+    return replace(control, steps=tuple(beside(step, known.get(step.id)) for step in control.steps))
 
 
 def _step(step: StepView) -> StepView:

@@ -11,6 +11,7 @@ Local (AF_UNIX) and netlink sockets are left out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -41,16 +42,18 @@ Owner = tuple[int, str]
 
 def socket_states(names: dict[int, str], own_pid: int | None) -> tuple[SocketState, ...]:
     """Sorted by protocol, port and address. Those of ``own_pid`` alone are left out: an observer is not the scene."""
+    # Before the sockets are listed, too: a capture's may be closed between that and the look at who has which.
+    own = _sockets_of(f"{own_pid}") if own_pid is not None else set()
     rows: list[SocketState] = []
     for family in VERSIONS:
         for protocol in NUMBERS:
             rows += _inet_sockets(protocol, family, names)
     rows += [_packet(line, names) for line in _table("packet")]
-    owners = _owners({row.inode for row in rows if row.inode})
+    owners = _owners({row.inode for row in rows if row.inode is not None})
     found = []
     for row in rows:
         holders = owners.get(row.inode or 0, [])
-        if own_pid is not None and [pid for pid, _name in holders] == [own_pid]:
+        if [pid for pid, _name in holders] == [own_pid] or (not holders and row.inode in own):
             continue
         pid, process = min(holders) if holders else (None, None)
         found.append(replace(row, pid=pid, process=process))
@@ -127,24 +130,14 @@ def _packet(fields: list[str], names: dict[int, str]) -> SocketState:
     )
 
 
-def _owners(inodes: set[int | None]) -> dict[int, list[Owner]]:
+def _owners(inodes: set[int]) -> dict[int, list[Owner]]:
     """inode -> (pid, name) of all processes that have it open. A process that ends meanwhile is passed over."""
     found: dict[int, list[Owner]] = {}
     if not inodes:
         return found
     for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  (hundreds of entries, no Path each)
-        directory = f"/proc/{pid}/fd"
-        held: set[int] = set()
+        held = _sockets_of(pid) & inodes
         try:
-            for fd in os.listdir(directory):  # noqa: PTH208
-                try:
-                    target = os.readlink(f"{directory}/{fd}")  # noqa: PTH115
-                except OSError:
-                    continue
-                if target.startswith("socket:["):
-                    inode = int(target[8:-1])
-                    if inode in inodes:
-                        held.add(inode)
             if not held:
                 continue
             with open(f"/proc/{pid}/comm") as comm:  # noqa: PTH123
@@ -153,6 +146,19 @@ def _owners(inodes: set[int | None]) -> dict[int, list[Owner]]:
             continue
         for inode in held:
             found.setdefault(inode, []).append((int(pid), name))
+    return found
+
+
+def _sockets_of(pid: str) -> set[int]:
+    """The inodes of the sockets that a process has open; it may end, or close some, while we look."""
+    directory = f"/proc/{pid}/fd"
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(directory):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                target = os.readlink(f"{directory}/{fd}")  # noqa: PTH115
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
     return found
 
 

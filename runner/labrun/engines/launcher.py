@@ -45,6 +45,8 @@ MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 MNT_DETACH, AT_RECURSIVE, AT_FDCWD = 2, 0x8000, -100
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
+OWN = ("proc", "sys", "dev", "run", "tmp")  # folders that a sandbox has for itself
+
 # Not CDLL: that lets go of Python's lock around the call, and the child of a clone must own it.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _machine = os.uname().machine
@@ -266,6 +268,8 @@ def _file_system(job: dict[str, Any], sources: dict[str, int], tun: str | None) 
     else:
         _host_root(root, job, sources)
     _own_parts(root, size, tun)
+    if not job["root"]:
+        _host_binds(root, job, sources, below_own=True)
     os.chdir(root)
     _check(_libc.syscall(SYS_PIVOT_ROOT[_machine], b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", MNT_DETACH), "leaving the host's root")
@@ -312,7 +316,16 @@ def _host_root(root: str, job: dict[str, Any], sources: dict[str, int]) -> None:
     _mount("labrun", root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={job['tmpfs_bytes']},mode=755")
     for path, target in job["links"]:
         os.symlink(target, root + path)
+    for name in ("root", "var", "var/tmp", "var/lib", "var/run"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    _host_binds(root, job, sources, below_own=False)
+
+
+def _host_binds(root: str, job: dict[str, Any], sources: dict[str, int], below_own: bool) -> None:
+    """``below_own``: those below a folder that the sandbox has its own of, such as a Python under /tmp."""
     for path in job["binds"]:
+        if path.startswith(tuple(f"/{name}/" for name in OWN)) is not below_own:
+            continue
         if stat.S_ISDIR(os.fstat(sources[path]).st_mode):  # by now we may not look there by name any more
             os.makedirs(root + path, exist_ok=True)
         else:
@@ -320,13 +333,11 @@ def _host_root(root: str, job: dict[str, Any], sources: dict[str, int]) -> None:
             _touch(root + path)
         _bind(sources[path], root + path)
         _read_only(root + path)
-    for name in ("root", "var", "var/tmp", "var/lib", "var/run"):
-        os.makedirs(f"{root}/{name}", exist_ok=True)
 
 
 def _own_parts(root: str, size: int, tun: str | None) -> None:
     """/proc, /sys, /dev, /run and /tmp are the sandbox's own."""
-    for name in ("proc", "sys", "dev", "run", "tmp"):
+    for name in OWN:
         os.makedirs(f"{root}/{name}", exist_ok=True)
     careful = MS_NOSUID | MS_NODEV | MS_NOEXEC
     _mount("proc", f"{root}/proc", "proc", careful)

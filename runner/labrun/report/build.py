@@ -240,21 +240,24 @@ def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
         made = [step.command for step in view.topology_steps]
         return made != same or any(step.trouble for step in view.topology_steps)
 
-    def beside(step: StepView) -> StepView:
-        before = known.get(step.id)
-        if before is None:
-            return replace(step, changed=True)
-        changed = step.command != before.command
-        like = None if changed or _told(step) != _told(before) else before.anchor
-        note = step.note if step.note != before.note else None
-        return replace(step, changed=changed, like=like, note=note)
-
     return {
         name: view
         if view is experiment
-        else replace(view, topology_differs=differs(view), steps=tuple(beside(step) for step in view.steps))
+        else replace(
+            view, topology_differs=differs(view), steps=tuple(beside(step, known.get(step.id)) for step in view.steps)
+        )
         for name, view in views.items()
     }
+
+
+def beside(step: StepView, before: StepView | None) -> StepView:
+    """A control's step as it differs from the experiment's."""
+    if before is None:
+        return replace(step, changed=True)
+    changed = step.command != before.command
+    like = None if changed or _told(step) != _told(before) else before.anchor
+    note = step.note if step.note != before.note else None
+    return replace(step, changed=changed, like=like, note=note)
 
 
 def _traces(variant: VariantRecord) -> list[Traced]:
