@@ -129,7 +129,11 @@ def test_what_a_missing_command_was_to_do_was_never_tried(tmp_path, where, packe
     assert (result.verdict, result.reason) == ("inconclusive", ("control-" if where == "h" else "") + "missing-tool")
     for expected in ({"command": "cause", "exit": 127}, {"expr": "c == 127", "let": {"c": {"command": "cause", "of": "exit"}}}):  # fmt: skip
         other = judged(hypotheses=[{"id": "i", "claim": "It is not installed.", "predict": expected}])
-        assert other.reason != result.reason
+        assert other.reason in ("as-predicted", "contradicted", "control-agrees")
+    for besides in ({"command": "probe", "exit": 127}, {"command": "cause", "exit": 0}, {"command": "cause", "stdout": ""},
+                    {"expr": "c == 127", "let": {"c": {"command": "probe", "of": "exit"}}}):  # fmt: skip
+        other = judged(hypotheses=[{"id": "i", "claim": "Something else.", "predict": besides}])
+        assert (other.verdict, other.reason) == (result.verdict, result.reason)
 
 
 def test_a_control_whose_own_command_went_well(tmp_path):
@@ -143,6 +147,13 @@ def test_a_control_s_own_prediction_does_not_stand_for_the_claim_s(tmp_path):
     result = verdict_of(tmp_path / "1", with_own(1), control=own)
     assert (result.verdict, result.reason) == ("inconclusive", "control-differs")
     assert "matching" not in result.message and "count == 1, actual 1" in result.message
+    told = result.controls[0].trace
+    assert (told.path, told.operator, told.subject, told.truth) == ("", "all", "all of", False)
+    assert [(child.path, child.operator, child.truth) for child in told.children] == [
+        ("exit.equals", "equals", True),
+        ("not", "not", False),
+    ]
+    assert told.children[1].subject == "not" and [child.truth for child in told.children[1].children] == [True]
     assert verdict_of(tmp_path / "2", with_own(0), control=own).verdict == "supported"
 
 
@@ -157,6 +168,12 @@ def test_what_the_claim_s_prediction_names_need_not_be_in_the_control(tmp_path):
         {"command": "inserted-1", "exit": 2},
         {"command": "inserted-1", "exit": {"ge": 1}},
         {"expr": "e == 2", "let": {"e": {"command": "inserted-1", "of": "exit"}}},
+        {
+            "all": [
+                {"command": "inserted-1", "exit": 2},
+                {"expr": "o == ''", "let": {"o": {"command": "probe", "of": "stdout"}}},
+            ]
+        },
     ],
 )
 def test_a_prediction_that_looks_at_how_it_ends_takes_that_as_an_observation(tmp_path, looks):
@@ -164,8 +181,15 @@ def test_a_prediction_that_looks_at_how_it_ends_takes_that_as_an_observation(tmp
     assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).verdict == "supported"
 
 
-def test_to_look_at_its_output_is_not_enough(tmp_path):
-    control = {**INSERT, "predict": {"all": [{"command": "inserted-1", "stdout": ""}, {**ALL, "count": 0}]}}
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {"command": "inserted-1", "stdout": ""},
+        {"expr": "o == ''", "let": {"o": {"command": "inserted-1", "of": "stdout"}}},
+    ],
+)
+def test_to_look_at_its_output_is_not_enough(tmp_path, looks):
+    control = {**INSERT, "predict": {"all": [looks, {**ALL, "count": 0}]}}
     assert verdict_of(tmp_path, with_own(0, **FAILS), control=control).reason == "control-step-failed"
 
 
