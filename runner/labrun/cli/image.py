@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from labrun.cli import options
 from labrun.cli.options import EngineName
 
 
@@ -20,7 +19,12 @@ def _say(text: str) -> None:
 
 
 @image.command("build")
-@options.engine
+@click.option(
+    "--engine",
+    type=click.Choice(EngineName),
+    default=EngineName.auto,
+    help="Where it is to be; auto as for runs.",
+)
 def build(engine: EngineName) -> None:
     """Build the lab image if its recipe has none yet, and print its name. Natively: a folder in the user's cache."""
     from labrun.cli.engines import find_daemon, native_rootfs, podman_client

@@ -66,7 +66,7 @@ def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: st
 
 def named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
     """(command, exit status) that the expression itself asks for: then that is an observation, and no accident."""
-    exits = {name: value.command for name, value in leaf.let.items() if value.command and value.of == "exit"}
+    exits = leaf.exits
     found: set[tuple[str, object]] = set()
     for node in ast.walk(parse_expression(leaf.expr)):
         if isinstance(node, ast.Compare) and all(isinstance(sign, _EQUAL) for sign in node.ops):

@@ -73,7 +73,7 @@ def never_traced(steps: Sequence[Placed], leaf: TraceIs) -> Iterator[tuple[Keys,
         versions = {_version(field, value) for value in wanted}
         if versions and None not in versions and not versions & followed:
             told = " or ".join(str(value) for value in wanted)
-            follows = " and ".join(f"IPv{one}" for one in sorted(followed)) or "no"
+            follows = f"IPv{min(followed)}" if followed else "no"  # of both, nothing would be said
             text = f"the trace '{name}' follows {follows} packets, and none of them has {field} {told}"
             yield ("trace", "where", field), text
         says = _SAYS[field].search(trace.match or "") if field in _SAYS else None

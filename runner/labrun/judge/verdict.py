@@ -148,7 +148,7 @@ def _exits_looked_at(prediction: Prediction) -> set[str]:
         if isinstance(leaf, CommandIs) and leaf.exit is not None:
             found.add(leaf.command)
         elif isinstance(leaf, ExprIs):
-            found |= {value.command for value in leaf.let.values() if value.command and value.of == "exit"}
+            found |= set(leaf.exits.values())
     return found
 
 

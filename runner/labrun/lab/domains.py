@@ -11,11 +11,11 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from labrun.lab.base import is_reference
+from labrun.protocol.record import dataclass
 
 _HUGE = 1e300  # there is no telling apart of floats beyond
 Operators = Mapping[str, Any]

@@ -485,6 +485,11 @@ class ExprIs(Strict):
             raise fail("expr", problem)
         return self
 
+    @property
+    def exits(self) -> dict[str, str]:
+        """Name -> command, of the names that stand for a command's exit status."""
+        return {name: value.command for name, value in self.let.items() if value.command and value.of == "exit"}
+
 
 class AllOf(Strict):
     all: Annotated[tuple[Prediction, ...], Field(min_length=1)]
