@@ -10,6 +10,7 @@ from labrun.agent.route_state import FEATURES, METRICS, PREFERENCES, ROUTE_FLAGS
 from labrun.agent.socket_state import STATES
 from labrun.lab.forms import errno_misfit, misfit, only_one_way
 from labrun.lab.named import OBJECTS
+from labrun.protocol import words
 from unit.test_named import problems
 
 
@@ -81,15 +82,15 @@ def test_a_value_that_can_be(kind: str, field: str, value: str) -> None:
     ("kind", "field", "words"),
     [
         ("links", "operstate", OPERSTATES),
-        ("addresses", "scope", names.SCOPES.values()),
+        ("addresses", "scope", words.SCOPES.values()),
         ("routes", "type", names.ROUTE_TYPES.values()),
         ("rules", "action", names.RULE_ACTIONS.values()),
-        ("routes", "table", [*names.TABLES.values(), "100"]),
-        ("rules", "protocol", [*names.PROTOCOLS.values(), "99"]),
+        ("routes", "table", [*words.TABLES.values(), "100"]),
+        ("rules", "protocol", [*words.PROTOCOLS.values(), "99"]),
         ("routes", "scope", ["42"]),
         ("neighbours", "state", names.NEIGHBOUR_STATES.values()),
         ("routes", "pref", PREFERENCES.values()),
-        ("rules", "ipproto", names.IP_PROTOCOLS.values()),
+        ("rules", "ipproto", words.IP_PROTOCOLS.values()),
         ("sockets", "state", [*STATES.values(), "UNCONNECTED"]),
     ],
 )

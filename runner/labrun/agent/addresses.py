@@ -13,10 +13,11 @@ import socket
 from typing import Any
 
 from labrun.agent.links import parse_mac
-from labrun.agent.names import NEIGHBOUR_STATES, SCOPES, number, parse_address, parse_prefix
+from labrun.agent.names import NEIGHBOUR_STATES, number, parse_address, parse_prefix
 from labrun.agent.outgoing import AddressMessage, NeighbourMessage
 from labrun.agent.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Rtnetlink, refused
 from labrun.protocol.actions import Address, Neighbour
+from labrun.protocol.words import SCOPES
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30

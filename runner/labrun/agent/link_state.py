@@ -13,10 +13,11 @@ from typing import Any
 
 from labrun.agent.addresses import RTM_GETADDR, RTM_GETNEIGH
 from labrun.agent.incoming import AddressAnswer, LinkAnswer, NamespaceIdAnswer, NeighbourAnswer, taken_apart
-from labrun.agent.names import FAMILIES, NEIGHBOUR_STATES, SCOPES
+from labrun.agent.names import FAMILIES, NEIGHBOUR_STATES
 from labrun.agent.outgoing import AddressMessage, LinkMessage, NamespaceIdMessage, NeighbourMessage
 from labrun.agent.rtnetlink import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, KernelRefused, Rtnetlink
 from labrun.protocol.state import AddressState, LinkState, NeighbourState
+from labrun.protocol.words import SCOPES
 
 RTM_GETNSID = 90
 # include/uapi/linux/if.h, in the order in which ip prints them (ip/ipaddress.c, print_link_flags)

@@ -12,18 +12,11 @@ import socket
 from labrun.agent.rtnetlink import refused
 
 FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
-# include/uapi/linux/rtnetlink.h: enum rt_scope_t, RTN_*, RTPROT_*, enum rt_class_t
-SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
+# include/uapi/linux/rtnetlink.h: RTN_*
 ROUTE_TYPES = {
     0: "unspec", 1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole",
     7: "unreachable", 8: "prohibit", 9: "throw", 10: "nat", 11: "xresolve",
 }  # fmt: skip
-PROTOCOLS = {
-    0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
-    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel",
-    186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
-}  # fmt: skip
-TABLES = {255: "local", 254: "main", 253: "default"}
 # include/uapi/linux/neighbour.h: NUD_*
 NEIGHBOUR_STATES = {
     0x00: "NONE", 0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x10: "PROBE", 0x20: "FAILED",
@@ -31,12 +24,6 @@ NEIGHBOUR_STATES = {
 }  # fmt: skip
 # include/uapi/linux/fib_rules.h: FR_ACT_*
 RULE_ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
-# As ip writes the protocol of a rule (iproute2, lib/inet_proto.c: getprotobynumber()): those of /etc/protocols that
-# matter here; others by number.
-IP_PROTOCOLS = {
-    1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
-    58: "ipv6-icmp", 132: "sctp", 136: "udplite",
-}  # fmt: skip
 
 
 def number(word: str, names: dict[int, str], what: str) -> int:

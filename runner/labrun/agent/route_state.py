@@ -11,11 +11,12 @@ from typing import Any
 
 from labrun.agent.incoming import RouteAnswer, RuleAnswer
 from labrun.agent.link_state import flag_names
-from labrun.agent.names import FAMILIES, IP_PROTOCOLS, PROTOCOLS, ROUTE_TYPES, RULE_ACTIONS, SCOPES, TABLES
+from labrun.agent.names import FAMILIES, ROUTE_TYPES, RULE_ACTIONS
 from labrun.agent.outgoing import RouteMessage, RuleMessage
 from labrun.agent.routes import RTM_GETROUTE, RTM_GETRULE
 from labrun.agent.rtnetlink import Rtnetlink
 from labrun.protocol.state import NextHop, RouteState, RuleState
+from labrun.protocol.words import IP_PROTOCOLS, PROTOCOLS, SCOPES, TABLES
 
 RTM_F_CLONED = 0x200
 # include/uapi/linux/rtnetlink.h: RTNH_F_*

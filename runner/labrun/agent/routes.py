@@ -12,18 +12,11 @@ import socket
 from typing import Any
 
 from labrun.agent.addresses import CREATE
-from labrun.agent.names import (
-    ROUTE_TYPES,
-    RULE_ACTIONS,
-    SCOPES,
-    TABLES,
-    number,
-    parse_address,
-    parse_prefix,
-)
+from labrun.agent.names import ROUTE_TYPES, RULE_ACTIONS, number, parse_address, parse_prefix
 from labrun.agent.outgoing import RouteMessage, RuleMessage
 from labrun.agent.rtnetlink import Rtnetlink, refused
 from labrun.protocol.actions import Route, Rule
+from labrun.protocol.words import SCOPES, TABLES
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34

@@ -11,9 +11,10 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from labrun.lab.problems import did_you_mean
+from labrun.protocol.record import dataclass
+from labrun.protocol.words import IP_PROTOCOLS, PROTOCOLS, SCOPES, TABLES
 
 Form = Callable[[str], str | None]
 """What is wrong with a value, in words; None if it can be."""
@@ -144,24 +145,14 @@ def _numbered(names: Mapping[int, str], most: int, *words: str) -> Form:
     return check
 
 
-# As agent/names.py has them.
-_SCOPE = _numbered({0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}, 255)
-_TABLE = _numbered({255: "local", 254: "main", 253: "default"}, 0xFFFFFFFF)
-_ORIGIN = _numbered({
-    0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
-    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel",
-    186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
-}, 255)  # fmt: skip
+_SCOPE, _TABLE, _ORIGIN = _numbered(SCOPES, 255), _numbered(TABLES, 0xFFFFFFFF), _numbered(PROTOCOLS, 255)
 _FAMILY = _one_of("inet", "inet6")
 _TCP = ("LISTEN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
         "LAST_ACK", "CLOSING", "UNCONNECTED")  # fmt: skip
 _HOOK = _one_of("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 _NFT_FAMILY = _one_of("ip", "ip6", "inet", "arp", "bridge", "netdev")
 _PROTOCOL = _numbered({1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}, 255, "arp")
-_IP_PROTOCOL = _numbered({
-    1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
-    58: "ipv6-icmp", 132: "sctp", 136: "udplite",
-}, 255)  # fmt: skip
+_IP_PROTOCOL = _numbered(IP_PROTOCOLS, 255)
 _FORMS: dict[tuple[str, str], Form] = {
     **dict.fromkeys((("links", name) for name in ("name", "master", "link", "peer")), _name),
     **dict.fromkeys(((kind, "dev") for kind in ("addresses", "routes", "neighbours", "sockets", "counters")), _name),
