@@ -22,13 +22,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runner"))
 
 from labrun.agent import pcapng
-from labrun.evidence.pcapng import read_packets
-from labrun.judge.bpf import translate
-from labrun.judge.fields import compile_fields
-from labrun.judge.libpcap import compile_filter
-from labrun.judge.quick import quick_test
-from labrun.judge.scan import Question, bpf_predicate, scan
 from labrun.lab.predictions import Check
+from labrun.observe.scan import Question, bpf_predicate, scan
+from labrun.packets.bpf import translate
+from labrun.packets.fields import compile_fields
+from labrun.packets.libpcap import compile_filter
+from labrun.packets.pcapng import read_packets
+from labrun.packets.quick import quick_test
 
 CHAIN = ("veth0", "cni0", "eth0")
 FILTER = "tcp dst port 80 and tcp[tcpflags] & tcp-push != 0"

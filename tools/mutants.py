@@ -1,12 +1,12 @@
-"""How good are the tests of judge/? Every mutant of it, each judged by the tests that reach the mutated function.
+"""How good are the tests of judging? Every mutant of judge/, observe/, logic/ and packets/, each judged by the tests that reach the mutated function.
 
-    python tools/mutants.py                  all of judge/: minutes to an hour, by the machine
+    python tools/mutants.py                  all of these: minutes to an hour, by the machine
     python tools/mutants.py --alive          again those that lived last time, and those of functions that changed
     python tools/mutants.py --show [WORD]    the differences that nothing noticed last time
     python tools/mutants.py WORD...          only mutants whose name has one of the words
 
 mutmut makes the mutants. (Its own way to run them asks for a `src` layout, and collects the tests anew for each, which
-takes seconds.) Here one pytest has collected every test file that imports judge/, and a fork of it runs the tests of
+takes seconds.) Here one pytest has collected every test file that imports them, and a fork of it runs the tests of
 one mutant until one fails: first those that killed others of its function, then the quickest. Where a function ran
 while modules were imported, the fork imports these anew.
 
@@ -52,7 +52,8 @@ KEPT = ROOT / ".mutants"
 RESULTS = KEPT / "results.json"
 UNFINISHED = KEPT / "unfinished.json"
 TESTS = ("tests/unit", "tests/golden")
-_ABOUT_JUDGE = re.compile(r"labrun\.judge|support\.(reasons|traced)")
+ROOMS = ("judge", "observe", "logic", "packets")
+_ABOUT_JUDGE = re.compile(rf"labrun\.({'|'.join(ROOMS)})|support\.(reasons|traced)")
 _FAVOURITES = 6  # tests that are tried first
 _EXAMPLES = 25  # of a property, at most: what only more of them would notice is alive
 _SLOW_S = 1.0  # tests that take more of the processor's time are left out, and what only they would notice is alive
@@ -73,14 +74,14 @@ class Active:
 
 
 class Mutated:
-    """The modules of judge/ with all their mutants in them: what each is called, and its code."""
+    """The modules of ROOMS with all their mutants in them: what each is called, and its code."""
 
     def __init__(self) -> None:
         KEPT.mkdir(exist_ok=True)
         self.code: dict[str, str] = {}
         self.mutants: dict[str, str] = {}
         """Every mutant, with the hash of the function that it is one of."""
-        for file in sorted((SOURCE / "labrun" / "judge").rglob("*.py")):
+        for file in sorted(file for room in ROOMS for file in (SOURCE / "labrun" / room).rglob("*.py")):
             module = ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
             made = self._made(file)
             self.code[module] = made["code"]
@@ -177,7 +178,7 @@ def import_again(names: Sequence[str]) -> None:
         new = vars(importlib.reload(sys.modules[name]))
         instead = {id(value): new[key] for key, value in old.items() if new.get(key) is not value and key in new}
         for module in list(sys.modules.values()):
-            if module.__name__.startswith(("labrun.judge", "tests.", "unit.", "support.")):
+            if module.__name__.startswith((*(f"labrun.{room}" for room in ROOMS), "tests.", "unit.", "support.")):
                 for key, value in list(vars(module).items()):
                     if id(value) in instead:
                         setattr(module, key, instead[id(value)])
@@ -430,9 +431,9 @@ def told(kept: dict[str, list[str]], limit: float) -> int:
     """One line for each module, and the sum."""
     modules: dict[str, Counter[str]] = {}
     for name, (result, _) in kept.items():
-        modules.setdefault(name.split(":")[0].removeprefix("labrun.judge."), Counter())[result] += 1
+        modules.setdefault(name.split(":")[0].removeprefix("labrun."), Counter())[result] += 1
     whole: Counter[str] = Counter()
-    for module, counts in [*sorted(modules.items()), ("all of judge", whole)]:
+    for module, counts in [*sorted(modules.items()), ("all", whole)]:
         alive, total = counts[ALIVE] + counts[UNREACHED], counts.total()
         killed = f"{counts[KILLED]} killed, {counts[TIMEOUT]} by timeout"
         print(f"{module:20} {killed}, {alive} alive ({counts[UNREACHED]} unreached) of {total}: {alive / total:.1%}")

@@ -23,7 +23,7 @@ from agent.conftest import CLONE_NEWNET, CLONE_NEWUSER, LIBC, Netns, ethernet, i
 from labrun.agent.capture import Capture, CaptureError, CaptureStats
 from labrun.agent.packet_ring import RingSize
 from labrun.agent.pcap_filter import FilterError
-from labrun.evidence.pcapng import Packet, read_packets, summary
+from labrun.packets.pcapng import Packet, read_packets, summary
 from pyroute2 import IPRoute
 from support.netns import Netns as Elsewhere
 

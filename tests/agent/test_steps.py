@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 from labrun.engines.shipment import agent_command, parcel
-from labrun.evidence.pcapng import read_packets
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.writer import EvidenceWriter
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
 from labrun.lab.compile import EXPERIMENT
+from labrun.packets.pcapng import read_packets
 from labrun.protocol import actions
 from labrun.protocol.actions import (
     Address,

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from agent.test_steps import Lab, all_ok, ended, result, shell, stdout, step
-from labrun.judge.hooks import packet_paths
+from labrun.observe.hooks import packet_paths
 from labrun.protocol.actions import Address, Link, Lookup, Neighbour, Nft, Route, Run, Snapshot, Stop, Sysctl, Trace
 from labrun.protocol.events import LookupResult, SeriesResult, TraceEnded
 from labrun.protocol.plan import Save

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from labrun.agent.nft_state import nft_state
 from labrun.agent.trace import Trace, TraceError
-from labrun.judge.hooks import PacketPath, matches, packet_paths
+from labrun.observe.hooks import PacketPath, matches, packet_paths
 from labrun.protocol.codec import loads
 from labrun.protocol.traces import TraceEvent
 from support.netns import Netns

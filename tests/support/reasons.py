@@ -19,8 +19,8 @@ from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
 from labrun.judge.verdict import judge_hypothesis
-from labrun.judge.why import Unknown
 from labrun.lab.load import parse_lab
+from labrun.observe.unknown import Unknown
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
 from support.evidence_builder import Evidence, Seen, icmp, udp
@@ -389,6 +389,7 @@ def codes_of_source() -> set[str]:
     root = Path(labrun.__file__).parent
     for file in (
         *root.glob("judge/**/*.py"),
+        *root.glob("observe/**/*.py"),
         *root.glob("engines/*.py"),
         *root.glob("agent/*.py"),
         root / "conduct.py",

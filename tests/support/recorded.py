@@ -13,17 +13,10 @@ from pathlib import Path
 
 from labrun.agent import pcapng
 from labrun.evidence import layout
+from labrun.evidence.ref import Ref
 from labrun.evidence.run import LabEntry, RunRecord, write_run
 from labrun.evidence.writer import EvidenceWriter
-from labrun.judge.results import (
-    CaptureSummary,
-    ControlResult,
-    HypothesisResult,
-    LabResult,
-    Ref,
-    RunResult,
-    Trace,
-)
+from labrun.judge.results import CaptureSummary, ControlResult, Evaluation, HypothesisResult, LabResult, RunResult
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps, encode
 from labrun.protocol.events import (
@@ -226,13 +219,13 @@ def _own_address(run: Path) -> LabResult:
         recorder.capture("seen", ("lo", "docker0"), [])
         recorder.done()
 
-    def trace(variant: str, count: int) -> Trace:
+    def trace(variant: str, count: int) -> Evaluation:
         capture = f"labs/own-address/{variant}/captures/seen.pcapng"
-        return Trace("", "all of", count == 1, "all", children=(
-            Trace("all.0.count.equals", "packets on host.lo during probe matching 'icmp': count", count == 1, "equals",
+        return Evaluation("", "all of", count == 1, "all", children=(
+            Evaluation("all.0.count.equals", "packets on host.lo during probe matching 'icmp': count", count == 1, "equals",
                   "1", str(count), refs=(Ref(capture, packets=(1,) if count else ()),),
                   message=f"packets on host.lo during probe matching 'icmp': count == 1, actual {count}"),
-            Trace("all.1.exit.equals", "exit of probe", count == 1, "equals", "0", "0" if count else "1",
+            Evaluation("all.1.exit.equals", "exit of probe", count == 1, "equals", "0", "0" if count else "1",
                   refs=(Ref(f"labs/own-address/{variant}/outputs/probe.stdout", line=1),)),
         ))  # fmt: skip
 
@@ -245,7 +238,7 @@ def _own_address(run: Path) -> LabResult:
     )  # fmt: skip
     out = HypothesisResult(
         "goes-out-docker0", "It goes out on docker0.", "refuted", "refuted", True, "contradicted", "contradicted", 60,
-        Trace("count.equals", "packets on host.docker0 during probe: count", False, "equals", "1", "0",
+        Evaluation("count.equals", "packets on host.docker0 during probe: count", False, "equals", "1", "0",
               refs=(Ref("labs/own-address/experiment/captures/seen.pcapng"),)),
         no_control="The claim is false.",
     )  # fmt: skip
@@ -281,12 +274,12 @@ def _colours(run: Path) -> LabResult:
     wrong = HypothesisResult(
         "wrong", "There are three colours.", "supported", "refuted", False, "contradicted",
         "exit of colours == 0, actual 2 (labs/colours/experiment/outputs/colours.stderr:1)", 12,
-        Trace("exit.equals", "exit of colours", False, "equals", "0", "2",
+        Evaluation("exit.equals", "exit of colours", False, "equals", "0", "2",
               refs=(Ref("labs/colours/experiment/outputs/colours.stderr", 1),)),
     )  # fmt: skip
     unsure = HypothesisResult(
         "unsure", "It ends.", "supported", "inconclusive", False, "timeout", "step 'never': not done after 10 s", 20,
-        Trace("exit.equals", "exit of never", None, "equals", "0", None, "timeout", "step 'never': not done after 10 s"),
+        Evaluation("exit.equals", "exit of never", None, "equals", "0", None, "timeout", "step 'never': not done after 10 s"),
     )  # fmt: skip
     return LabResult("colours", "Colours", "labs/colours/lab.yaml", "error", (unsure, wrong), (), "timeout",
                      "step 'never': not done after 10 s")  # fmt: skip
@@ -365,13 +358,13 @@ def hostile_run(root: Path) -> tuple[Path, RunResult]:
         recorder.capture("seen", (name,), packets, drops=3)
         recorder.fault("agent-crashed", ATTACK, "probe")
     file = f"labs/{slug}/experiment"
-    leaf = Trace("all.0", ATTACK, None, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, (
+    leaf = Evaluation("all.0", ATTACK, None, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, (
         Ref(f"{file}/captures/seen.pcapng", packets=(1, 2, 99)), Ref(f"{file}/outputs/probe.stdout", 3),
         Ref("../../etc/passwd", 1), Ref("/etc/passwd"), Ref(f"javascript:{HIT}", 4), Ref("https://evil.example/x"),
     ))  # fmt: skip
     hypothesis = HypothesisResult(
         "h", ATTACK, "supported", "inconclusive", False, ATTACK, ATTACK, 3,
-        Trace("", ATTACK, None, "all", children=(leaf,)),
+        Evaluation("", ATTACK, None, "all", children=(leaf,)),
         (ControlResult("gone", ATTACK, None, leaf, "\n\n".join(ATTACKS)),), ATTACK, "\n\n".join(ATTACKS),
     )  # fmt: skip
     write_run(run, record)

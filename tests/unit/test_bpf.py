@@ -10,8 +10,8 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labrun.judge.bpf import Instruction, source, translate, validate
-from labrun.judge.libpcap import FilterSyntaxError, compile_filter
+from labrun.packets.bpf import Instruction, source, translate, validate
+from labrun.packets.libpcap import FilterSyntaxError, compile_filter
 
 ETHERNET, RAW = 1, 101
 
@@ -341,7 +341,7 @@ def test_agent_and_host_compile_the_same() -> None:
 
 
 def test_without_libpcap_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labrun.judge import libpcap
+    from labrun.packets import libpcap
 
     monkeypatch.setattr(libpcap, "_SONAMES", ("libnosuch.so",))
     libpcap._libpcap.cache_clear()

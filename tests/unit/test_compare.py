@@ -7,8 +7,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.judge.compare import Count, all_of, any_of, holds, negate
 from labrun.lab.predictions import Check
+from labrun.logic.compare import Count, all_of, any_of, holds, negate
 
 TRUTH = st.sampled_from([True, False, None])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from labrun.judge.dissect import dhcp
-from labrun.judge.dissect.layer import CUT, Found, Reader
+from labrun.packets.dissect import dhcp
+from labrun.packets.dissect.layer import CUT, Found, Reader
 
 FIXED = bytes(236)  # op to file
 COOKIE = bytes((99, 130, 83, 99))  # RFC 2131, 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from labrun.judge.dissect import dns
-from labrun.judge.dissect.layer import CUT, Found, Value
+from labrun.packets.dissect import dns
+from labrun.packets.dissect.layer import CUT, Found, Value
 
 A, NS, CNAME, TXT, AAAA = 1, 2, 5, 16, 28
 WWW = b"\3www\1a\0"  # of seven bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from labrun.judge.dissect.layer import (
+from labrun.packets.dissect.layer import (
     CUT,
     Bits,
     Found,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun.judge.dissect.layer import CUT, ipv4_text, ipv6_text, mac_text
-from labrun.judge.dissect.registry import FIELDS
+from labrun.packets.dissect.layer import CUT, ipv4_text, ipv6_text, mac_text
+from labrun.packets.dissect.registry import FIELDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "lab-language.md"
 HEADER = bytes((37 * place + 11) % 256 for place in range(64))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from labrun.judge.dissect import tcp
-from labrun.judge.dissect.layer import CUT, Found
+from labrun.packets.dissect import tcp
+from labrun.packets.dissect.layer import CUT, Found
 from support import headers
 
 BEFORE = b"\xff" * 7

@@ -6,8 +6,8 @@ import struct
 from itertools import pairwise
 
 import pytest
-from labrun.judge.dissect.layer import Layer
-from labrun.judge.dissect.walk import ETHERNET, MAX_LAYERS, RAW, walk
+from labrun.packets.dissect.layer import Layer
+from labrun.packets.dissect.walk import ETHERNET, MAX_LAYERS, RAW, walk
 from support.headers import eth, icmp, ip, ipv6, tag, tcp, udp
 
 IP, ARP, VLAN, IPV6, OLD_VLAN, SERVICE = 0x0800, 0x0806, 0x8100, 0x86DD, 0x9100, 0x88A8

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.judge.compare import holds
-from labrun.judge.fields import FIELDS, impossible, values
-from labrun.lab.domains import Numbers, contradiction, outcomes, text_contradiction, told
+from labrun.lab.check.fields import impossible
+from labrun.lab.check.satisfiable import Numbers, contradiction, outcomes, text_contradiction, told
 from labrun.lab.predictions import Check, CountCheck, TextCheck
+from labrun.logic.compare import holds
+from labrun.packets.fields import FIELDS, values
 from unit.test_fields import CORPUS
 from unit.test_named import problems
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labrun.judge.predict import evaluate
-from labrun.judge.results import Trace
+from labrun.judge.evaluate import evaluate
+from labrun.judge.results import Evaluation
 from labrun.lab.predictions import (
     STATE_KINDS,
     ChangeIs,
@@ -307,7 +307,7 @@ def test_every_matcher_can_say(case: str, truth: bool | None, tmp_path: Path) ->
     assert (trace.reason is None) == (truth is not None)
 
 
-def lines(trace: Trace, indent: str = "") -> list[str]:
+def lines(trace: Evaluation, indent: str = "") -> list[str]:
     """All that a trace has."""
     asked = " ".join(str(part) for part in (trace.operator, trace.expected) if part is not None)
     found = [

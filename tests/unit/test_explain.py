@@ -9,22 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.cli.terminal import print_summary
+from labrun.evidence.ref import Ref
 from labrun.judge.explain import explain, first_word
-from labrun.judge.results import ControlResult, HypothesisResult, LabResult, Ref, RunResult, Trace
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, RunResult
 from support.reasons import SAMPLES
 
 
-def of(trace: Trace, **fields: object) -> HypothesisResult:
+def of(trace: Evaluation, **fields: object) -> HypothesisResult:
     given = {"message": "m", "reason": "r", "controls": (), "as_expected": False, **fields}
     return HypothesisResult("h", "claim", "supported", "refuted", line=3, trace=trace, **given)  # type: ignore[arg-type]
 
 
-LEAF = Trace("exit.equals", "exit of a", False, "equals", "0", "1", None, "exit of a == 0, actual 1")
+LEAF = Evaluation("exit.equals", "exit of a", False, "equals", "0", "1", None, "exit of a == 0, actual 1")
 
 
 @given(st.text(alphabet=st.sampled_from("a\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029 "), max_size=20))
 def test_no_text_of_a_lab_or_its_output_makes_a_line_of_its_own(text: str) -> None:
-    leaf = Trace("p", text, False, "equals", text, text, None, text, (Ref("f", path=text),))
+    leaf = Evaluation("p", text, False, "equals", text, text, None, text, (Ref("f", path=text),))
     control = ControlResult("c", text, False, leaf, text)
     result = of(leaf, message=text, reason=text, controls=(control,), no_control=text)
     plain = of(LEAF, controls=(ControlResult("c", "x", False, LEAF, "x"),), no_control="x")
@@ -37,11 +38,11 @@ def test_no_text_of_a_lab_or_its_output_makes_a_line_of_its_own(text: str) -> No
 
 def test_every_leaf_and_every_place_is_there() -> None:
     refs = tuple(Ref("capture", packets=(number,)) for number in range(1, 9))
-    tree = Trace("", "all of", False, "all", children=(
-        Trace("all.0", "one", True, "equals", "1", "1", refs=refs),
-        Trace("all.1", "not", False, "not", children=(Trace("x", "two", True, "ge", "1", "5"),)),
-        Trace("all.2", "three", None, "lt", "1", None, "timeout", "it took too long"),
-        Trace("all.3", "four", False, "matches", '"^a"', '"b"'),
+    tree = Evaluation("", "all of", False, "all", children=(
+        Evaluation("all.0", "one", True, "equals", "1", "1", refs=refs),
+        Evaluation("all.1", "not", False, "not", children=(Evaluation("x", "two", True, "ge", "1", "5"),)),
+        Evaluation("all.2", "three", None, "lt", "1", None, "timeout", "it took too long"),
+        Evaluation("all.3", "four", False, "matches", '"^a"', '"b"'),
     ))  # fmt: skip
     text = explain(of(tree))
     assert "Holds, and must not: two: predicted >= 1, observed 5 (and 1 more)" in text
@@ -84,12 +85,12 @@ def test_the_terminal_prints_it_as_it_is(code: str, tmp_path: Path) -> None:
 
 def test_on_the_terminal_nothing_is_obeyed() -> None:
     stream = io.StringIO()
-    leaf = Trace("p", "\x1b[2J", False, "equals", "\u202e", "\x07", None, "\x9b31m")
+    leaf = Evaluation("p", "\x1b[2J", False, "equals", "\u202e", "\x07", None, "\x9b31m")
     print_summary(RunResult({}, (LabResult("a", "T", "f", "done", (of(leaf),), ()),)), stream)
     assert not set(stream.getvalue()) & set("\x1b\x07\x9b\u202e")
 
 
-def trace(**fields: object) -> Trace:
+def trace(**fields: object) -> Evaluation:
     given = {
         "path": "p",
         "subject": "exit of a",
@@ -99,7 +100,7 @@ def trace(**fields: object) -> Trace:
         "actual": "1",
         **fields,
     }
-    return Trace(**given)  # type: ignore[arg-type]
+    return Evaluation(**given)  # type: ignore[arg-type]
 
 
 AT = Ref("f", line=3)
@@ -126,7 +127,7 @@ AT = Ref("f", line=3)
         (trace(refs=(AT,) * 6), ["  ✘ exit of a: predicted == 0, observed 1", "      evidence: f:3; f:3; f:3; f:3; f:3 and 1 more"]),
     ],
 )  # fmt: skip
-def test_one_check_is_told_with_all_that_it_has(leaf: Trace, lines: list[str]) -> None:
+def test_one_check_is_told_with_all_that_it_has(leaf: Evaluation, lines: list[str]) -> None:
     assert explain(of(leaf)).split("\n") == [
         "Claim: claim", "Verdict: refuted; supported was expected", "Reason: m [r]", "",
         f"In the experiment the prediction {'holds' if leaf.truth else 'does not hold' if leaf.truth is False else 'could not be judged'}.",
@@ -136,8 +137,8 @@ def test_one_check_is_told_with_all_that_it_has(leaf: Trace, lines: list[str]) -
 
 def test_branches_runs_and_controls_are_told() -> None:
     leaf, good = trace(), trace(truth=True, actual="0", subject="exit of b")
-    tree = Trace("", "command a", False, "all", children=(
-        Trace("all.0", "any of", False, "any", children=(leaf, trace(subject="exit of c"))), good))  # fmt: skip
+    tree = Evaluation("", "command a", False, "all", children=(
+        Evaluation("all.0", "any of", False, "any", children=(leaf, trace(subject="exit of c"))), good))  # fmt: skip
     held = ControlResult("c", "without\nstep x", True, good, "A  folded\nnote.", must=True)
     failed = ControlResult("d", "with y", False, leaf)
     text = explain(of(tree, controls=(held, failed), no_control="It is\na definition.", as_expected=True,
@@ -155,5 +156,5 @@ def test_branches_runs_and_controls_are_told() -> None:
         "In the control (with y) the prediction must not hold, and it does not hold.",
         "  ✘ exit of a: predicted == 0, observed 1", "", "There is no control: It is a definition.",
     ]  # fmt: skip
-    unknown = Trace("", "all of", None, "all", children=(trace(truth=None, actual=None), good))
+    unknown = Evaluation("", "all of", None, "all", children=(trace(truth=None, actual=None), good))
     assert "\nFirst unknown: exit of a: predicted == 0, not observed\n  ? all of these\n" in explain(of(unknown))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.agent import pcapng as write
-from labrun.judge.dissect.walk import MAX_LAYERS, walk
-from labrun.judge.fields import FIELDS, compile_fields, problem, values
-from labrun.judge.quick import quick_test
 from labrun.lab.predictions import Check
+from labrun.packets.dissect.walk import MAX_LAYERS, walk
+from labrun.packets.fields import FIELDS, compile_fields, problem, values
+from labrun.packets.quick import quick_test
 from scapy.all import (
     ARP,
     BOOTP,
@@ -363,7 +363,7 @@ def test_what_is_sorted_out_beforehand_would_not_have_passed(name: str, monkeypa
         matcher = compile_fields({name: check})
         quick = None if name.startswith("frame.") else quick_test({name: check})
         with monkeypatch.context() as patch:
-            patch.setattr("labrun.judge.fields.quick_test", lambda _checks: None)
+            patch.setattr("labrun.packets.fields.quick_test", lambda _checks: None)
             slow = compile_fields({name: check})
         for data in all_packets():
             expected = slow(data, ETHERNET, len(data), "eth0")
@@ -515,7 +515,7 @@ def test_a_plain_packet_that_cannot_pass_is_not_taken_apart(monkeypatch: pytest.
         taken_apart.append(data)
         return walk(data, linktype, length)
 
-    monkeypatch.setattr("labrun.judge.fields.walk", walked)
+    monkeypatch.setattr("labrun.packets.fields.walk", walked)
     match = compile_fields({"ip.ttl": Check(equals=63), "frame.len": Check(ge=0)})
     assert match(plain, ETHERNET, len(plain), "") is False and not taken_apart
     # Without Ethernet, nothing is at its usual place; what was cut may hide another header.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun.judge import libpcap
-from labrun.judge.filters import check_filters
+from labrun.lab.check.filters import check_filters
 from labrun.lab.load import parse_lab
+from labrun.packets import libpcap
 
 LAB = """\
 title: A lab

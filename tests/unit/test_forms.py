@@ -8,8 +8,8 @@ from labrun.agent.incoming import OPERSTATES
 from labrun.agent.link_state import ADDRESS_FLAGS, LINK_FLAGS, NEIGHBOUR_FLAGS
 from labrun.agent.route_state import FEATURES, METRICS, PREFERENCES, ROUTE_FLAGS, RULE_FLAGS
 from labrun.agent.socket_state import STATES
-from labrun.lab.forms import errno_misfit, misfit, only_one_way
-from labrun.lab.named import OBJECTS
+from labrun.lab.check.predictions import OBJECTS
+from labrun.lab.check.values import errno_misfit, misfit, only_one_way
 from labrun.protocol import words
 from unit.test_named import problems
 
@@ -164,8 +164,8 @@ def test_a_comparison_that_may_come_out_either_way(kind: str, field: str, operat
 
 
 def test_the_forms_are_of_fields_that_there_are() -> None:
-    from labrun.lab.forms import _FORMS
-    from labrun.lab.named import _TRACED, state_fields
+    from labrun.lab.check.predictions import _TRACED, state_fields
+    from labrun.lab.check.values import _FORMS
 
     for kind, field in _FORMS:
         assert field in (_TRACED if kind == "trace" else state_fields(kind)), (kind, field)

@@ -7,7 +7,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.judge.hooks import Identity, Station, difference, identity, matches, packet_paths
+from labrun.observe.hooks import Identity, Station, difference, identity, matches, packet_paths
 from labrun.protocol.codec import dumps, loads
 from labrun.protocol.traces import TraceEvent, Verdict
 from support.traced import FORWARDED, PING, both, forwarded, lab, looped, own

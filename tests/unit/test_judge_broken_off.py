@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
 from labrun.judge.verdict import judge_hypothesis
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from labrun.judge.predict import evaluate
-from labrun.judge.results import Ref
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluate import evaluate
 from labrun.protocol.events import ChangeResult, SendResult
 from support.evidence_builder import Evidence, prediction
 

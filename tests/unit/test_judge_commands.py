@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.judge.commands import Text
-from labrun.judge.compare import holds
-from labrun.judge.predict import evaluate
-from labrun.judge.results import Ref
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluate import evaluate
+from labrun.logic.compare import holds
+from labrun.observe.commands import Text
 from labrun.protocol.events import StartResult
 from support.evidence_builder import Evidence, prediction
 

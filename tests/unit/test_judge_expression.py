@@ -10,8 +10,8 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from labrun.judge.expression import expression_trace
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
+from labrun.judge.expression import evaluate_expression
 from labrun.lab.expression import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, check_expression, parse_expression
 from labrun.protocol.state import LinkState, NodeState
 from pydantic import ValidationError
@@ -474,7 +474,7 @@ def test_it_is_pythons_arithmetic(recorded, expr):
     if check_expression(expr, used) is not None:
         return  # too long or too deep
     leaf = prediction({"expr": expr, "let": let({name: NAMES[name] for name in used})})
-    trace = expression_trace(leaf, recorded, PREFIX, "")
+    trace = evaluate_expression(leaf, recorded, PREFIX, "")
     try:
         wanted = eval(expr, {"__builtins__": {name: __builtins__[name] for name in FUNCTIONS}}, dict(NAMES))
     except ZeroDivisionError:
@@ -500,7 +500,7 @@ def test_every_value_is_the_one_that_python_has(recorded, expr):
     if not used or check_expression(f"{expr} == 0", used) is not None:
         return
     leaf = prediction({"expr": f"{expr} == 0", "let": let({name: NAMES[name] for name in used})})
-    trace = expression_trace(leaf, recorded, PREFIX, "")
+    trace = evaluate_expression(leaf, recorded, PREFIX, "")
     for part in trace.children:
         if part.truth is None and part.reason is None:
             value = eval(part.subject, {}, dict(NAMES))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from labrun.judge.jsonpath import search_json
-from labrun.judge.predict import evaluate
-from labrun.judge.why import Unknown
+from labrun.judge.evaluate import evaluate
+from labrun.observe.jsonpath import search_json
+from labrun.observe.unknown import Unknown
 from pydantic import ValidationError
 from support.evidence_builder import Evidence, prediction
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import RouteState
 from support.evidence_builder import Evidence, prediction

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from labrun.evidence import layout
 from labrun.evidence.record import read_variant
-from labrun.judge import libpcap
-from labrun.judge.compare import Count
-from labrun.judge.libpcap import compile_filter
-from labrun.judge.packets import Packets, observe_packets
-from labrun.judge.predict import evaluate
-from labrun.judge.results import Ref
-from labrun.judge.why import Unknown
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluate import evaluate
+from labrun.logic.compare import Count
+from labrun.observe.packets import Packets, observe_packets
+from labrun.observe.unknown import Unknown
+from labrun.packets import libpcap
+from labrun.packets.libpcap import compile_filter
 from labrun.protocol.events import CaptureResult, Program
 from support.evidence_builder import Evidence, Seen, ethernet, icmp, ipv4, prediction, udp
 

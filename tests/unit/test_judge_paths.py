@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
 from support.evidence_builder import MS, WALL_NS, Evidence, prediction
 from support.traced import both, forwarded, lab, looped, own
 

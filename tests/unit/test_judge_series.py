@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.evidence.record import EvidenceError
-from labrun.judge.compare import all_of, any_of, negate
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
+from labrun.logic.compare import all_of, any_of, negate
 from labrun.protocol.state import KernelState, NeighbourState, NodeState, Sample
 from support.evidence_builder import Evidence, prediction
 

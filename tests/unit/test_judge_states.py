@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from labrun.evidence.ref import Ref
 from labrun.evidence.run import EvidenceError
-from labrun.judge.predict import evaluate
-from labrun.judge.results import Ref
-from labrun.judge.states import OBJECTS
+from labrun.judge.evaluate import evaluate
 from labrun.lab.predictions import STATE_KINDS
+from labrun.observe.states import OBJECTS
 from labrun.protocol.state import (
     AddressState,
     LinkState,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from labrun.judge.packets import scan_ahead
-from labrun.judge.predict import evaluate
-from labrun.judge.values import bound
+from labrun.judge.evaluate import evaluate
+from labrun.observe.packets import scan_ahead
+from labrun.observe.values import bound
 from labrun.protocol.plan import Plan
 from labrun.protocol.state import NeighbourState, NodeState
 from support.evidence_builder import Evidence, Seen, icmp, prediction

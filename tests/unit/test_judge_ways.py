@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from labrun.judge.packets import scan_ahead
-from labrun.judge.predict import evaluate
+from labrun.judge.evaluate import evaluate
+from labrun.observe.packets import scan_ahead
 from pydantic import ValidationError
 from support.evidence_builder import Evidence, Seen, ethernet, ipv4, prediction
 

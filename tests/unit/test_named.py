@@ -6,10 +6,10 @@ import typing
 from pathlib import Path
 
 import pytest
-from labrun.judge.filters import check_filters
+from labrun.lab.check.filters import check_filters
+from labrun.lab.check.predictions import state_fields, wrong_type
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
-from labrun.lab.named import state_fields, wrong_type
 from labrun.lab.predictions import STATE_KINDS
 from labrun.lab.problems import LabError
 from labrun.protocol.actions import SnapshotPart

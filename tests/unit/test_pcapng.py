@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.agent import pcapng as write
-from labrun.evidence.pcapng import Packet, PcapngError, TruncatedCapture, read_packets, summary
+from labrun.packets.pcapng import Packet, PcapngError, TruncatedCapture, read_packets, summary
 
 START = 1_790_000_000_123_456_789
 DIRECTIONS = {1: "in", 2: "out", 0: None}

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from labrun.judge.quick import quick_test
 from labrun.lab.predictions import Check
+from labrun.packets.quick import quick_test
 from support.headers import eth, icmp, ip, ipv6, tag, tcp, udp
 
 IP, ARP, IPV6 = 0x0800, 0x0806, 0x86DD

@@ -13,8 +13,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from labrun.evidence.ref import Ref
 from labrun.judge.explain import explain, said
-from labrun.judge.results import ControlResult, HypothesisResult, Ref, Trace
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult
 from labrun.report.build import build_view
 from labrun.report.html import render_html
 from labrun.report.hypotheses import MAX_TEXT, hypothesis_view
@@ -78,7 +79,7 @@ def _facts(result: HypothesisResult) -> Iterator[str]:
         yield from _facts_of(control.trace)
 
 
-def _facts_of(trace: Trace) -> Iterator[str]:
+def _facts_of(trace: Evaluation) -> Iterator[str]:
     for child in trace.children:
         yield from _facts_of(child)
     if trace.children and trace.operator != "expr":
@@ -123,15 +124,15 @@ def test_a_result_with_everything(around: RunView, tmp_path: Path) -> None:
         Ref("labs/x/experiment/outputs/a.stdout", 7),
         Ref("labs/x/experiment/snapshots/s.json", path="nodes.a.links[0]"),
     )
-    tree = Trace("", "all of", False, "all", children=(
-        Trace("all.0.equals", "exit of a", True, "equals", "0", "0"),
-        Trace("all.1.expr", "rate / 2 > 3", False, "expr", "true", "false", children=(
-            Trace("all.1.expr.0", "rate / 2", True, "value", None, "2.5", message="rate / 2 = 2.5"),)),
-        Trace("all.2.matches", "stdout of a", False, "matches", '"^x"', '"y"', refs=refs),
+    tree = Evaluation("", "all of", False, "all", children=(
+        Evaluation("all.0.equals", "exit of a", True, "equals", "0", "0"),
+        Evaluation("all.1.expr", "rate / 2 > 3", False, "expr", "true", "false", children=(
+            Evaluation("all.1.expr.0", "rate / 2", True, "value", None, "2.5", message="rate / 2 = 2.5"),)),
+        Evaluation("all.2.matches", "stdout of a", False, "matches", '"^x"', '"y"', refs=refs),
     ))  # fmt: skip
     controls = (
         ControlResult("one", "without step 'a'", False, replace(tree, truth=False), "Nothing else is changed."),
-        ControlResult("two", "before step 'b': true", True, Trace("exit.equals", "exit of c", True, "equals", "1", "1"),
+        ControlResult("two", "before step 'b': true", True, Evaluation("exit.equals", "exit of c", True, "equals", "1", "1"),
                       None, must=True),
     )  # fmt: skip
     result = HypothesisResult(

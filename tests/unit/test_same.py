@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labrun.evidence.pcapng import Packet
-from labrun.judge.compare import Count
-from labrun.judge.fingerprint import SIZE, fingerprint
-from labrun.judge.same import RECORD, SHOWN, Sightings, seen_on
+from labrun.logic.compare import Count
+from labrun.observe.journeys import RECORD, SHOWN, Sightings, seen_on
+from labrun.packets.identity import SIZE, fingerprint
+from labrun.packets.pcapng import Packet
 from scapy.all import (
     ARP,
     ICMP,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from labrun.agent import pcapng as write
-from labrun.evidence.pcapng import PcapngError, read_packets
-from labrun.judge.bpf import translate
-from labrun.judge.compare import Count
-from labrun.judge.fields import compile_fields
-from labrun.judge.libpcap import compile_filter
-from labrun.judge.scan import SHOWN, Question, bpf_predicate, scan
 from labrun.lab.predictions import Check
+from labrun.logic.compare import Count
+from labrun.observe.scan import SHOWN, Question, bpf_predicate, scan
+from labrun.packets.bpf import translate
+from labrun.packets.fields import compile_fields
+from labrun.packets.libpcap import compile_filter
+from labrun.packets.pcapng import PcapngError, read_packets
 from scapy.all import ICMP, IP, TCP, UDP, Ether
 
 START = 1_790_000_000_000_000_000

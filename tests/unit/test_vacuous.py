@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun.judge import vacuous
-from labrun.judge.bpf import translate
-from labrun.judge.dissect.walk import ETHERNET, walk
-from labrun.judge.filters import check_filters
-from labrun.judge.libpcap import compile_filter
+from labrun.lab.check import coverage as vacuous
+from labrun.lab.check.filters import check_filters
 from labrun.lab.load import parse_lab
+from labrun.packets.bpf import translate
+from labrun.packets.dissect.walk import ETHERNET, walk
+from labrun.packets.libpcap import compile_filter
 from unit.test_fields import CORPUS, mutated
 
 LAB = """\

@@ -8,23 +8,23 @@ import json
 
 import pytest
 from labrun.evidence import layout
+from labrun.evidence.ref import Ref
 from labrun.evidence.run import InvalidLab, LabEntry, write_run
 from labrun.judge.results import (
     CaptureSummary,
+    Evaluation,
     HypothesisResult,
     LabResult,
-    Ref,
     RunResult,
-    Trace,
     exit_code,
     is_surprise,
     results_json,
 )
 from labrun.judge.run import judge_run
 from labrun.judge.verdict import judge_hypothesis
-from labrun.judge.why import first_cause
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
+from labrun.observe.unknown import first_cause
 from labrun.protocol import actions
 from labrun.protocol.events import ChangeResult, Program
 from support.evidence_builder import Evidence, Seen, icmp
@@ -358,8 +358,8 @@ def test_results_json_keeps_the_contract(tmp_path):
 
 
 def test_evidence_is_listed_once_and_in_order(tmp_path):
-    trace = Trace("", "x", True, "all", children=tuple(
-        Trace(str(n), "x", True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
+    trace = Evaluation("", "x", True, "all", children=tuple(
+        Evaluation(str(n), "x", True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
     hypothesis = HypothesisResult("h", "c", "supported", "supported", True, "r", "m", 1, trace)
     lab = LabResult("l", "t", "f", "done", (hypothesis,), ())
     (found,) = results_json(RunResult({}, (lab,)))["labs"][0]["hypotheses"]
@@ -450,7 +450,7 @@ def test_judging_again_gives_the_same(tmp_path):
 
 
 def hypothesis(verdict, expect="supported"):
-    return HypothesisResult("h", "c", expect, verdict, verdict == expect, "r", "m", 1, Trace("", "x", None))
+    return HypothesisResult("h", "c", expect, verdict, verdict == expect, "r", "m", 1, Evaluation("", "x", None))
 
 
 def lab(*hypotheses, status="done", reason=None):

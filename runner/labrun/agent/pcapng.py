@@ -3,7 +3,7 @@
 One section, little-endian, nanoseconds. An interface may be described late, when it appears; every block stands on
 its own, so a file cut off by a crash is readable up to its last whole block, and each packet carries the direction
 that the kernel saw. It refuses to know files, sockets or clocks, and it only writes: reading is
-``labrun.evidence.pcapng``, on the host.
+``labrun.packets.pcapng``, on the host.
 
 Format: IETF draft-ietf-opsawg-pcapng. Link types: https://www.tcpdump.org/linktypes.html.
 """

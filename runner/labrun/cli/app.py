@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from labrun import __version__
-from labrun.lab.problems import did_you_mean
+from labrun.logic.suggest import did_you_mean
 
 COMMANDS = {
     "all": "labrun.cli.run:all_labs",

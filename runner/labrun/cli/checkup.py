@@ -32,7 +32,7 @@ def checkup() -> Iterator[Finding]:
     """Docker or Podman, then the kernel's own namespaces; one of them must work."""
     from labrun.cli.checkup_native import native_checkup
     from labrun.cli.engines import find_daemon
-    from labrun.judge.libpcap import compile_filter
+    from labrun.packets.libpcap import compile_filter
 
     works = []
     try:

@@ -90,8 +90,8 @@ def show(lab: str) -> None:
 def check(labs: tuple[str, ...]) -> int:
     """Validate labs (all if none is given) without running anything; name the hypotheses that have no control."""
     from labrun.cli.terminal import visible
-    from labrun.judge.filters import check_filters
     from labrun.lab.catalogue import all_labs, find_labs, labs_folder
+    from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError

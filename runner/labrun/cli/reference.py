@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from labrun.judge.fields import FIELDS
 from labrun.lab import model, predictions, steps, topology
+from labrun.lab.check.predictions import OBJECTS, state_fields
 from labrun.lab.expression import FUNCTIONS
-from labrun.lab.named import OBJECTS, state_fields
+from labrun.packets.fields import FIELDS
 
 _LAB = (model.LabModel, model.SourceModel, model.RequiresModel)
 _TOPOLOGY = (

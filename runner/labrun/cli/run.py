@@ -203,7 +203,7 @@ def _compile(
 ) -> tuple[list[CompiledLab], list[InvalidLab]]:
     """Those that can run, and those that cannot, each with its problems."""
     from labrun.evidence.run import InvalidLab
-    from labrun.judge.filters import check_filters
+    from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError, Problem

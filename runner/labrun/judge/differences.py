@@ -6,22 +6,23 @@ import json
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.compare import Count
-from labrun.judge.results import Ref, Trace
-from labrun.judge.states import Objects, observe_objects
-from labrun.judge.tracing import compared, conditions, join, several, unknowns
-from labrun.judge.why import Unknown
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluation import compared, conditions, join, several, unknowns
+from labrun.judge.results import Evaluation
 from labrun.lab.predictions import ChangesAre, ChangesSelector, StateSelector
+from labrun.logic.compare import Count
+from labrun.observe.states import Objects, observe_objects
+from labrun.observe.unknown import Unknown
 
 
-def changes_trace(leaf: ChangesAre, variant: VariantRecord, prefix: str, path: str) -> Trace:
+def evaluate_changes(leaf: ChangesAre, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     selector = leaf.changes
     before, after = (
         observe_objects(variant, selector.of, _at(selector, at), prefix) for at in (selector.start, selector.end)
     )
     node = before.node if isinstance(before, Objects) else selector.node or "?"
     subject = f"{selector.of} of {node} from {selector.start} to {selector.end}{conditions(selector.where)}"
-    traces: list[Trace] = []
+    traces: list[Evaluation] = []
     for field, check in (("added", leaf.added), ("removed", leaf.removed)):
         if check is None:
             continue

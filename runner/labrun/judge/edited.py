@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.why import Unknown
 from labrun.lab.compile import CompiledLab, doing, done
+from labrun.observe.unknown import Unknown
 from labrun.protocol.plan import Plan
 
 

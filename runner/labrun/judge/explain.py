@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from labrun.judge.results import ControlResult, HypothesisResult, Ref, Trace, Truth
-from labrun.judge.tracing import SYMBOLS, times
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluation import SYMBOLS, times
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Truth
 
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
@@ -57,7 +58,7 @@ def _control(control: ControlResult) -> list[str]:
     return [head, *note, *_tree(control.trace, "  ")]
 
 
-def _first(trace: Trace) -> list[str]:
+def _first(trace: Evaluation) -> list[str]:
     """The first of several checks because of which a prediction is not true."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return []
@@ -69,14 +70,14 @@ def _first(trace: Trace) -> list[str]:
     return [f"{word}: {_both_sides(deciding[0])}{rest}"]
 
 
-def first_word(trace: Trace, leaf: Trace) -> str:
+def first_word(trace: Evaluation, leaf: Evaluation) -> str:
     """What to call the first check because of which a prediction is not true. Under a `not` it is one that holds."""
     if trace.truth is None:
         return "first unknown"
     return "first difference" if leaf.truth is False else "holds, and must not"
 
 
-def _tree(trace: Trace, indent: str) -> list[str]:
+def _tree(trace: Evaluation, indent: str) -> list[str]:
     mark = MARKS[trace.truth]
     if trace.children and trace.operator in _BRANCHES:
         subject = "" if trace.subject in ("all of", "any of", "not") else f"{_line(trace.subject)}: "
@@ -93,7 +94,7 @@ def _tree(trace: Trace, indent: str) -> list[str]:
     return lines + [line for child in trace.children for line in _tree(child, indent + "    ")]
 
 
-def _both_sides(trace: Trace) -> str:
+def _both_sides(trace: Evaluation) -> str:
     """`exit of probe: predicted == 0, observed 3`."""
     operator = "" if trace.operator in _SAID_ALREADY else SYMBOLS.get(trace.operator or "", trace.operator or "")
     wanted = " ".join(word for word in (operator, trace.expected) if word)
@@ -105,7 +106,7 @@ def _both_sides(trace: Trace) -> str:
     return f"{_line(trace.subject)}: {predicted}not observed{code}"
 
 
-def said(trace: Trace) -> str | None:
+def said(trace: Evaluation) -> str | None:
     """What the message of a check says more than both sides; None if nothing."""
     if trace.message is None:
         return None

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.commands import Ended, duration_s, observe_command, read_text
-from labrun.judge.compare import Untold, all_of, any_of, negate
-from labrun.judge.jsonpath import search_json
-from labrun.judge.packets import observe_packets
-from labrun.judge.results import Trace
-from labrun.judge.states import observe_objects
-from labrun.judge.tracing import join, show, untold
-from labrun.judge.why import NOT_FOUND, Unknown, never_ran
+from labrun.judge.evaluation import join, show
+from labrun.judge.results import Evaluation
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
+from labrun.logic.compare import Untold, all_of, any_of, negate
+from labrun.observe.commands import Ended, duration_s, observe_command, read_text
+from labrun.observe.jsonpath import search_json
+from labrun.observe.packets import observe_packets
+from labrun.observe.states import observe_objects
+from labrun.observe.unknown import NOT_FOUND, Unknown, never_ran, untold
 
 Value = int | float | str | bool
 _MAX_TEXT = 10_000_000
@@ -48,10 +48,10 @@ def _round(value: Any, digits: int = 0) -> Any:
 _CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "round": _round, "len": len}
 
 
-def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
+def evaluate_expression(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     named = named_exits(leaf)
     values = {name: _value(value, variant, prefix, named) for name, value in leaf.let.items()}
-    children: list[Trace] = []
+    children: list[Evaluation] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
     told = ", ".join(f"{name} = {_told(value)}" for name, value in values.items())
@@ -59,7 +59,7 @@ def expression_trace(leaf: ExprIs, variant: VariantRecord, prefix: str, path: st
     reason = result.code if isinstance(result, Unknown) else None
     if isinstance(result, Unknown):
         message += f"; {result.message}"
-    return Trace(
+    return Evaluation(
         path, leaf.expr, truth, "expr", "true", _told(result), reason, message, children=tuple(children),
     )  # fmt: skip
 
@@ -139,18 +139,18 @@ def _of_command(
     return found
 
 
-def _walk(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Trace]) -> Any:
+def _walk(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
     """The node's value, or Unknown. Every sub-expression that is no constant is told."""
     result = _evaluate(node, values, path, out)
     if not isinstance(node, ast.Constant):
         truth = result if isinstance(result, bool) else None
         reason = result.code if isinstance(result, Unknown) else None
         text = ast.unparse(node)
-        out.append(Trace(path, text, truth, "value", None, _told(result), reason, f"{text} = {_told(result)}"))
+        out.append(Evaluation(path, text, truth, "value", None, _told(result), reason, f"{text} = {_told(result)}"))
     return result
 
 
-def _evaluate(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Trace]) -> Any:
+def _evaluate(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
@@ -175,7 +175,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, 
     return _first_unknown(arguments) or _safely(_CALLS[node.func.id], *arguments)
 
 
-def _comparison(node: ast.Compare, values: Mapping[str, Value | Unknown], path: str, out: list[Trace]) -> Any:
+def _comparison(node: ast.Compare, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
     sides = [_walk(part, values, path, out) for part in (node.left, *node.comparators)]
     results = []
     for index, sign in enumerate(node.ops):

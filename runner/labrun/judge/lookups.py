@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
-from labrun.judge.commands import step_ref
-from labrun.judge.results import Trace
-from labrun.judge.tracing import checks, join, several, show, unknowns
-from labrun.judge.why import Unknown, missing, step_trouble
-from labrun.lab.named import ASKED
+from labrun.judge.evaluation import checks, join, several, show, unknowns
+from labrun.judge.results import Evaluation
+from labrun.lab.check.predictions import ASKED
 from labrun.lab.predictions import LookupIs
+from labrun.observe.commands import step_ref
+from labrun.observe.unknown import Unknown, missing, step_trouble
 from labrun.protocol.codec import encode
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import RouteState
@@ -17,12 +17,12 @@ from labrun.protocol.state import RouteState
 UNTOLD_OF_IPV4 = ("protocol", "scope", "metric", "nhid", "flags", "pref")
 
 
-def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
+def evaluate_lookup(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     """Fields of a route where the kernel has none: false, for that is its answer, and a valid one."""
     answer = _answer(variant, leaf.lookup)
     refs = step_ref(variant.step(leaf.lookup), prefix, layout.EVENTS)
     subject = f"route of {leaf.lookup}"
-    traces: list[Trace] = []
+    traces: list[Evaluation] = []
     if leaf.errno is not None:
         where, what = join(path, "errno"), f"errno of {leaf.lookup}"
         if isinstance(answer, Unknown):
@@ -40,7 +40,7 @@ def lookup_trace(leaf: LookupIs, variant: VariantRecord, prefix: str, path: str)
         elif answer.route is None:
             text = f"{what}: the kernel has no route ({answer.errno or 'no answer'}: {answer.message or ''})"
             traces += [
-                Trace(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
+                Evaluation(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
                 for operator, expected in check.operators().items()
             ]
         elif (hidden := _hidden(answer.route, field)) is not None:

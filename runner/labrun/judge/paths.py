@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 
 from labrun.evidence.record import StepRecord, VariantRecord
-from labrun.judge.compare import Count, all_of, holds
-from labrun.judge.hooks import Identity, PacketPath, difference, packet_paths
-from labrun.judge.packets import clock_was_set
-from labrun.judge.results import Ref, Trace
-from labrun.judge.tracing import SYMBOLS, compared, join, several, show, unknown
-from labrun.judge.why import Unknown, cut_short, missing, never_ran
+from labrun.evidence.ref import Ref
+from labrun.judge.evaluation import SYMBOLS, compared, join, several, show, unknown
+from labrun.judge.results import Evaluation
 from labrun.lab.predictions import TraceIs, TraceSelector
+from labrun.logic.compare import Count, all_of, holds
+from labrun.observe.hooks import Identity, PacketPath, difference, packet_paths
+from labrun.observe.packets import clock_was_set
+from labrun.observe.unknown import Unknown, cut_short, missing, never_ran
 from labrun.protocol.events import TraceResult
 
 SHOWN = 10
@@ -21,12 +22,12 @@ IDENTITY = tuple(field.name for field in fields(Identity))
 """What `where` may ask of a packet."""
 
 
-def path_trace(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) -> Trace:
+def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     """Every selected packet went this way, and there is one at least."""
     subject = f"packets of trace {_selected(leaf.trace)}"
     record = variant.step(leaf.trace.at)
     observed = _observe(leaf.trace, record, variant)
-    traces: list[Trace] = []
+    traces: list[Evaluation] = []
     file = f"{prefix}traces/{leaf.trace.at}.jsonl"
     if leaf.path is not None:
         expected = ", ".join(leaf.path)
@@ -51,13 +52,13 @@ def path_trace(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) ->
 def _each(
     path: str, subject: str, operator: str, expected: str, observed: tuple[PacketPath, ...] | Unknown,
     wrong: list[tuple[PacketPath, str]], file: str,
-) -> Trace:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """True if there are packets and none of them is wrong. ``wrong``: with what is different."""
     if isinstance(observed, Unknown):
         return unknown(path, subject, operator, expected, observed)
     if not observed:
         text = f"{subject} {expected}: no such packet was traced"
-        return Trace(path, subject, False, operator, expected, "no packet", None, text, (Ref(file),))
+        return Evaluation(path, subject, False, operator, expected, "no packet", None, text, (Ref(file),))
     shown = wrong[0][0] if wrong else observed[0]
     actual = ", ".join(shown.path) + f" ({shown.end})"
     message = f"{subject} {expected}, actual {actual}"
@@ -65,7 +66,7 @@ def _each(
         more = f" (and {len(wrong) - 1} more packets)" if len(wrong) > 1 else ""
         message = f"{subject} {expected}: {shown.first}: {wrong[0][1]}{more}"
     refs = _refs(file, tuple(one for one, _ in wrong) or observed)
-    return Trace(path, subject, not wrong, operator, expected, actual, None, message, refs)
+    return Evaluation(path, subject, not wrong, operator, expected, actual, None, message, refs)
 
 
 def _refs(file: str, paths: tuple[PacketPath, ...]) -> tuple[Ref, ...]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from labrun.judge.evaluation import times
 from labrun.judge.results import HypothesisResult, LabResult
-from labrun.judge.tracing import times
 
 
 def repeated(results: Sequence[LabResult]) -> LabResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from labrun.evidence.ref import Ref
 from labrun.protocol.codec import encode
 from labrun.protocol.record import dataclass
 
@@ -13,25 +14,7 @@ Truth = bool | None  # None: unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
-    """A place in the evidence. ``file`` is relative to the run directory; lines and packets count from 1."""
-
-    file: str
-    line: int | None = None
-    packets: tuple[int, ...] = ()
-    path: str | None = None  # of an object in a JSON file, such as nodes.ns1.links[0]
-
-    def __str__(self) -> str:
-        if self.packets:
-            numbers = ", ".join(str(number) for number in self.packets)
-            return f"{self.file} packet{'s' if len(self.packets) > 1 else ''} {numbers}"
-        if self.path:
-            return f"{self.file} {self.path}"
-        return f"{self.file}:{self.line}" if self.line else self.file
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Evaluation:
     """One node of a prediction, evaluated. A leaf has an operator and both sides; a branch has children.
 
     ``path``: where it stands in the prediction (all.0). ``subject``: what was looked at, in words.
@@ -47,14 +30,14 @@ class Trace:
     reason: str | None = None
     message: str | None = None
     refs: tuple[Ref, ...] = ()
-    children: tuple[Trace, ...] = ()
+    children: tuple[Evaluation, ...] = ()
 
-    def leaves(self) -> tuple[Trace, ...]:
+    def leaves(self) -> tuple[Evaluation, ...]:
         if not self.children or self.operator == "expr":  # the parts of an expression are values, not predictions
             return (self,)
         return tuple(leaf for child in self.children for leaf in child.leaves())
 
-    def deciding(self, truth: Truth) -> tuple[Trace, ...]:
+    def deciding(self, truth: Truth) -> tuple[Evaluation, ...]:
         """The leaves because of which this node is ``truth``."""
         if not self.children or self.operator in (None, "expr"):
             return (self,)
@@ -74,7 +57,7 @@ class ControlResult:
     variant: str
     change: str
     truth: Truth
-    trace: Trace
+    trace: Evaluation
     note: str | None = None
     must: bool = False
 
@@ -94,7 +77,7 @@ class HypothesisResult:
     reason: str
     message: str
     line: int
-    trace: Trace
+    trace: Evaluation
     controls: tuple[ControlResult, ...] = ()
     no_control: str | None = None
     because: str | None = None

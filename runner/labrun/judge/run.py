@@ -11,17 +11,17 @@ from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
 from labrun.judge.edited import match
-from labrun.judge.filters import check_filters
-from labrun.judge.packets import scan_ahead
 from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
 from labrun.judge.verdict import judge_hypothesis, variant_prefix
-from labrun.judge.why import Unknown, first_cause
+from labrun.lab.check.filters import check_filters
 from labrun.lab.compile import EXPERIMENT, CompiledLab, compile_lab
 from labrun.lab.load import parse_lab
 from labrun.lab.model import all_predictions
 from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
+from labrun.observe.packets import scan_ahead
+from labrun.observe.unknown import Unknown, first_cause
 from labrun.protocol.actions import Capture
 from labrun.protocol.codec import encode
 from labrun.protocol.events import CaptureResult

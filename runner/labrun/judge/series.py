@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from labrun.evidence.record import VariantRecord
-from labrun.judge.compare import all_of, any_of, negate
-from labrun.judge.results import Trace, Truth
-from labrun.judge.tracing import SYMBOLS, unknown
-from labrun.judge.why import Unknown, missing
+from labrun.judge.evaluation import SYMBOLS, unknown
+from labrun.judge.results import Evaluation, Truth
 from labrun.lab.predictions import StateIs
+from labrun.logic.compare import all_of, any_of, negate
+from labrun.observe.unknown import Unknown, missing
 
 _NS = 1_000_000_000
 _BUSY_NS = 50_000_000  # that a look may be late, on a machine that is busy
@@ -28,8 +28,12 @@ _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
 
 
 def in_time(
-    leaf: StateIs, sampling: tuple[float, float], variant: VariantRecord, path: str, at_moment: Callable[[int], Trace]
-) -> Trace:
+    leaf: StateIs,
+    sampling: tuple[float, float],
+    variant: VariantRecord,
+    path: str,
+    at_moment: Callable[[int], Evaluation],
+) -> Evaluation:
     """``sampling``: for how long and how often, in s. ``at_moment(n)`` evaluates the leaf at moment n, from 0."""
     word = next(name for name in ("eventually", "never", "consistently") if getattr(leaf, name) is not None)
     lasts_s, every_s = sampling
@@ -57,8 +61,14 @@ def in_time(
 
 
 def _told(
-    path: str, subject: str, word: str, truth: bool | None, numbers: list[int], traces: list[Trace], times: list[int]
-) -> Trace:
+    path: str,
+    subject: str,
+    word: str,
+    truth: bool | None,
+    numbers: list[int],
+    traces: list[Evaluation],
+    times: list[int],
+) -> Evaluation:
     """The moment that decided, and how many there were."""
     decisive = {"eventually": True, "never": True, "consistently": False}[word]
     at = next((index for index, trace in enumerate(traces) if trace.truth is decisive), None)
@@ -77,13 +87,13 @@ def _told(
     message = f"{first.subject}: {subject}: {words}"
     if truth is None and first.message:
         message = f"{message}: {first.message}"
-    return Trace(
+    return Evaluation(
         path, f"{first.subject}: {subject}", truth, word, _asked(shown), words,
         shown.reason if truth is None else None, message, first.refs,
     )  # fmt: skip
 
 
-def _asked(trace: Trace) -> str:
+def _asked(trace: Evaluation) -> str:
     """What must hold at a moment: `== 0`."""
     checks = ((SYMBOLS.get(leaf.operator or "", leaf.operator), leaf.expected) for leaf in trace.leaves())
     told = (" ".join(word for word in check if word) for check in checks)

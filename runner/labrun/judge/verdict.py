@@ -10,15 +10,15 @@ from collections.abc import Mapping
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
+from labrun.judge.evaluate import evaluate, expects
+from labrun.judge.evaluation import joined
 from labrun.judge.expression import named_exits
-from labrun.judge.predict import evaluate, expects
-from labrun.judge.results import ControlResult, HypothesisResult, Trace, Verdict
-from labrun.judge.tracing import joined
-from labrun.judge.why import Unknown, cut_short, first_cause, never_ran, not_found
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Verdict
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
 from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
+from labrun.observe.unknown import Unknown, cut_short, first_cause, never_ran, not_found
 from labrun.protocol.events import CommandResult, ProcessEnded
 from labrun.protocol.shown import equivalent
 
@@ -80,21 +80,21 @@ def _control(
     )
 
 
-def _and_not(own: Trace, claimed: Trace) -> Trace:
+def _and_not(own: Evaluation, claimed: Evaluation) -> Evaluation:
     """A control's own prediction says more than "the claim's is false there". Where that holds, too, it says nothing.
 
     What the claim's prediction names need not be in the control: where it is unknown, the own one is enough.
     """
     if own.truth is not True or claimed.truth is not True:
         return own
-    return joined("", "all", "all of", (own, Trace("not", "not", False, "not", children=(claimed,))))
+    return joined("", "all", "all of", (own, Evaluation("not", "not", False, "not", children=(claimed,))))
 
 
-def _undisturbed(trace: Trace, cause: Unknown | None) -> Trace:
+def _undisturbed(trace: Evaluation, cause: Unknown | None) -> Evaluation:
     """What a control without its counterfactual shows decides nothing, whichever way it is."""
     if cause is None or trace.truth is None:
         return trace
-    return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+    return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
 
 
 def _no_counterfactual(
@@ -154,11 +154,11 @@ def _exits_looked_at(prediction: Prediction) -> set[str]:
 
 def _trace(
     prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
-) -> Trace:
+) -> Evaluation:
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
-        return Trace("", "the evidence", None, reason=why.code, message=why.message)
+        return Evaluation("", "the evidence", None, reason=why.code, message=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
@@ -166,11 +166,13 @@ def _trace(
         if cause is None:
             return _undisturbed(trace, _never_tried(lab, variant))
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
-        return Trace("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+        return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
     except EvidenceError as error:
-        return Trace("", "the evidence", None, reason="evidence-unreadable", message=str(error))
+        return Evaluation("", "the evidence", None, reason="evidence-unreadable", message=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
-        return Trace("", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}")
+        return Evaluation(
+            "", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}"
+        )
 
 
 def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
@@ -209,7 +211,7 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.insert)} more"
 
 
-def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:
+def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:
     """(verdict, reason code, sentence)"""
     if trace.truth is False:
         return "refuted", "contradicted", _because(trace, False)
@@ -232,7 +234,7 @@ def _decide(trace: Trace, controls: tuple[ControlResult, ...]) -> tuple[Verdict,
     return "supported", "as-predicted", shown
 
 
-def _because(trace: Trace, truth: bool | None) -> str:
+def _because(trace: Evaluation, truth: bool | None) -> str:
     """The messages of the leaves that made it so."""
     leaves = [leaf.message for leaf in trace.deciding(truth) if leaf.message]
     if not leaves:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from labrun.lab.problems import did_you_mean
+from labrun.logic.suggest import did_you_mean
 
 REFERENCE = re.compile(r"\$\{([a-z_][a-z0-9_]{0,31})\}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")

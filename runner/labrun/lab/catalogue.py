@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labrun.lab.problems import LabError, Problem, did_you_mean
+from labrun.lab.problems import LabError, Problem
+from labrun.logic.suggest import did_you_mean
 
 LAB_FILE = "lab.yaml"
 

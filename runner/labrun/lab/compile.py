@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from labrun.lab.base import Scalar, as_text
+from labrun.lab.check.references import check_references
 from labrun.lab.load import Lab, parse_lab
 from labrun.lab.model import ControlModel, all_predictions
 from labrun.lab.predictions import ExprIs, PacketsAre, StateIs, leaves
-from labrun.lab.problems import LabError, Problem, did_you_mean
-from labrun.lab.references import check_references
+from labrun.lab.problems import LabError, Problem
 from labrun.lab.steps import NODELESS, StepModel, action_of
 from labrun.lab.text import Keys
 from labrun.lab.topology import topology_steps
+from labrun.logic.suggest import did_you_mean
 from labrun.protocol.actions import Namespace, Snapshot
 from labrun.protocol.plan import Limits, Plan, Save, Step
 from labrun.protocol.record import dataclass

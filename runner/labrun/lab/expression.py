@@ -10,7 +10,7 @@ import ast
 import warnings
 from collections.abc import Iterable, Iterator
 
-from labrun.lab.problems import did_you_mean
+from labrun.logic.suggest import did_you_mean
 
 FUNCTIONS = ("abs", "min", "max", "round", "len")
 MAX_LENGTH = 500

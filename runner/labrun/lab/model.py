@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from labrun.lab.base import Duration, Int, Scalar, Slug, Strict, ValueName, fail
 from labrun.lab.predictions import Prediction
-from labrun.lab.problems import did_you_mean
 from labrun.lab.steps import StepModel
 from labrun.lab.topology import TopologyModel
+from labrun.logic.suggest import did_you_mean
 from labrun.protocol.features import FEATURES
 
 Verdict = Literal["supported", "refuted", "inconclusive"]

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
-from labrun.lab.domains import Numbers, contradiction, known, outcomes, text_contradiction, told
+from labrun.lab.check.satisfiable import Numbers, contradiction, known, outcomes, text_contradiction, told
 from labrun.lab.expression import check_expression
-from labrun.lab.problems import did_you_mean
+from labrun.logic.suggest import did_you_mean
 from labrun.protocol.traces import HOOKS, STATION
 
 ReferenceText = Annotated[str, Field(pattern=r"^\$\{[a-z_][a-z0-9_]{0,31}\}$")]

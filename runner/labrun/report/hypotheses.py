@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from labrun.judge.explain import explain, first_word, said, spread
-from labrun.judge.results import HypothesisResult, Trace, is_surprise
+from labrun.judge.results import Evaluation, HypothesisResult, is_surprise
 from labrun.report import anchors
 from labrun.report.references import Places
 from labrun.report.view import Cell, Column, HypothesisView, Link, Standing, TraceRow
@@ -95,7 +95,7 @@ def _text(text: str) -> str:
     return shorten(one_line(text), MAX_TEXT)
 
 
-def _rows(traces: list[Trace], places: Places) -> tuple[TraceRow, ...]:
+def _rows(traces: list[Evaluation], places: Places) -> tuple[TraceRow, ...]:
     """The nodes of the prediction in its own order; a node that some variant never reached has no cell there.
 
     A control may have a prediction of its own, so a row is of one place and of one subject.
@@ -124,7 +124,7 @@ def _rows(traces: list[Trace], places: Places) -> tuple[TraceRow, ...]:
     return tuple(rows)
 
 
-def _first_difference(trace: Trace) -> tuple[str, str | None]:
+def _first_difference(trace: Evaluation) -> tuple[str, str | None]:
     """Of several checks the first because of which the prediction is not true: what to call it, and its path."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return "", None
@@ -132,7 +132,7 @@ def _first_difference(trace: Trace) -> tuple[str, str | None]:
     return (first_word(trace, deciding[0]), deciding[0].path) if deciding else ("", None)
 
 
-def _by_place(trace: Trace, depth: int = 0) -> dict[tuple[str, str], tuple[int, Trace]]:
+def _by_place(trace: Evaluation, depth: int = 0) -> dict[tuple[str, str], tuple[int, Evaluation]]:
     found = {(trace.path, trace.subject): (depth, trace)}
     for child in trace.children:
         for place, each in _by_place(child, depth + 1).items():
@@ -141,7 +141,7 @@ def _by_place(trace: Trace, depth: int = 0) -> dict[tuple[str, str], tuple[int, 
     return found
 
 
-def _predicted(trace: Trace) -> str:
+def _predicted(trace: Evaluation) -> str:
     if trace.operator == "value":  # a part of an expression: nobody predicted it
         return ""
     counted = "count" if trace.subject.endswith(_COUNT) else ""
@@ -149,7 +149,7 @@ def _predicted(trace: Trace) -> str:
     return _text(" ".join(word for word in (counted, operator, trace.expected) if word))
 
 
-def _cell(trace: Trace, places: Places) -> Cell:
+def _cell(trace: Evaluation, places: Places) -> Cell:
     links = tuple(dict.fromkeys(link for ref in trace.refs[:MAX_LINKS] for link in places.links(ref)))
     return Cell(
         truth=trace.truth,
@@ -159,7 +159,7 @@ def _cell(trace: Trace, places: Places) -> Cell:
     )
 
 
-def _more(trace: Trace) -> str | None:
+def _more(trace: Evaluation) -> str | None:
     """What there is to say besides both sides; of the unknown also why, as a code."""
     words = None if trace.operator in ("expr", "value") else said(trace)
     # What the row says already is not said again in its cells.

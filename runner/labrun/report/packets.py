@@ -10,8 +10,8 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from labrun.evidence.pcapng import Packet, PcapngError, read_packets
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.packets.pcapng import Packet, PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 from labrun.protocol.record import dataclass

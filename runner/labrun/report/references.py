@@ -7,7 +7,8 @@ from pathlib import Path
 
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
-from labrun.judge.results import HypothesisResult, Ref, Trace
+from labrun.evidence.ref import Ref
+from labrun.judge.results import Evaluation, HypothesisResult
 from labrun.lab.compile import EXPERIMENT
 from labrun.protocol.events import CommandResult, SeriesResult, SnapshotResult, TraceResult
 from labrun.report import anchors
@@ -90,5 +91,5 @@ def cited_packets(slug: str, hypotheses: Iterable[HypothesisResult]) -> dict[str
     return found
 
 
-def _refs(trace: Trace) -> list[Ref]:
+def _refs(trace: Evaluation) -> list[Ref]:
     return [*trace.refs, *(ref for child in trace.children for ref in _refs(child))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from labrun.evidence.pcapng import Packet
+from labrun.packets.pcapng import Packet
 
 MAX_PAGE = 10_000_000  # bytes of the HTML page, whatever ran
 _ROWS = 6_000  # packet rows, of a page; a row takes some 500 bytes

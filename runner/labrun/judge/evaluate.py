@@ -1,0 +1,326 @@
+"""A prediction over one variant's evidence: every node evaluated and traced, nothing cut short.
+
+The message of a leaf shows both sides and where to look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from labrun.evidence import layout
+from labrun.evidence.record import VariantRecord
+from labrun.evidence.ref import Ref
+from labrun.judge.differences import evaluate_changes
+from labrun.judge.evaluation import (
+    SYMBOLS,
+    checks,
+    compared,
+    conditions,
+    join,
+    joined,
+    several,
+    show,
+    unknown,
+    unknowns,
+)
+from labrun.judge.expression import evaluate_expression
+from labrun.judge.lookups import evaluate_lookup
+from labrun.judge.paths import evaluate_path
+from labrun.judge.results import Evaluation
+from labrun.judge.series import in_time
+from labrun.lab.predictions import (
+    AllOf,
+    AnyOf,
+    ChangeIs,
+    ChangesAre,
+    Check,
+    CommandIs,
+    ExprIs,
+    LookupIs,
+    Not,
+    PacketsAre,
+    PacketSelector,
+    Prediction,
+    StateIs,
+    TraceIs,
+)
+from labrun.logic.compare import Count, holds, negate
+from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
+from labrun.observe.jsonpath import search_json
+from labrun.observe.packets import observe_packets
+from labrun.observe.states import Objects, observe_state
+from labrun.observe.unknown import NOT_FOUND, Unknown, missing, never_ran, step_trouble
+from labrun.observe.values import bound
+from labrun.protocol.events import ChangeResult
+
+
+def evaluate(prediction: Prediction, variant: VariantRecord, prefix: str, path: str = "") -> Evaluation:
+    """``prefix``: the variant's folder, relative to the run directory, with a slash.
+
+    A leaf that names a value which no step saved is unknown.
+    """
+    if isinstance(prediction, AllOf):
+        return _branch("all", prediction.all, variant, prefix, path)
+    if isinstance(prediction, AnyOf):
+        return _branch("any", prediction.any, variant, prefix, path)
+    if isinstance(prediction, Not):
+        child = evaluate(prediction.not_, variant, prefix, join(path, "not"))
+        return Evaluation(path, "not", negate(child.truth), "not", reason=child.reason, children=(child,))
+    leaf = bound(prediction, variant.values())
+    if isinstance(leaf, str):
+        why = missing(variant, f"the value '{leaf}'")
+        return unknown(path, f"value {leaf}", None, None, why)
+    return _LEAVES[type(leaf)](leaf, variant, prefix, path)
+
+
+def _branch(
+    word: str, predictions: tuple[Prediction, ...], variant: VariantRecord, prefix: str, path: str
+) -> Evaluation:
+    children = tuple(
+        evaluate(child, variant, prefix, join(path, f"{word}.{index}")) for index, child in enumerate(predictions)
+    )
+    return joined(path, word, "all of" if word == "all" else "any of", children)
+
+
+def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+    subject = f"command {leaf.command}"
+    record = variant.step(leaf.command)
+    observed = observe_command(variant, leaf.command)
+    absent = never_ran(variant, record) if record is not None else None
+    if absent is not None and isinstance(observed, Ended) and not expects(leaf, observed.exit):
+        observed = absent
+    refs = step_ref(record, prefix, layout.EVENTS)
+    traces: list[Evaluation] = []
+    if leaf.exit is not None:
+        status = observed.exit if isinstance(observed, Ended) else observed
+        traces += _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
+    streams: tuple[tuple[Stream, Check | None], ...] = (("stdout", leaf.stdout), ("stderr", leaf.stderr))
+    for field, check in streams:
+        if check is None:
+            continue
+        where, what = join(path, field), f"{field} of {leaf.command}"
+        if isinstance(observed, Unknown):
+            traces += unknowns(where, what, check, observed, refs)
+        else:
+            traces += _text_checks(where, what, check, read_text(variant, observed, field, prefix))
+    if leaf.json_ is not None:
+        traces += _json_checks(leaf.json_, observed, variant, prefix, f"json of {leaf.command}", join(path, "json"))
+    if leaf.duration is not None:
+        seconds = observed if isinstance(observed, Unknown) else duration_s(variant, leaf.command)
+        what = f"duration of {leaf.command} in s"
+        traces += _value_checks(join(path, "duration"), what, leaf.duration, seconds, refs)
+    return several(path, subject, traces)
+
+
+def expects(leaf: CommandIs, status: int | Unknown | None) -> bool:
+    """Does the lab itself name the shell's exit status, or look at its complaint? Then that is an observation."""
+    if status not in NOT_FOUND:
+        return leaf.stderr is not None
+    return leaf.exit is not None and (status == leaf.exit.equals or status in (leaf.exit.one_of or ()))
+
+
+def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Evaluation]:
+    if isinstance(value, Unknown):
+        return unknowns(path, subject, check, value, refs)
+    return checks(path, subject, check, value, refs)
+
+
+def _json_checks(
+    wanted: dict[str, Check], observed: Ended | Unknown, variant: VariantRecord, prefix: str, subject: str, path: str
+) -> list[Evaluation]:
+    text = read_text(variant, observed, "stdout", prefix) if isinstance(observed, Ended) else None
+    traces: list[Evaluation] = []
+    for expression, check in wanted.items():
+        value: Any = observed
+        refs: tuple[Ref, ...] = ()
+        if text is not None:
+            value, refs = text.cut or search_json(text.value, expression), (text.ref,)
+        made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
+        if value is None:
+            made = [_nothing_found(trace) for trace in made]
+        elif any(_alike(value, one) for one in (check.equals, *(check.one_of or ()))):
+            made = [_other_type(trace) for trace in made]
+        traces += made
+    return traces
+
+
+def _alike(value: Any, expected: Any) -> bool:
+    """Is one of them the text of the other? JSON tells `"1500"` from `1500`; a lab that does not made a mistake."""
+    if isinstance(value, str) and isinstance(expected, bool | int | float):
+        return value == json.dumps(expected)
+    return isinstance(expected, str) and isinstance(value, bool | int | float) and expected == json.dumps(value)
+
+
+def _other_type(trace: Evaluation) -> Evaluation:
+    """That a text is no number is no finding about either."""
+    if trace.operator not in ("equals", "one_of") or trace.truth is not False:
+        return trace
+    message = f"{trace.message}; one is a text in JSON, and the other is not"
+    return replace(trace, truth=None, reason="type-mismatch", message=message)
+
+
+def _nothing_found(trace: Evaluation) -> Evaluation:
+    """Nothing equals nothing else, and there is nothing to search in or to put in order: `lacks` would always hold."""
+    if trace.operator in ("equals", "one_of"):
+        return trace
+    return replace(
+        trace, truth=None, actual=None, reason="json-nothing-found", message=f"{trace.subject} finds nothing"
+    )
+
+
+def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
+    """On a text that was cut, only what was found in the kept part is sure."""
+    traces = []
+    for operator, expected in check.operators().items():
+        truth = holds(operator, text.value, expected)
+        doubt = None
+        if text.cut is not None and not text.surely(operator, expected):
+            truth, doubt = None, text.cut
+        where = join(path, operator)
+        traces.append(compared(where, subject, operator, expected, text.value, truth, (text.ref,), doubt))
+    return traces
+
+
+def _change(leaf: ChangeIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+    subject = f"errno of {leaf.change}"
+    record = variant.step(leaf.change)
+    refs = step_ref(record, prefix, layout.EVENTS)
+    where = join(path, "errno")
+    result = record.ended.result if record is not None and record.ended is not None else None
+    trouble = step_trouble(record) if record is not None else None
+    if trouble is not None or not isinstance(result, ChangeResult):
+        why = trouble or missing(variant, f"the end of step '{leaf.change}'")
+        unknowns = [
+            unknown(join(where, operator), subject, operator, show(expected), why, refs)
+            for operator, expected in leaf.errno.operators().items()
+        ]
+        return several(path, subject, unknowns)
+    return several(path, subject, checks(where, subject, leaf.errno, result.errno or "none", refs))
+
+
+def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+    subject = f"packets {_selected(leaf.packets)}"
+    observed = observe_packets(variant, leaf.packets, prefix)
+    traces = []
+    if leaf.seen_on is not None:
+        traces.append(_chain(leaf, leaf.seen_on, variant, prefix, join(path, "seen_on"), subject))
+    operators = leaf.count.operators() if leaf.count is not None else {}
+    for operator, expected in operators.items():
+        where, what = join(path, f"count.{operator}"), f"{subject}: count"
+        if isinstance(observed, Unknown):
+            traces.append(unknown(where, what, operator, show(expected), observed))
+            continue
+        truth = observed.count.holds(operator, expected)
+        refs = (observed.ref,)
+        traces.append(compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt))
+    return several(path, subject, traces)
+
+
+def _chain(
+    leaf: PacketsAre, chain: tuple[str, ...], variant: VariantRecord, prefix: str, path: str, subject: str
+) -> Evaluation:
+    """Every selected packet was seen on just this chain. Seen otherwise is false, if the capture lost nothing."""
+    observed = observe_packets(variant, leaf.packets, prefix, chain, leaf.nat)
+    what, expected = f"{subject}: each seen on", ", ".join(chain)
+    if isinstance(observed, Unknown):
+        return unknown(path, what, "seen_on", expected, observed)
+    seen = observed.seen
+    assert seen is not None  # a chain was asked for
+    doubt = observed.doubt or seen.doubt
+    others = sum(way.count for way in seen.others)
+    truth = None if doubt is not None else seen.chain.count > 0 and not others
+    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous else []
+    actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
+    numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
+    ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
+    message = f"{what} {expected}: {actual} ({ref})"
+    reason = None
+    if doubt is not None:
+        reason, message = doubt.code, f"{message}; {doubt.message}"
+    return Evaluation(path, what, truth, "seen_on", expected, actual, reason, message, (ref,))
+
+
+def _selected(selector: PacketSelector) -> str:
+    words = [f"on {selector.on}"]
+    if selector.direction:
+        words.append(selector.direction)
+    if selector.during is not None:
+        begin, end = selector.during.start, selector.during.end
+        words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
+    if selector.match:
+        words.append(f"matching '{selector.match}'")
+    for field, check in (selector.fields or {}).items():
+        for operator, expected in check.operators().items():
+            words.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
+    return " ".join(words)
+
+
+def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment: int = 0) -> Evaluation:
+    selector = leaf.selector
+    observed = observe_state(variant, leaf, prefix, moment)
+    node = observed.node if isinstance(observed, Objects) else selector.node or "?"
+    subject = f"{leaf.kind} of {node} at {selector.at}{conditions(selector.where)}"
+    traces: list[Evaluation] = []
+    if leaf.count is not None:
+        for operator, expected in leaf.count.operators().items():
+            where, what = join(path, f"count.{operator}"), f"{subject}: count"
+            if isinstance(observed, Unknown):
+                traces.append(unknown(where, what, operator, show(expected), observed))
+            else:
+                count = Count(len(observed.found), len(observed.found) + observed.perhaps)
+                refs = tuple(found.ref for found in observed.found[:10]) or (observed.file,)
+                truth = count.holds(operator, expected)
+                traces.append(compared(where, what, operator, expected, count, truth, refs, observed.doubt))
+    if leaf.each is not None:
+        traces += _each(leaf.each, observed, subject, path)
+    return several(path, subject, traces)
+
+
+def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path: str) -> list[Evaluation]:
+    """Every found object passes every check. Where there is no object at all, the prediction is false."""
+    where = join(path, "each")
+    if isinstance(observed, Unknown):
+        return [
+            unknown(join(where, f"{field}.{operator}"), f"{subject}: {field}", operator, show(expected), observed)
+            for field, check in each.items()
+            for operator, expected in check.operators().items()
+        ]
+    if observed.doubt is not None:
+        return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
+    if not observed.found:
+        text = f"{subject}: there is none (of {observed.total})"
+        return [Evaluation(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]
+    return [
+        trace
+        for found in observed.found
+        for field, check in each.items()
+        for trace in checks(join(where, field), f"{subject}: {field}", check, found.value.get(field), (found.ref,))
+    ]
+
+
+def _state_in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+    """Now (the first moment), or at the moments of a repeated snapshot."""
+    sampling = leaf.sampling()
+    if sampling is None:
+        return _state(leaf, variant, prefix, path)
+
+    def at_moment(number: int) -> Evaluation:
+        return _state(leaf, variant, prefix, path, number)
+
+    return in_time(leaf, sampling, variant, path, at_moment)
+
+
+_Evaluate = Callable[[Any, VariantRecord, str, str], Evaluation]
+_LEAVES: dict[type, _Evaluate] = {
+    CommandIs: _command,
+    ChangeIs: _change,
+    PacketsAre: _packets,
+    StateIs: _state_in_time,
+    ChangesAre: evaluate_changes,
+    LookupIs: evaluate_lookup,
+    TraceIs: evaluate_path,
+    ExprIs: evaluate_expression,
+}

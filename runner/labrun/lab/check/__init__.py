@@ -1,0 +1,1 @@
+"""Is a lab right? Everything that `labrun check` finds before anything runs."""

@@ -1,0 +1,1 @@
+"""Three-valued logic, and what compares with what. Knows nothing of networks."""

@@ -1,0 +1,107 @@
+"""Observations of commands: how they ended and what they printed."""
+
+from __future__ import annotations
+
+import signal
+from typing import Literal
+
+from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.evidence.ref import Ref
+from labrun.logic.compare import holds
+from labrun.observe.unknown import Unknown, cut_short, missing, step_trouble
+from labrun.protocol.events import CommandResult, Output
+from labrun.protocol.record import dataclass
+
+# Text for comparison is read up to this; what a lab asserts on more than that, it cannot mean.
+READ_LIMIT = 64 * 1024 * 1024
+
+
+Stream = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all."""
+
+    value: str
+    cut: Unknown | None
+    ref: Ref
+
+    def surely(self, operator: str, expected: str) -> bool:
+        """On a text that was cut: is the comparison decided, whatever followed?
+
+        What was found stays found. A pattern is looked for in whole lines only, for the last one went on, and never
+        where it can ask what does not follow.
+        """
+        if operator in ("contains", "lacks"):
+            return expected in self.value
+        whole_lines, line_break, _ = self.value.rpartition("\n")
+        if operator != "matches" or not line_break or any(mark in expected for mark in ("(?!", "\\Z", "\\z")):
+            return False
+        return holds("matches", whole_lines, expected) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that ran. ``exit`` as a shell counts it: 128 + N after signal N.
+
+    ``early``: why it was ended before it had said all that the lab waits for.
+    """
+
+    exit: int | Unknown
+    stdout: Output
+    stderr: Output
+    early: Unknown | None = None
+
+
+def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
+    """A run step, or a started process that has ended or was stopped."""
+    record = variant.step(step_id)
+    if record is None or record.ended is None:
+        return missing(variant, f"step '{step_id}'")
+    trouble = step_trouble(record)
+    if record.process is not None:
+        process = record.process
+        if process.stopped:
+            text = f"the process of step '{step_id}' was still running when it was stopped: it has no exit status"
+            early = trouble or cut_short(variant)
+            return Ended(Unknown("still-running", text), process.stdout, process.stderr, early)
+        return Ended(_status(process.exit, process.signal), process.stdout, process.stderr)
+    if trouble is not None:
+        return trouble
+    if isinstance(record.ended.result, CommandResult):
+        result = record.ended.result
+        return Ended(_status(result.exit, result.signal), result.stdout, result.stderr)
+    return missing(variant, f"the end of step '{step_id}'")
+
+
+def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
+    """From the step's start to its end, on the monotonic clock, in seconds."""
+    record = variant.step(step_id)
+    if record is None or record.started is None or record.ended is None:
+        return missing(variant, f"step '{step_id}'")
+    trouble = step_trouble(record)
+    return trouble if trouble is not None else (record.ended.t_ns - record.started.t_ns) / 1e9
+
+
+def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str) -> Text:
+    """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
+    output = ended.stdout if stream == "stdout" else ended.stderr
+    data = variant.output(output, READ_LIMIT)
+    value = data.decode(errors="replace").removesuffix("\n")
+    cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
+    return Text(value, cut, Ref(prefix + output.path))
+
+
+def _status(code: int | None, name: str | None) -> int | Unknown:
+    if code is not None:
+        return code
+    try:
+        return 128 + signal.Signals[name or ""].value
+    except KeyError:
+        return Unknown("no-exit-status", f"the command was ended by {name}")
+
+
+def step_ref(record: StepRecord | None, prefix: str, events: str) -> tuple[Ref, ...]:
+    """Where the events say how the step ended."""
+    return (Ref(prefix + events, line=record.line),) if record is not None and record.line is not None else ()

@@ -1,0 +1,264 @@
+"""Observations of packets: how many in a window matched, and how sure that number is.
+
+Absence is believed only of a capture that ran from before the window's start to after its end, lost nothing, and kept
+whole packets. Otherwise the count is a range, and what falls inside it is unknown.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.evidence.ref import Ref
+from labrun.lab.compile import EXPERIMENT
+from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
+from labrun.lab.predictions import Window as StepWindow
+from labrun.logic.compare import Count
+from labrun.observe.journeys import Seen
+from labrun.observe.matching import Matching
+from labrun.observe.scan import Answer, Question, Scan, scan
+from labrun.observe.unknown import Unknown, cut_short, missing, never_ran
+from labrun.observe.values import bound
+from labrun.packets.pcapng import PcapngError
+from labrun.protocol.actions import Capture
+from labrun.protocol.events import CaptureResult, StepEnded, StepStarted
+from labrun.protocol.record import dataclass
+
+_MS = 1_000_000
+
+Window = tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """``doubt``: why the count is a range, where it is one. ``seen``: of a chain, the ways that packets took."""
+
+    count: Count
+    ref: Ref
+    doubt: Unknown | None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A selector over one variant, ready to be asked of its capture file."""
+
+    record: StepRecord
+    path: str
+    window: Window
+    matching: Matching
+    question: Question
+    cut_short: Unknown | None
+    """Why packets of the whole capture may be missing: not all was done that the plan says."""
+    gone: Unknown | None
+    """Why there may have been nothing to see: an interface went away."""
+
+
+def observe_packets(
+    variant: VariantRecord,
+    selector: PacketSelector,
+    prefix: str,
+    chain: tuple[str, ...] | None = None,
+    nat: bool = False,
+) -> Packets | Unknown:
+    """Count the packets that the selector means. ``chain``: and find out on which interfaces each of them was seen."""
+    known = variant.memo.get(_key(selector, prefix, chain, nat))
+    if isinstance(known, Packets | Unknown):
+        return known
+    asked = _ask(variant, selector, chain, nat)
+    return asked if isinstance(asked, Unknown) else _observe(variant, (asked,), prefix)[0]
+
+
+def scan_ahead(variant: VariantRecord, predictions: Iterable[Prediction], prefix: str) -> None:
+    """Answer every packet question of these predictions with one pass over each capture file.
+
+    Reading a capture is most of the work of judging it. The answers go into the variant's memo, where
+    `observe_packets` finds them; without this, it reads the file for each question, with the same answers.
+    """
+    files: dict[str, list[tuple[str, _Asked]]] = {}
+    for prediction in predictions:
+        for _, leaf in leaves(prediction):
+            filled = bound(leaf, variant.values())
+            for selector, chain, nat in _questions(filled):
+                asked = _ask(variant, selector, chain, nat)
+                if isinstance(asked, _Asked):
+                    files.setdefault(asked.path, []).append((_key(selector, prefix, chain, nat), asked))
+    for questions in files.values():
+        if len(questions) > 1:
+            found = _observe(variant, tuple(asked for _, asked in questions), prefix)
+            variant.memo.update(zip((key for key, _ in questions), found, strict=True))
+
+
+def _questions(leaf: object) -> list[tuple[PacketSelector, tuple[str, ...] | None, bool]]:
+    if isinstance(leaf, PacketsAre):
+        counted = [(leaf.packets, None, False)] if leaf.count is not None else []
+        return [*counted, *([(leaf.packets, leaf.seen_on, leaf.nat)] if leaf.seen_on is not None else [])]
+    if isinstance(leaf, ExprIs):
+        return [(value.packets, None, False) for value in leaf.let.values() if value.packets is not None]
+    return []
+
+
+def _key(selector: PacketSelector, prefix: str, chain: tuple[str, ...] | None, nat: bool) -> str:
+    return f"{prefix} {selector.model_dump_json()} {chain} {nat}"
+
+
+def _ask(
+    variant: VariantRecord, selector: PacketSelector, chain: tuple[str, ...] | None, nat: bool
+) -> _Asked | Unknown:
+    record = find_capture(variant, selector)
+    if record is None:
+        return missing(variant, f"a capture on {selector.on}")
+    if record.ended is None or not isinstance(record.ended.result, CaptureResult):
+        return missing(variant, f"the capture '{record.step.id}'")
+    window = step_window(variant, selector.during)
+    if isinstance(window, Unknown):
+        return window
+    interface = selector.place[1]
+    names = (interface, *(chain or ()))
+    if (strange := _strange(variant, record, names, selector.during)) is not None:
+        return strange
+    matching = Matching(variant, selector)
+    question = Question(
+        interfaces=None if interface == "any" else frozenset((interface,)),
+        direction=selector.direction,
+        window=window,
+        match=matching if selector.match or selector.fields else None,
+        chain=chain,
+        nat=nat,
+    )
+    gone = _gone(variant, record, names, window)
+    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone)
+
+
+def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
+    """All of one capture file, in one pass over it."""
+    path = asked[0].path
+    try:
+        found = scan(variant.folder / path, [one.question for one in asked])
+    except FileNotFoundError:
+        return [missing(variant, f"the capture file {path}") for _ in asked]
+    except (PcapngError, OSError) as error:
+        return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
+    return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
+
+
+def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets | Unknown:
+    """An answer with how sure it is."""
+    if asked.matching.trouble is not None:
+        return asked.matching.trouble
+    record = asked.record
+    broken: Unknown | None = None
+    if found.truncated:
+        broken = Unknown("capture-unhealthy", f"the capture '{record.step.id}' breaks off in the middle")
+    elif record.capture is not None and record.capture.packets != found.packets:
+        text = f"the capture '{record.step.id}' kept {record.capture.packets} packets, and its file has {found.packets}"
+        broken = Unknown("capture-unhealthy", text)
+    if broken is None and asked.window is None:
+        broken = asked.cut_short
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    if doubt is None and asked.gone is not None:
+        high, doubt = None, asked.gone
+    ref = Ref(prefix + asked.path, packets=answer.numbers)
+    return Packets(Count(answer.count, high), ref, doubt, answer.seen)
+
+
+def _strange(
+    variant: VariantRecord, record: StepRecord, names: tuple[str, ...], during: StepWindow | None
+) -> Unknown | None:
+    """An interface that was not there: never, not any more, or not yet. In a control that may be the point of it."""
+    if variant.plan.variant != EXPERIMENT or record.capture is None:
+        return None
+    name = next((name for name in names if name not in ("any", *record.capture.interfaces)), None)
+    if name is not None and isinstance(record.step.action, Capture) and "any" in record.step.action.interfaces:
+        there = ", ".join(record.capture.interfaces) or "none"
+        text = f"there was no interface '{name}' in {record.step.node} while '{record.step.id}' captured (but {there})"
+        return Unknown("no-such-interface", text)
+    if during is None:
+        return None
+    first, last = variant.step(during.start), variant.step(during.end)
+    assert first is not None and first.started is not None and last is not None  # else there is no window
+    after = variant.steps[variant.steps.index(last) + 1 :]
+    begin, end = first.started.wall_ns, min((s.started.wall_ns for s in after if s.started), default=sys.maxsize)
+    for name in names:
+        spans = _spans(record, name)
+        if spans and all((gone is not None and gone < begin) or came > end for came, gone in spans):
+            text = f"there was no interface '{name}' in {record.step.node} when it was looked at"
+            return Unknown("no-such-interface", text)
+    return None
+
+
+def _gone(variant: VariantRecord, record: StepRecord, names: tuple[str, ...], window: Window) -> Unknown | None:
+    """An interface that went away, or got another name, while it was looked at: it may have had no time to be seen."""
+    if variant.plan.variant != EXPERIMENT:
+        return None
+    first, last = window or (0, sys.maxsize)
+    name = next((name for name in names for _, gone in _spans(record, name) if gone and first <= gone <= last), None)
+    if name is None:
+        return None
+    text = f"the interface '{name}' of {record.step.node} went away, or got another name, while it was looked at"
+    return Unknown("no-such-interface", text)
+
+
+def _spans(record: StepRecord, name: str) -> list[tuple[int, int | None]]:
+    """From when to when each interface had this name; None: to the end."""
+    capture = record.capture
+    if capture is None:
+        return []
+    starts = capture.interface_starts or (0,) * len(capture.interfaces)
+    ends = capture.interface_ends or (None,) * len(capture.interfaces)
+    spans = zip(capture.interfaces, starts, ends, strict=False)
+    return [(start, end) for has, start, end in spans if has == name]
+
+
+def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:
+    """The capture step that the selector means."""
+    for record in variant.steps:
+        action = record.step.action
+        if isinstance(action, Capture) and selector.may_mean(record.step.id, record.step.node, action.interfaces):
+            return record
+    return None
+
+
+def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | Unknown:
+    """From the start of the one step to the end of the other, on the clock of the packets' times."""
+    if during is None:
+        return None
+    first, last = variant.step(during.start), variant.step(during.end)
+    for name, record in ((during.start, first), (during.end, last)):
+        if record is None or record.started is None or record.ended is None:
+            return missing(variant, f"step '{name}'")
+        if (absent := never_ran(variant, record)) is not None:
+            return absent
+    assert first is not None and first.started is not None and last is not None and last.ended is not None
+    if clock_was_set(first.started, last.ended):
+        return Unknown("clock-stepped", "the clock was set while the packets were captured: their times are not sure")
+    return first.started.wall_ns, last.ended.wall_ns
+
+
+def clock_was_set(begin: StepStarted, end: StepEnded) -> bool:
+    """NTP may slew the wall clock by 500 ppm (man 2 adjtimex); a set clock jumps."""
+    wall_ns, real_ns = end.wall_ns - begin.wall_ns, end.t_ns - begin.t_ns
+    return 1000 * abs(wall_ns - real_ns) > 1000 * _MS + real_ns
+
+
+def _sureness(
+    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None
+) -> tuple[int | None, Unknown | None]:
+    """The most packets that there can have been (None: no bound), and why that is more than were counted."""
+    name, capture = record.step.id, record.capture
+    if broken is not None:
+        return None, broken
+    if capture is None:
+        return None, Unknown("capture-unhealthy", f"the capture '{name}' was never finished")
+    if capture.trouble is not None:
+        return None, Unknown("capture-unhealthy", f"the capture '{name}': {capture.trouble}")
+    if window is not None and not capture.started_ns <= window[0] <= window[1] <= capture.ended_ns:
+        return None, Unknown("capture-unhealthy", f"the capture '{name}' did not run all the time")
+    lost = capture.drops + capture.not_kept
+    if lost:
+        return count + lost + unsure, Unknown("packets-dropped", f"the capture '{name}' lost {lost} packets")
+    if unsure:
+        text = f"{unsure} packets in '{name}' are cut by its snaplen and may have matched"
+        return count + unsure, Unknown("packets-cut", text)
+    return count, None

@@ -1,0 +1,128 @@
+"""One pass over a capture file for several questions at once: reading it is most of the work, so it is read once.
+
+Each question has its window, its interfaces and its direction, and either counts the packets that a predicate passes
+or collects them for `same`. Which questions a packet is for is found once for each interface and direction.
+
+It refuses to judge: what the capture lost, and whether it ran all the time, is for the caller to weigh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from labrun.logic.compare import Truth
+from labrun.observe.journeys import Seen, Sightings
+from labrun.packets.pcapng import Direction, TruncatedCapture, read_packets
+from labrun.protocol.record import dataclass
+
+SHOWN = 10  # packet numbers that are kept of each answer
+_EVER = (-(1 << 80), 1 << 80)
+
+Predicate = Callable[[bytes, int, int, str], Truth]
+"""(data, linktype, length on the wire, interface) -> does the packet pass? As `fields.Matcher`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which packets are meant. Everything left out means all."""
+
+    interfaces: frozenset[str] | None = None
+    direction: Direction | None = None
+    window: tuple[int, int] | None = None
+    """From and to, CLOCK_REALTIME in ns, both included."""
+    match: Predicate | None = None
+    chain: tuple[str, ...] | None = None
+    """Collect what matches, and ask which of it was seen on this chain."""
+    nat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    count: int
+    """Packets that surely match."""
+    numbers: tuple[int, ...]
+    """Of the first SHOWN."""
+    unsure: int
+    """Packets that may match: the bytes that decide were not kept."""
+    seen: Seen | None
+    """For a question with a chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    answers: tuple[Answer, ...]
+    packets: int
+    truncated: bool
+    """The file ends in the middle of a block: there may have been more."""
+
+
+def bpf_predicate(filters: Callable[[int], Callable[[bytes, int], int] | None]) -> Predicate:
+    """A translated BPF program for each link type as a predicate. None: no such packet matches.
+
+    A program stops with "no" where it looks past what was kept, so a "no" about a cut packet is not sure.
+    """
+    known: dict[int, Callable[[bytes, int], int] | None] = {}
+
+    def match(data: bytes, linktype: int, length: int, _interface: str) -> Truth:
+        try:
+            program = known[linktype]
+        except KeyError:
+            program = known[linktype] = filters(linktype)
+        if program is not None and program(data, length):
+            return True
+        return False if len(data) >= length else None
+
+    return match
+
+
+class _Asked:
+    """A question while it is being answered."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.first, self.last = question.window or _EVER
+        self.match = question.match
+        self.count = self.unsure = 0
+        self.numbers: list[int] = []
+        self.sightings = None if question.chain is None else Sightings(question.chain, question.nat)
+
+    def means(self, interface: str, direction: Direction | None) -> bool:
+        asked = self.question
+        return (asked.interfaces is None or interface in asked.interfaces) and asked.direction in (None, direction)
+
+    def answer(self) -> Answer:
+        seen = None if self.sightings is None else self.sightings.result()
+        return Answer(self.count, tuple(self.numbers), self.unsure, seen)
+
+
+def scan(path: Path, questions: Sequence[Question]) -> Scan:
+    """The answers in the order of the questions. PcapngError if the file is damaged, OSError if it cannot be read."""
+    every = [_Asked(question) for question in questions]
+    routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
+    total, truncated = 0, False
+    try:
+        for number, interface, time_ns, direction, linktype, data, length in read_packets(path):
+            total = number
+            try:
+                asked = routes[interface, direction]
+            except KeyError:
+                asked = tuple(one for one in every if one.means(interface, direction))
+                routes[interface, direction] = asked
+            for one in asked:
+                if not one.first <= time_ns <= one.last:
+                    continue
+                if one.match is not None:
+                    truth = one.match(data, linktype, length, interface)
+                    if not truth:
+                        if truth is None:
+                            one.unsure += 1
+                        continue
+                one.count += 1
+                if one.count <= SHOWN:
+                    one.numbers.append(number)
+                if one.sightings is not None:
+                    one.sightings.add(interface, number, time_ns, data, linktype, length)
+    except TruncatedCapture:
+        truncated = True
+    return Scan(tuple(one.answer() for one in every), total, truncated)
