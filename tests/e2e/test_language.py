@@ -101,7 +101,7 @@ def test_three_repeats_that_agree(write_lab: Callable[..., Path], labrun: Labrun
     assert ran.exit == 0, ran.out + ran.err
     steady, fast = ran.lab("steady")["hypotheses"]
     assert (steady["verdict"], steady["repeats"]) == ("supported", {"supported": 3})
-    least, middle, most = fast["timing"]["duration of probe in s"]
+    least, middle, most = fast["timing"]["command probe: duration in s"]
     assert 0 < least <= middle <= most < 5
     folder = ran.run / "labs" / "steady"
     assert sorted(path.name for path in folder.iterdir()) == ["experiment", "experiment.2", "experiment.3", "lab.yaml"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.judge.results import Evaluation
 from labrun.lab.predictions import (
     STATE_KINDS,
@@ -303,7 +304,7 @@ def test_every_matcher_can_say(case: str, truth: bool | None, tmp_path: Path) ->
     trace = evaluate(prediction(predicted), variant, PREFIX)
     assert trace.truth is truth, trace
     deciding = [leaf for leaf in trace.deciding(truth) if leaf.truth is truth or case == "not"]
-    assert deciding and all(leaf.message for leaf in deciding)
+    assert deciding and all(sentence(leaf) for leaf in deciding)
     assert (trace.reason is None) == (truth is not None)
 
 
@@ -316,8 +317,8 @@ def lines(trace: Evaluation, indent: str = "") -> list[str]:
         else f"{indent}{trace.path or '-'}: {trace.truth}"
     ]
     found.append(f"{indent}  {trace.subject} | {asked} | {trace.actual}")
-    if trace.message is not None:
-        found.append(f"{indent}  {trace.message}")
+    if not trace.children or trace.operator == "expr":
+        found.append(f"{indent}  {sentence(trace)}")
     found += [f"{indent}  at {ref}" for ref in trace.refs]
     return found + [line for child in trace.children for line in lines(child, indent + "    ")]
 

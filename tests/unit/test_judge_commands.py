@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.logic.compare import holds
 from labrun.observe.commands import Text
 from labrun.protocol.events import StartResult
@@ -45,7 +46,7 @@ def test_exit(evidence, code, signal, check, truth):
 def test_a_signal_without_a_name_gives_no_exit_status(evidence):
     trace = judge(evidence.run("probe", exit=None, signal="SIG77").done(), {"command": "probe", "exit": 0})
     assert (trace.truth, trace.reason) == (None, "no-exit-status")
-    assert trace.message == "the command was ended by SIG77"
+    assert sentence(trace) == "the command was ended by SIG77"
 
 
 def test_neither_exit_nor_signal_gives_no_exit_status(evidence):
@@ -93,7 +94,7 @@ def test_bytes_that_are_no_text_still_differ(evidence):
 def test_each_check_is_traced_with_both_sides_and_where_to_look(evidence):
     predicted = {"command": "probe", "exit": 0, "stdout": {"contains": "x", "lacks": "y"}, "stderr": ""}
     trace = judge(evidence.run("probe", b"abc\n", exit=3).done(), predicted)
-    assert (trace.truth, trace.operator, trace.path, trace.subject) == (False, "all", "", "command probe")
+    assert (trace.truth, trace.operator, trace.path, str(trace.subject)) == (False, "all", "", "command probe")
     assert [(leaf.path, leaf.truth, leaf.operator, leaf.expected, leaf.actual) for leaf in trace.leaves()] == [
         ("exit.equals", False, "equals", "0", "3"),
         ("stdout.contains", False, "contains", '"x"', '"abc"'),
@@ -102,8 +103,8 @@ def test_each_check_is_traced_with_both_sides_and_where_to_look(evidence):
     ]
     first, second, *_, last = trace.leaves()
     assert first.refs == (Ref(PREFIX + "events.jsonl", line=3),)
-    assert first.message == f"exit of probe == 0, actual 3 ({PREFIX}events.jsonl:3)"
-    assert second.message == f'stdout of probe contains "x", actual "abc" ({PREFIX}outputs/probe.stdout)'
+    assert sentence(first) == f"exit of probe == 0, actual 3 ({PREFIX}events.jsonl:3)"
+    assert sentence(second) == f'stdout of probe contains "x", actual "abc" ({PREFIX}outputs/probe.stdout)'
     assert last.refs == (Ref(PREFIX + "outputs/probe.stderr"),)
     assert all(leaf.reason is None for leaf in trace.leaves())
 
@@ -131,13 +132,13 @@ def unknown(trace, reason, *words):
         assert (leaf.truth, leaf.reason, leaf.actual) == (None, reason, None)
         assert leaf.expected is not None
         for word in words:
-            assert word in leaf.message
+            assert word in sentence(leaf)
 
 
 def test_a_step_that_is_not_there(evidence):
     trace = judge(evidence.run("other").done(), ALL)
     unknown(trace, "evidence-missing")
-    assert trace.leaves()[0].message == "step 'probe' is not in the evidence"
+    assert sentence(trace.leaves()[0]) == "step 'probe' is not in the evidence"
     assert trace.leaves()[0].refs == ()
 
 
@@ -170,7 +171,7 @@ def test_what_a_command_printed_before_its_deadline_is_no_result(evidence):
 def test_a_step_that_is_no_command(evidence):
     trace = judge(evidence.change("probe").done(), ALL)
     unknown(trace, "evidence-missing")
-    assert trace.leaves()[0].message == "the end of step 'probe' is not in the evidence"
+    assert sentence(trace.leaves()[0]) == "the end of step 'probe' is not in the evidence"
 
 
 # --- started processes ---
@@ -193,7 +194,9 @@ def test_a_process_that_was_still_running_has_outputs_and_no_exit_status(evidenc
     variant = evidence.read()
     trace = evaluate(prediction({"command": "server", "exit": 143}), variant, PREFIX)
     assert (trace.truth, trace.reason) == (None, "still-running")
-    assert trace.message == "the process of step 'server' was still running when it was stopped: it has no exit status"
+    assert (
+        sentence(trace) == "the process of step 'server' was still running when it was stopped: it has no exit status"
+    )
     assert evaluate(prediction({"command": "server", "stdout": "hello"}), variant, PREFIX).truth is True
     assert evaluate(prediction({"command": "server", "stdout": "bye"}), variant, PREFIX).truth is False
 
@@ -221,7 +224,7 @@ def test_a_process_that_ended_before_it_was_ready_is_observed(evidence):
 def test_a_process_that_started_and_is_not_known_to_have_ended(evidence):
     trace = judge(evidence.start("server", result=StartResult(7)).done(), {"command": "server", "exit": 0})
     assert (trace.truth, trace.reason) == (None, "evidence-missing")
-    assert "the end of step 'server'" in trace.message
+    assert "the end of step 'server'" in sentence(trace)
 
 
 # --- unknown: cut outputs ---
@@ -253,7 +256,7 @@ def test_of_an_output_that_was_cut_only_what_was_found_is_sure(evidence, kept, c
     assert trace.truth is truth
     assert trace.reason == ("output-cut" if truth is None else None)
     if truth is None:
-        assert trace.message.endswith("outputs/probe.stdout); the command printed more than was kept")
+        assert sentence(trace).endswith("outputs/probe.stdout); the command printed more than was kept")
 
 
 @given(st.text("ab\n", max_size=6), st.text("ab\n", max_size=4), st.sampled_from(
@@ -314,11 +317,11 @@ def test_nothing_is_cut_short_and_every_node_has_its_path(evidence):
     predicted = {"any": [leaf("yes", 0), {"all": [leaf("no", 0), {"not": leaf("gone", 1)}]}]}
     trace = judge(evidence.run("yes", exit=0).run("no", exit=1).done(), predicted)
     assert [child.path for child in trace.children] == ["any.0.exit.equals", "any.1"]
-    assert (trace.operator, trace.subject) == ("any", "any of")
+    assert (trace.operator, str(trace.subject)) == ("any", "any of")
     both = trace.children[1]
-    assert (both.operator, both.subject, both.truth) == ("all", "all of", False)
+    assert (both.operator, str(both.subject), both.truth) == ("all", "all of", False)
     negated = both.children[1]
-    assert (negated.path, negated.operator, negated.subject, negated.truth) == ("any.1.all.1", "not", "not", None)
+    assert (negated.path, negated.operator, str(negated.subject), negated.truth) == ("any.1.all.1", "not", "not", None)
     assert [one.path for one in trace.leaves()] == [
         "any.0.exit.equals", "any.1.all.0.exit.equals", "any.1.all.1.not.exit.equals",
     ]  # fmt: skip

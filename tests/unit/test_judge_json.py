@@ -6,6 +6,7 @@ import json
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.observe.jsonpath import search_json
 from labrun.observe.unknown import Unknown
 from pydantic import ValidationError
@@ -67,7 +68,7 @@ def test_what_is_found(evidence, expression, check, truth):
     assert trace.truth is truth
     nothing = "json-nothing-found" if expression in ("absent", "nothing") else "type-mismatch"
     assert trace.reason == (nothing if truth is None else None)
-    assert trace.leaves()[0].subject == f"json of say: {expression}"
+    assert str(trace.leaves()[0].subject) == f"json of say: {expression}"
     assert str(trace.leaves()[0].refs[0]) == f"{PREFIX}outputs/say.stdout"
 
 
@@ -90,13 +91,13 @@ def test_every_expression_is_checked(evidence):
 def test_what_is_not_json_is_unknown(evidence, text):
     trace = judge(evidence.run("say", text).done(), {"n": {"ge": 0}})
     assert (trace.truth, trace.reason) == (None, "not-json")
-    assert trace.message.startswith("the output is not JSON: ")
+    assert sentence(trace).startswith("the output is not JSON: ")
 
 
 def test_a_search_that_fails_is_unknown(evidence):
     trace = judge(evidence.run("say", b'{"n": 3}').done(), {"length(n)": 1})
     assert (trace.truth, trace.reason) == (None, "json-search-failed")
-    assert "\n" not in trace.message and trace.message.startswith("length(n): ")
+    assert "\n" not in sentence(trace) and sentence(trace).startswith("length(n): ")
 
 
 def test_json_that_was_cut_is_unknown(evidence):
@@ -157,7 +158,7 @@ def test_duration(evidence, check, truth):
     evidence.run("say", at=(20, 270))
     trace = evaluate(prediction({"command": "say", "duration": check}), evidence.done().read(), PREFIX)
     assert (trace.truth, trace.leaves()[0].actual) == (truth, "0.25")
-    assert trace.leaves()[0].subject == "duration of say in s"
+    assert str(trace.leaves()[0].subject) == "command say: duration in s"
     assert str(trace.leaves()[0].refs[0]) == f"{PREFIX}events.jsonl:3"
 
 
@@ -201,7 +202,7 @@ def test_a_text_that_reads_like_the_number_is_no_finding(evidence, expression, c
     evidence.run("say", json.dumps(SAID).encode()).done()
     trace = judge(evidence, {expression: check})
     assert (trace.truth, trace.reason) == (None, "type-mismatch")
-    assert trace.message.endswith("; one is a text in JSON, and the other is not")
+    assert sentence(trace).endswith("; one is a text in JSON, and the other is not")
 
 
 @pytest.mark.parametrize("check", [{"equals": 3, "ge": 3}, {"one_of": ["3", 3]}, {"equals": 3.0}])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labrun.evidence.record import EvidenceError
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.logic.compare import all_of, any_of, negate
 from labrun.protocol.state import KernelState, NeighbourState, NodeState, Sample
 from support.evidence_builder import Evidence, prediction
@@ -69,7 +70,7 @@ def test_the_moments_decide(evidence, states, time, truth, words):
     assert (trace.truth, trace.operator, trace.expected) == (truth, word, "== 1")
     assert trace.reason == ("not-observable" if truth is None else None)
     span = "within 0.3 s" if word == "eventually" else "for 0.3 s"
-    assert trace.message == f'neighbours of host at watch where state == "STALE": count: {word} {span}: {words}'
+    assert sentence(trace) == f'neighbours of host at watch where state == "STALE": count: {word} {span}: {words}'
     assert trace.actual == words.partition(":")[0]
 
 
@@ -98,7 +99,7 @@ def test_what_was_not_watched_to_the_end_is_sure_only_where_a_moment_decided(evi
     assert trace.truth is truth
     if truth is None:
         assert trace.reason == "not-watched-to-the-end"
-        assert trace.message == "'watch' was watched for less than 0.3 s"
+        assert sentence(trace) == "'watch' was watched for less than 0.3 s"
         assert (trace.path, trace.operator) == ("", *time)
 
 
@@ -156,7 +157,7 @@ def test_silence_over_a_gap_proves_nothing(evidence, states, time, truth, gap, e
         assert trace.truth is truth
     else:
         assert (trace.truth, trace.reason) == (None, "watched-with-gaps")
-        assert trace.message == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
+        assert sentence(trace) == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
         assert (trace.path, trace.operator) == ("", word)
 
 
@@ -191,8 +192,8 @@ def test_without_moments_nothing_is_known(evidence, build, reason, time):
     trace = judge(build(evidence), leaf(**time))
     assert (trace.truth, trace.reason, trace.actual) == (None, reason, None)
     assert (trace.path, trace.operator) == ("", *time)
-    assert trace.subject == f"{trace.operator} {'within' if time is WITHIN else 'for'} 0.3 s"
-    assert trace.message.startswith("the moments of 'watch' ")
+    assert str(trace.subject) == f"{trace.operator} {'within' if time is WITHIN else 'for'} 0.3 s"
+    assert sentence(trace).startswith("the moments of 'watch' ")
 
 
 def test_without_a_word_of_time_the_first_moment_counts(evidence):

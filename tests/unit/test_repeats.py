@@ -115,18 +115,18 @@ def test_one_expected_refutation_of_many_is_unstable_too(tmp_path):
 )
 def test_times_have_their_distribution(tmp_path, times, timing):
     result = judge_lab(tmp_path, ran(tmp_path, *[probe(ms=ms) for ms in times]))
-    assert of(result, "fast").timing == {"duration of probe in s": pytest.approx(timing)}
+    assert of(result, "fast").timing == {"command probe: duration in s": pytest.approx(timing)}
     assert of(result, "flips").timing is None
 
 
 def test_times_are_those_of_all_runs_also_of_an_unstable_verdict(tmp_path):
     fast = of(judge_lab(tmp_path, ran(tmp_path, probe(ms=100), probe(ms=2000))), "fast")
-    assert (fast.reason, fast.timing) == ("unstable", {"duration of probe in s": pytest.approx((0.1, 1.05, 2.0))})
+    assert (fast.reason, fast.timing) == ("unstable", {"command probe: duration in s": pytest.approx((0.1, 1.05, 2.0))})
 
 
 def test_a_run_that_took_no_time_at_all_has_none(tmp_path):
     fast = of(judge_lab(tmp_path, ran(tmp_path, probe(ms=100), slow)), "fast")
-    assert fast.timing == {"duration of probe in s": pytest.approx((0.1, 0.1, 0.1))}
+    assert fast.timing == {"command probe: duration in s": pytest.approx((0.1, 0.1, 0.1))}
 
 
 @pytest.mark.parametrize("broken", [died, slow, None])
@@ -174,8 +174,8 @@ def test_the_counts_are_in_results_json(tmp_path):
     flips = next(hypothesis for hypothesis in lab["hypotheses"] if hypothesis["id"] == "flips")
     assert (flips["reason"], flips["repeats"]) == ("unstable", {"refuted": 1, "supported": 1})
     fast = next(hypothesis for hypothesis in lab["hypotheses"] if hypothesis["id"] == "fast")
-    assert fast["timing"] == {"duration of probe in s": [0.1, 0.1, 0.1]} or fast["timing"] == {
-        "duration of probe in s": (0.1, 0.1, 0.1)
+    assert fast["timing"] == {"command probe: duration in s": [0.1, 0.1, 0.1]} or fast["timing"] == {
+        "command probe: duration in s": (0.1, 0.1, 0.1)
     }
 
 

@@ -16,6 +16,7 @@ from labrun.judge.results import (
     HypothesisResult,
     LabResult,
     RunResult,
+    Subject,
     exit_code,
     is_surprise,
     results_json,
@@ -209,7 +210,7 @@ def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(
 def test_incomplete_evidence_neither_supports_nor_refutes(tmp_path, exit, build, reason, message):
     result = judged(tmp_path, (exit,), experiment=build)
     assert (result.verdict, result.reason, result.message) == ("inconclusive", reason, message)
-    assert (result.trace.path, result.trace.subject, result.trace.truth) == ("", "the evidence", None)
+    assert (result.trace.path, str(result.trace.subject), result.trace.truth) == ("", "the evidence", None)
     assert [child.truth for child in result.trace.children] == [exit == 0]  # shown all the same
 
 
@@ -223,7 +224,7 @@ def test_an_incomplete_control_proves_nothing(tmp_path, exit):
 
 def test_a_control_that_broke_off_is_shown_with_what_it_came_to(tmp_path):
     trace = judged(tmp_path, (0, 1), ONE, h=slow).controls[0].trace
-    assert (trace.path, trace.subject, trace.truth, trace.reason) == ("", "the evidence", None, "timeout")
+    assert (trace.path, str(trace.subject), trace.truth, trace.reason) == ("", "the evidence", None, "timeout")
     assert [(child.path, child.truth) for child in trace.children] == [("exit.equals", False)]
 
 
@@ -266,7 +267,7 @@ def test_a_checker_that_crashes_is_inconclusive(tmp_path):
     result = judged(tmp_path, (0,), hypothesis, experiment=build)
     assert (result.verdict, result.reason) == ("inconclusive", "checker-crashed")
     assert result.message.startswith("ValueError: BPF instruction 0")
-    assert result.trace.subject == "the prediction"
+    assert str(result.trace.subject) == "the prediction"
     assert (result.trace.path, result.trace.truth) == ("", None)
 
 
@@ -278,7 +279,7 @@ def test_evidence_that_cannot_be_read_is_inconclusive(tmp_path):
     result = judged(tmp_path, (0,), {"predict": {"links": {"at": "state"}, "count": 1}}, experiment=build)
     assert (result.verdict, result.reason) == ("inconclusive", "evidence-unreadable")
     assert "state.json" in result.message
-    assert (result.trace.path, result.trace.subject, result.trace.truth) == ("", "the evidence", None)
+    assert (result.trace.path, str(result.trace.subject), result.trace.truth) == ("", "the evidence", None)
 
 
 def test_the_first_cause(tmp_path):
@@ -358,8 +359,8 @@ def test_results_json_keeps_the_contract(tmp_path):
 
 
 def test_evidence_is_listed_once_and_in_order(tmp_path):
-    trace = Evaluation("", "x", True, "all", children=tuple(
-        Evaluation(str(n), "x", True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
+    trace = Evaluation("", Subject("x"), True, "all", children=tuple(
+        Evaluation(str(n), Subject("x"), True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
     hypothesis = HypothesisResult("h", "c", "supported", "supported", True, "r", "m", 1, trace)
     lab = LabResult("l", "t", "f", "done", (hypothesis,), ())
     (found,) = results_json(RunResult({}, (lab,)))["labs"][0]["hypotheses"]
@@ -450,7 +451,9 @@ def test_judging_again_gives_the_same(tmp_path):
 
 
 def hypothesis(verdict, expect="supported"):
-    return HypothesisResult("h", "c", expect, verdict, verdict == expect, "r", "m", 1, Evaluation("", "x", None))
+    return HypothesisResult(
+        "h", "c", expect, verdict, verdict == expect, "r", "m", 1, Evaluation("", Subject("x"), None)
+    )
 
 
 def lab(*hypotheses, status="done", reason=None):

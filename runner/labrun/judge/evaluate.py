@@ -15,6 +15,7 @@ from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.judge.differences import evaluate_changes
 from labrun.judge.evaluation import (
+    DURATION,
     SYMBOLS,
     checks,
     compared,
@@ -29,7 +30,7 @@ from labrun.judge.evaluation import (
 from labrun.judge.expression import evaluate_expression
 from labrun.judge.lookups import evaluate_lookup
 from labrun.judge.paths import evaluate_path
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.judge.series import in_time
 from labrun.lab.predictions import (
     AllOf,
@@ -68,7 +69,7 @@ def evaluate(prediction: Prediction, variant: VariantRecord, prefix: str, path: 
         return _branch("any", prediction.any, variant, prefix, path)
     if isinstance(prediction, Not):
         child = evaluate(prediction.not_, variant, prefix, join(path, "not"))
-        return Evaluation(path, "not", negate(child.truth), "not", reason=child.reason, children=(child,))
+        return Evaluation(path, Subject("not"), negate(child.truth), "not", reason=child.reason, children=(child,))
     leaf = bound(prediction, variant.values())
     if isinstance(leaf, str):
         why = missing(variant, f"the value '{leaf}'")
@@ -110,8 +111,8 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
         traces += _json_checks(leaf.json_, observed, variant, prefix, f"json of {leaf.command}", join(path, "json"))
     if leaf.duration is not None:
         seconds = observed if isinstance(observed, Unknown) else duration_s(variant, leaf.command)
-        what = f"duration of {leaf.command} in s"
-        traces += _value_checks(join(path, "duration"), what, leaf.duration, seconds, refs)
+        timed = Subject(f"command {leaf.command}", quantity=DURATION)
+        traces += _value_checks(join(path, "duration"), timed, leaf.duration, seconds, refs)
     return several(path, subject, traces)
 
 
@@ -122,7 +123,9 @@ def expects(leaf: CommandIs, status: int | Unknown | None) -> bool:
     return leaf.exit is not None and (status == leaf.exit.equals or status in (leaf.exit.one_of or ()))
 
 
-def _value_checks(path: str, subject: str, check: Check, value: Any, refs: tuple[Ref, ...]) -> list[Evaluation]:
+def _value_checks(
+    path: str, subject: Subject | str, check: Check, value: Any, refs: tuple[Ref, ...]
+) -> list[Evaluation]:
     if isinstance(value, Unknown):
         return unknowns(path, subject, check, value, refs)
     return checks(path, subject, check, value, refs)
@@ -158,17 +161,14 @@ def _other_type(trace: Evaluation) -> Evaluation:
     """That a text is no number is no finding about either."""
     if trace.operator not in ("equals", "one_of") or trace.truth is not False:
         return trace
-    message = f"{trace.message}; one is a text in JSON, and the other is not"
-    return replace(trace, truth=None, reason="type-mismatch", message=message)
+    return replace(trace, truth=None, reason="type-mismatch", note="one is a text in JSON, and the other is not")
 
 
 def _nothing_found(trace: Evaluation) -> Evaluation:
     """Nothing equals nothing else, and there is nothing to search in or to put in order: `lacks` would always hold."""
     if trace.operator in ("equals", "one_of"):
         return trace
-    return replace(
-        trace, truth=None, actual=None, reason="json-nothing-found", message=f"{trace.subject} finds nothing"
-    )
+    return replace(trace, truth=None, actual=None, reason="json-nothing-found", note=f"{trace.subject} finds nothing")
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
@@ -202,14 +202,14 @@ def _change(leaf: ChangeIs, variant: VariantRecord, prefix: str, path: str) -> E
 
 
 def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
-    subject = f"packets {_selected(leaf.packets)}"
+    subject = _selected(leaf.packets)
     observed = observe_packets(variant, leaf.packets, prefix)
     traces = []
     if leaf.seen_on is not None:
         traces.append(_chain(leaf, leaf.seen_on, variant, prefix, join(path, "seen_on"), subject))
     operators = leaf.count.operators() if leaf.count is not None else {}
     for operator, expected in operators.items():
-        where, what = join(path, f"count.{operator}"), f"{subject}: count"
+        where, what = join(path, f"count.{operator}"), replace(subject, quantity="count")
         if isinstance(observed, Unknown):
             traces.append(unknown(where, what, operator, show(expected), observed))
             continue
@@ -220,11 +220,11 @@ def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -
 
 
 def _chain(
-    leaf: PacketsAre, chain: tuple[str, ...], variant: VariantRecord, prefix: str, path: str, subject: str
+    leaf: PacketsAre, chain: tuple[str, ...], variant: VariantRecord, prefix: str, path: str, subject: Subject
 ) -> Evaluation:
     """Every selected packet was seen on just this chain. Seen otherwise is false, if the capture lost nothing."""
     observed = observe_packets(variant, leaf.packets, prefix, chain, leaf.nat)
-    what, expected = f"{subject}: each seen on", ", ".join(chain)
+    what, expected = replace(subject, quantity="each seen on"), ", ".join(chain)
     if isinstance(observed, Unknown):
         return unknown(path, what, "seen_on", expected, observed)
     seen = observed.seen
@@ -236,37 +236,33 @@ def _chain(
     actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
-    message = f"{what} {expected}: {actual} ({ref})"
-    reason = None
-    if doubt is not None:
-        reason, message = doubt.code, f"{message}; {doubt.message}"
-    return Evaluation(path, what, truth, "seen_on", expected, actual, reason, message, (ref,))
+    reason, note = (doubt.code, doubt.message) if doubt is not None else (None, None)
+    return Evaluation(path, what, truth, "seen_on", expected, actual, reason, note, (ref,))
 
 
-def _selected(selector: PacketSelector) -> str:
-    words = [f"on {selector.on}"]
+def _selected(selector: PacketSelector) -> Subject:
+    words = [f"packets on {selector.on}"]
     if selector.direction:
         words.append(selector.direction)
     if selector.during is not None:
         begin, end = selector.during.start, selector.during.end
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
-    if selector.match:
-        words.append(f"matching '{selector.match}'")
+    where = [f"matching '{selector.match}'"] if selector.match else []
     for field, check in (selector.fields or {}).items():
         for operator, expected in check.operators().items():
-            words.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
-    return " ".join(words)
+            where.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
+    return Subject(" ".join(words), " ".join(where))
 
 
 def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment: int = 0) -> Evaluation:
     selector = leaf.selector
     observed = observe_state(variant, leaf, prefix, moment)
     node = observed.node if isinstance(observed, Objects) else selector.node or "?"
-    subject = f"{leaf.kind} of {node} at {selector.at}{conditions(selector.where)}"
+    subject = Subject(f"{leaf.kind} of {node} at {selector.at}", conditions(selector.where))
     traces: list[Evaluation] = []
     if leaf.count is not None:
         for operator, expected in leaf.count.operators().items():
-            where, what = join(path, f"count.{operator}"), f"{subject}: count"
+            where, what = join(path, f"count.{operator}"), replace(subject, quantity="count")
             if isinstance(observed, Unknown):
                 traces.append(unknown(where, what, operator, show(expected), observed))
             else:
@@ -279,25 +275,27 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
     return several(path, subject, traces)
 
 
-def _each(each: dict[str, Any], observed: Objects | Unknown, subject: str, path: str) -> list[Evaluation]:
+def _each(each: dict[str, Any], observed: Objects | Unknown, subject: Subject, path: str) -> list[Evaluation]:
     """Every found object passes every check. Where there is no object at all, the prediction is false."""
     where = join(path, "each")
     if isinstance(observed, Unknown):
         return [
-            unknown(join(where, f"{field}.{operator}"), f"{subject}: {field}", operator, show(expected), observed)
+            evaluation
             for field, check in each.items()
-            for operator, expected in check.operators().items()
+            for evaluation in unknowns(join(where, field), replace(subject, quantity=field), check, observed)
         ]
     if observed.doubt is not None:
         return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
     if not observed.found:
-        text = f"{subject}: there is none (of {observed.total})"
+        text = f"there is none (of {observed.total})"
         return [Evaluation(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]
     return [
         trace
         for found in observed.found
         for field, check in each.items()
-        for trace in checks(join(where, field), f"{subject}: {field}", check, found.value.get(field), (found.ref,))
+        for trace in checks(
+            join(where, field), replace(subject, quantity=field), check, found.value.get(field), (found.ref,)
+        )
     ]
 
 

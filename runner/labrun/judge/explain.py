@@ -6,16 +6,13 @@ evidence by line, packet number or object path. A line of evidence stays a line:
 
 from __future__ import annotations
 
-import re
-
 from labrun.evidence.ref import Ref
-from labrun.judge.evaluation import SYMBOLS, times
+from labrun.judge.evaluation import NAMED, SYMBOLS, sentence, times
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Truth
 
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
 _BRANCHES = {"all": "all of these", "any": "one of these at least", "not": "not this"}
-_SAID_ALREADY = ("expr", "seen_on", "path", "ends", "each")  # the subject has the word
 _REFS = 5  # places in the evidence that are named of each check
 
 
@@ -80,15 +77,14 @@ def first_word(trace: Evaluation, leaf: Evaluation) -> str:
 def _tree(trace: Evaluation, indent: str) -> list[str]:
     mark = MARKS[trace.truth]
     if trace.children and trace.operator in _BRANCHES:
-        subject = "" if trace.subject in ("all of", "any of", "not") else f"{_line(trace.subject)}: "
+        subject = "" if trace.subject.what in ("all of", "any of", "not") else f"{_line(str(trace.subject))}: "
         lines = [f"{indent}{mark} {subject}{_BRANCHES[trace.operator]}"]
         return lines + [line for child in trace.children for line in _tree(child, indent + "  ")]
     lines = [f"{indent}{mark} {_both_sides(trace)}"]
     if trace.operator == "expr":
-        return lines + [f"{indent}    {_line(part.message or part.subject)}" for part in trace.children]
-    more = said(trace)
-    if more is not None:
-        lines.append(f"{indent}    {more}")
+        return lines + [f"{indent}    {_line(sentence(part))}" for part in trace.children]
+    if trace.note:
+        lines.append(f"{indent}    {_line(trace.note)}")
     if trace.refs:
         lines.append(f"{indent}    evidence: {_places(trace.refs)}")
     return lines + [line for child in trace.children for line in _tree(child, indent + "    ")]
@@ -96,30 +92,14 @@ def _tree(trace: Evaluation, indent: str) -> list[str]:
 
 def _both_sides(trace: Evaluation) -> str:
     """`exit of probe: predicted == 0, observed 3`."""
-    operator = "" if trace.operator in _SAID_ALREADY else SYMBOLS.get(trace.operator or "", trace.operator or "")
+    operator = "" if trace.operator in NAMED else SYMBOLS.get(trace.operator or "", trace.operator or "")
     wanted = " ".join(word for word in (operator, trace.expected) if word)
     predicted = f"predicted {_line(wanted)}, " if wanted else ""
     if trace.actual is not None:
         doubt = f", which decides nothing [{_line(trace.reason or 'unknown')}]" if trace.truth is None else ""
-        return f"{_line(trace.subject)}: {predicted}observed {_line(trace.actual)}{doubt}"
+        return f"{_line(str(trace.subject))}: {predicted}observed {_line(trace.actual)}{doubt}"
     code = f" [{_line(trace.reason)}]" if trace.reason else ""
-    return f"{_line(trace.subject)}: {predicted}not observed{code}"
-
-
-def said(trace: Evaluation) -> str | None:
-    """What the message of a check says more than both sides; None if nothing."""
-    if trace.message is None:
-        return None
-    symbol = SYMBOLS.get(trace.operator or "", trace.operator)
-    subject, wanted, found = trace.subject, trace.expected, trace.actual
-    both = (f"{subject} {symbol} {wanted}, actual {found}", f"{subject} {wanted}, actual {found}",
-            f"{subject} {wanted}: {found}", f"{subject}: {found}")  # fmt: skip
-    plain = next((text for text in both if trace.message.startswith(text)), None)
-    if plain is None:
-        return _line(trace.message)
-    refs = f" ({', '.join(str(ref) for ref in trace.refs)})" if trace.refs else ""
-    more = trace.message.removeprefix(plain).removeprefix(refs)
-    return _line(re.sub(r"^[;:] ", "", more)) or None
+    return f"{_line(str(trace.subject))}: {predicted}not observed{code}"
 
 
 def _places(refs: tuple[Ref, ...]) -> str:

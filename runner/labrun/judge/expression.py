@@ -13,7 +13,7 @@ from typing import Any
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.evaluation import join, show
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
 from labrun.logic.compare import Untold, all_of, any_of, negate
@@ -55,12 +55,12 @@ def evaluate_expression(leaf: ExprIs, variant: VariantRecord, prefix: str, path:
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
     told = ", ".join(f"{name} = {_told(value)}" for name, value in values.items())
-    message = f"{leaf.expr}, where {told}"
+    note = f"where {told}"
     reason = result.code if isinstance(result, Unknown) else None
     if isinstance(result, Unknown):
-        message += f"; {result.message}"
+        note += f"; {result.message}"
     return Evaluation(
-        path, leaf.expr, truth, "expr", "true", _told(result), reason, message, children=tuple(children),
+        path, Subject(leaf.expr), truth, "expr", "true", _told(result), reason, note, children=tuple(children),
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _walk(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out:
         truth = result if isinstance(result, bool) else None
         reason = result.code if isinstance(result, Unknown) else None
         text = ast.unparse(node)
-        out.append(Evaluation(path, text, truth, "value", None, _told(result), reason, f"{text} = {_told(result)}"))
+        out.append(Evaluation(path, Subject(text), truth, "value", None, _told(result), reason))
     return result
 
 

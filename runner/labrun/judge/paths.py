@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluation import SYMBOLS, compared, join, several, show, unknown
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.predictions import TraceIs, TraceSelector
 from labrun.logic.compare import Count, all_of, holds
 from labrun.observe.hooks import Identity, PacketPath, difference, packet_paths
@@ -24,7 +24,7 @@ IDENTITY = tuple(field.name for field in fields(Identity))
 
 def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     """Every selected packet went this way, and there is one at least."""
-    subject = f"packets of trace {_selected(leaf.trace)}"
+    subject = _selected(leaf.trace)
     record = variant.step(leaf.trace.at)
     observed = _observe(leaf.trace, record, variant)
     traces: list[Evaluation] = []
@@ -33,13 +33,17 @@ def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str)
         expected = ", ".join(leaf.path)
         wrong = [] if isinstance(observed, Unknown) else [(one, difference(one, leaf.path)) for one in observed]
         told = [(one, text) for one, text in wrong if text is not None]
-        traces.append(_each(join(path, "path"), f"{subject}: path", "path", expected, observed, told, file))
+        traces.append(
+            _each(join(path, "path"), replace(subject, quantity="path"), "path", expected, observed, told, file)
+        )
     if leaf.ends is not None:
         others = [] if isinstance(observed, Unknown) else [one for one in observed if one.outcome != leaf.ends]
         told_ends = [(one, one.end) for one in others]
-        traces.append(_each(join(path, "ends"), f"{subject}: ends", "ends", leaf.ends, observed, told_ends, file))
+        traces.append(
+            _each(join(path, "ends"), replace(subject, quantity="ends"), "ends", leaf.ends, observed, told_ends, file)
+        )
     for operator, wanted in (leaf.count.operators() if leaf.count is not None else {}).items():
-        where, what = join(path, f"count.{operator}"), f"{subject}: count"
+        where, what = join(path, f"count.{operator}"), replace(subject, quantity="count")
         if isinstance(observed, Unknown):
             traces.append(unknown(where, what, operator, show(wanted), observed))
             continue
@@ -50,37 +54,40 @@ def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str)
 
 
 def _each(
-    path: str, subject: str, operator: str, expected: str, observed: tuple[PacketPath, ...] | Unknown,
+    path: str, subject: Subject, operator: str, expected: str, observed: tuple[PacketPath, ...] | Unknown,
     wrong: list[tuple[PacketPath, str]], file: str,
 ) -> Evaluation:  # fmt: skip
     """True if there are packets and none of them is wrong. ``wrong``: with what is different."""
     if isinstance(observed, Unknown):
         return unknown(path, subject, operator, expected, observed)
     if not observed:
-        text = f"{subject} {expected}: no such packet was traced"
+        text = "no such packet was traced"
         return Evaluation(path, subject, False, operator, expected, "no packet", None, text, (Ref(file),))
     shown = wrong[0][0] if wrong else observed[0]
     actual = ", ".join(shown.path) + f" ({shown.end})"
-    message = f"{subject} {expected}, actual {actual}"
+    note = None
     if wrong:
         more = f" (and {len(wrong) - 1} more packets)" if len(wrong) > 1 else ""
-        message = f"{subject} {expected}: {shown.first}: {wrong[0][1]}{more}"
+        note = f"{shown.first}: {wrong[0][1]}{more}"
     refs = _refs(file, tuple(one for one, _ in wrong) or observed)
-    return Evaluation(path, subject, not wrong, operator, expected, actual, None, message, refs)
+    return Evaluation(path, subject, not wrong, operator, expected, actual, None, note, refs)
 
 
 def _refs(file: str, paths: tuple[PacketPath, ...]) -> tuple[Ref, ...]:
     return tuple(Ref(file, line=one.lines[0]) for one in paths[:SHOWN] if one.lines) or (Ref(file),)
 
 
-def _selected(selector: TraceSelector) -> str:
-    words = [selector.at]
+def _selected(selector: TraceSelector) -> Subject:
+    words = [f"packets of trace {selector.at}"]
     if selector.during is not None:
         begin, end = selector.during.start, selector.during.end
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
-    for field, check in selector.where.items():
-        words += [f"with {field} {SYMBOLS.get(op, op)} {show(expected)}" for op, expected in check.operators().items()]
-    return " ".join(words)
+    where = [
+        f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}"
+        for field, check in selector.where.items()
+        for operator, expected in check.operators().items()
+    ]
+    return Subject(" ".join(words), " ".join(where))
 
 
 def _observe(

@@ -14,21 +14,42 @@ Truth = bool | None  # None: unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a check looks at, in parts, so that each renderer shows what it has room for.
+
+    ``what``: ``packets on host.lo during probe``. ``where``: the conditions, ``matching 'icmp'``. ``quantity``: what of
+    it is compared, ``count`` or ``mtu``.
+    """
+
+    what: str
+    where: str = ""
+    quantity: str = ""
+
+    def __str__(self) -> str:
+        selected = f"{self.what} {self.where}" if self.where else self.what
+        return f"{selected}: {self.quantity}" if self.quantity else selected
+
+    def brief(self) -> str:
+        """Without the conditions."""
+        return f"{self.what}: {self.quantity}" if self.quantity else self.what
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One node of a prediction, evaluated. A leaf has an operator and both sides; a branch has children.
 
-    ``path``: where it stands in the prediction (all.0). ``subject``: what was looked at, in words.
-    ``reason``: a code, where the truth is unknown; ``message`` is the sentence for people.
+    ``path``: where it stands in the prediction (all.0). ``reason``: a code, where the truth is unknown.
+    ``note``: what there is to say besides both sides, such as why the truth is unknown. Renderers make the sentences.
     """
 
     path: str
-    subject: str
+    subject: Subject
     truth: Truth
     operator: str | None = None
     expected: str | None = None
     actual: str | None = None
     reason: str | None = None
-    message: str | None = None
+    note: str | None = None
     refs: tuple[Ref, ...] = ()
     children: tuple[Evaluation, ...] = ()
 
@@ -194,7 +215,7 @@ def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
         "observed": [
             {
                 "path": leaf.path,
-                "subject": leaf.subject,
+                "subject": str(leaf.subject),
                 "operator": leaf.operator,
                 "expected": leaf.expected,
                 "actual": leaf.actual,

@@ -8,6 +8,7 @@ slept or was busy, silence proves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from labrun.evidence.record import VariantRecord
@@ -84,12 +85,10 @@ def _told(
         words = f"it did not hold at any of {total} moments" if decisive else (f"it held at all {total} moments")
     shown = traces[at]
     first = (shown.deciding(shown.truth) or shown.leaves())[0]
-    message = f"{first.subject}: {subject}: {words}"
-    if truth is None and first.message:
-        message = f"{message}: {first.message}"
+    open_ = truth is None
     return Evaluation(
-        path, f"{first.subject}: {subject}", truth, word, _asked(shown), words,
-        shown.reason if truth is None else None, message, first.refs,
+        path, replace(first.subject, quantity=f"{first.subject.quantity}: {subject}".removeprefix(": ")), truth, word,
+        _asked(shown), words, shown.reason if open_ else None, first.note if open_ else None, first.refs,
     )  # fmt: skip
 
 

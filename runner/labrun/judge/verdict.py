@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.evaluate import evaluate, expects
-from labrun.judge.evaluation import joined
+from labrun.judge.evaluation import joined, sentence
 from labrun.judge.expression import named_exits
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Verdict
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
 from labrun.lab.compile import EXPERIMENT
 from labrun.lab.load import Lab
 from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
@@ -87,14 +87,14 @@ def _and_not(own: Evaluation, claimed: Evaluation) -> Evaluation:
     """
     if own.truth is not True or claimed.truth is not True:
         return own
-    return joined("", "all", "all of", (own, Evaluation("not", "not", False, "not", children=(claimed,))))
+    return joined("", "all", "all of", (own, Evaluation("not", Subject("not"), False, "not", children=(claimed,))))
 
 
 def _undisturbed(trace: Evaluation, cause: Unknown | None) -> Evaluation:
     """What a control without its counterfactual shows decides nothing, whichever way it is."""
     if cause is None or trace.truth is None:
         return trace
-    return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+    return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
 
 
 def _no_counterfactual(
@@ -158,7 +158,7 @@ def _trace(
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
-        return Evaluation("", "the evidence", None, reason=why.code, message=why.message)
+        return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
         trace = evaluate(prediction, variant, prefix)
@@ -166,13 +166,12 @@ def _trace(
         if cause is None:
             return _undisturbed(trace, _never_tried(lab, variant))
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
-        return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+        return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
     except EvidenceError as error:
-        return Evaluation("", "the evidence", None, reason="evidence-unreadable", message=str(error))
+        return Evaluation("", Subject("the evidence"), None, reason="evidence-unreadable", note=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
-        return Evaluation(
-            "", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}"
-        )
+        note = f"{type(error).__name__}: {error}"
+        return Evaluation("", Subject("the prediction"), None, reason="checker-crashed", note=note)
 
 
 def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
@@ -236,8 +235,6 @@ def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Ver
 
 def _because(trace: Evaluation, truth: bool | None) -> str:
     """The messages of the leaves that made it so."""
-    leaves = [leaf.message for leaf in trace.deciding(truth) if leaf.message]
-    if not leaves:
-        return trace.message or trace.subject
+    leaves = trace.deciding(truth) or (trace,)
     rest = f" (and {len(leaves) - 1} more)" if len(leaves) > 1 else ""
-    return leaves[0] + rest
+    return sentence(leaves[0]) + rest
