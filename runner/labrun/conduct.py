@@ -18,6 +18,7 @@ from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
 from labrun.evidence.writer import EvidenceFull, EvidenceWriter
+from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
 from labrun.protocol.events import Done, Fault, StepStarted
 from labrun.protocol.frames import Piece
@@ -47,7 +48,7 @@ class Progress(Protocol):
 
 def entry_of(compiled: CompiledLab, repeats: int = 1) -> LabEntry:
     variants = tuple(plan.variant for plan in compiled.plans)
-    return LabEntry(compiled.lab.slug, compiled.lab.shown, variants, dict(compiled.lab.cell), repeats)
+    return LabEntry(compiled.lab.slug, portable(compiled.lab.shown), variants, dict(compiled.lab.cell), repeats)
 
 
 @dataclass

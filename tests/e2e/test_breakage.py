@@ -181,11 +181,14 @@ def test_a_missing_tool_skips_the_lab_with_its_reason_and_strict_makes_that_a_fa
 ) -> None:
     write_lab("lacks", "  - {id: a, run: 'true'}", OK, extra="requires: {tools: [ping, nosuchtool]}")
     ran = labrun("run", "lacks")
-    assert ran.exit == 0
+    assert ran.exit == 3, "nothing was judged"
+    assert "0 hypotheses judged, 1 lab skipped, 0 broken. Nothing was judged." in ran.out
     lab = ran.lab("lacks")
     assert (lab["status"], lab["reason"], lab["hypotheses"], lab["unjudged"]) == ("skipped", "missing-tool", [], ["h1"])
     assert "nosuchtool" in ran.out, "a skip does not hide"
-    assert labrun("run", "lacks", "--strict").exit == 3
+    write_lab("fine", "  - {id: a, run: 'true'}", OK)
+    assert labrun("run", "lacks", "fine").exit == 0
+    assert labrun("run", "lacks", "fine", "--strict").exit == 3
 
 
 def test_wrong_labs_are_reported_and_the_others_go_on(write_lab: WriteLab, labrun: Labrun, tmp_path: Path) -> None:

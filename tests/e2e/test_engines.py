@@ -71,7 +71,7 @@ def test_a_tool_that_the_host_lacks_skips_the_lab_and_names_the_package(
     write_lab("lacks", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra=f"requires: {{tools: [{missing}]}}")
     ran = labrun("run", "lacks", "--engine", "native", "--userland", "host")
     lab = ran.lab("lacks")
-    assert (ran.exit, lab["status"], lab["reason"]) == (0, "skipped", "missing-tool")
+    assert (ran.exit, lab["status"], lab["reason"]) == (3, "skipped", "missing-tool")
     assert re.search(rf"{missing}; Debian: \S+", lab["message"]), lab
 
 

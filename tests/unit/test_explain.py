@@ -155,3 +155,17 @@ def test_branches_runs_and_controls_are_told() -> None:
     ]  # fmt: skip
     unknown = Evaluation("", Subject("all of"), None, "all", children=(trace(truth=None, actual=None), good))
     assert "\nFirst unknown: exit of a: predicted == 0, not observed\n  ? all of these\n" in explain(of(unknown))
+
+
+def test_of_a_group_that_must_not_hold_the_whole_group_decided() -> None:
+    """Neither `exit == 0` nor the count alone is what must not be: both together are."""
+    group = Evaluation("not", Subject("all of"), True, "all", children=(
+        trace(path="not.all.0", truth=True, actual="0"), trace(path="not.all.1", truth=True, subject=Subject("answers", quantity="count"))))  # fmt: skip
+    whole = Evaluation("", Subject("not"), False, "not", children=(group,))
+    assert whole.decisive() is group
+    assert (
+        "\nHolds, and must not: all of this together: exit of a: predicted == 0, observed 0; answers: count: "
+        in explain(of(whole))
+    )
+    inside = Evaluation("", Subject("all of"), False, "all", children=(trace(truth=True), whole))
+    assert inside.decisive() is group

@@ -469,13 +469,14 @@ BROKEN = lab(status="error", reason="sandbox-died")
 INVALID = lab(status="error", reason="invalid-lab")
 FILTER = lab(status="error", reason="bad-filter")
 CODES = {
-    "nothing": ((), 0, 0),
+    "nothing": ((), 3, 3),
     "fine": ((FINE,), 0, 0),
     "surprise": ((SURPRISE,), 1, 1),
     "the other surprise": ((SURPRISED,), 1, 1),
     "inconclusive": ((UNSURE,), 3, 3),
     "inconclusive where refuted is expected": ((lab(hypothesis("inconclusive", "refuted")),), 3, 3),
-    "skipped": ((SKIPPED,), 0, 3),
+    "nothing but a skip": ((SKIPPED,), 3, 3),
+    "one skipped": ((FINE, SKIPPED), 0, 3),
     "broken": ((BROKEN,), 3, 3),
     "broken after its hypotheses": ((lab(hypothesis("supported"), status="error", reason="timeout"),), 3, 3),
     "wrong lab": ((INVALID,), 2, 2),
@@ -496,11 +497,15 @@ def test_every_verdict_is_counted():
 
 
 def test_a_wrong_lab_comes_before_a_surprise_and_that_before_what_is_unsure():
+    """Beside a lab that was judged, no labs and a skip are no trouble of their own."""
     for strict in (False, True):
-        for first, second in itertools.permutations(CODES.values(), 2):
-            codes = {first[1 + strict], second[1 + strict]}
+        for first, second in itertools.permutations((*CODES.values(),), 2):
+            labs = first[0] + second[0]
+            judged = any(lab.hypotheses for lab in labs)
+            codes = {0 if judged and not strict and case[0] == (SKIPPED,) else case[1 + strict]
+                     for case in (first, second) if case[0] or not judged}  # fmt: skip
             wanted = next(code for code in (2, 1, 3, 0) if code in codes)
-            assert exit_code(RunResult({}, first[0] + second[0]), strict) == wanted
+            assert exit_code(RunResult({}, labs), strict) == wanted
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ COMMANDS = {
 }
 
 
+_COMPLETE = "_LABRUN_COMPLETE"  # bash_source, zsh_source, fish_source: see the README
+
+
 class _Labrun(click.Group):
     """Each command is imported when it is asked for: it costs the others nothing."""
 
@@ -77,6 +80,10 @@ def _command() -> int:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
     gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:
+        if _COMPLETE in os.environ:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(app, {}, "labrun", _COMPLETE, os.environ[_COMPLETE])
         with app.make_context("labrun", sys.argv[1:]) as context:
             return app.invoke(context) or 0
     except click.exceptions.Exit as left:

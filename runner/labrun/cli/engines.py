@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -96,7 +97,7 @@ def find_daemon() -> tuple[Any, str]:
                 return _connect_to(socket), ""
             except EngineError:
                 continue
-        return None, "no Docker or Podman socket here"
+        return None, _refused() or "no Docker or Podman socket here"
     from labrun.engines.docker import connect
 
     try:
@@ -136,6 +137,21 @@ def podman_client() -> Any:
         start = "systemctl --user start podman.socket, or `podman system service --time 0 &`"
         raise EngineError("engine-unreachable", f"no Podman socket here: {start}")
     return _connect_to(sockets[0])
+
+
+def _refused() -> str | None:
+    """That Docker's socket is there and this account may not open it."""
+    path = Path(DOCKER_SOCKET.removeprefix("unix://"))
+    if not path.exists() or _existing(DOCKER_SOCKET):
+        return None
+    return f"{path} is there, and this account may not open it: as root: usermod -aG docker {_account()}; log in again"
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _existing(socket: str) -> bool:

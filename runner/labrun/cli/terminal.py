@@ -206,19 +206,27 @@ def _print_troubles(console: Console, lab: LabResult) -> None:
             console.print(f"  {visible(line)}" if line else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 hypothesis`, `2 hypotheses`, `3 labs`."""
+    many = noun[:-2] + "es" if noun.endswith("is") else noun + "s"
+    return f"{number} {noun if number == 1 else many}"
+
+
 def _totals(counts: dict[str, int]) -> Text:
+    """What was judged, skipped and broken, always all three; and what that means."""
     from rich.text import Text
 
-    words = [f"{counts['hypotheses']} hypotheses", f"{counts['supported']} supported", f"{counts['refuted']} refuted"]
-    words += [
-        f"{counts[key]} {word}"
-        for key, word in (("inconclusive", "inconclusive"), ("skipped", "labs skipped"), ("errors", "labs broken"))
-        if counts[key]
-    ]
-    surprises = counts["surprises"]
-    text = Text(", ".join(words) + ". ")
-    if surprises:
-        text.append(f"{surprises} not as expected.", "bold red")
-    elif not (counts["inconclusive"] or counts["errors"]):
-        text.append("All as expected.", "green")
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])
+    words = f"{counted(counts['hypotheses'], 'hypothesis')} judged" + (f" ({verdicts})" if verdicts else "")
+    text = Text(f"{words}, {counted(counts['skipped'], 'lab')} skipped, {counts['errors']} broken. ")
+    if counts["surprises"]:
+        text.append(f"{counts['surprises']} not as expected.", "bold red")
+    elif not counts["hypotheses"]:
+        text.append("Nothing was judged.", "bold yellow")
+    elif counts["inconclusive"] or counts["errors"]:
+        text.append(
+            f"{counts['inconclusive']} not decided." if counts["inconclusive"] else "Not all was judged.", "yellow"
+        )
+    else:
+        text.append("All that was judged is as expected." if counts["skipped"] else "All as expected.", "green")
     return text

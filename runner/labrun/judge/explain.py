@@ -13,6 +13,7 @@ from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Tr
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
 _BRANCHES = {"all": "all of these", "any": "one of these at least", "not": "not this"}
+_GROUP = 3  # checks of a group that are named
 _REFS = 5  # places in the evidence that are named of each check
 
 
@@ -56,22 +57,22 @@ def _control(control: ControlResult) -> list[str]:
 
 
 def _first(trace: Evaluation) -> list[str]:
-    """The first of several checks because of which a prediction is not true."""
+    """The first of several checks, or the first group, because of which a prediction is not true."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return []
-    deciding = trace.deciding(trace.truth)
-    if not deciding:
-        return []
-    word = first_word(trace, deciding[0]).capitalize()
-    rest = f" (and {len(deciding) - 1} more)" if len(deciding) > 1 else ""
-    return [f"{word}: {_both_sides(deciding[0])}{rest}"]
+    node = trace.decisive()
+    leaves = node.leaves() if node.operator in _BRANCHES else (node,)
+    sides = "; ".join(_both_sides(leaf) for leaf in leaves[:_GROUP])
+    group = f"all of this together: {sides}" if node.operator == "all" and len(leaves) > 1 else sides
+    more = len(set(trace.deciding(trace.truth)) - set(leaves)) + max(0, len(leaves) - _GROUP)
+    return [f"{first_word(trace, node).capitalize()}: {group}" + (f" (and {more} more)" if more else "")]
 
 
-def first_word(trace: Evaluation, leaf: Evaluation) -> str:
-    """What to call the first check because of which a prediction is not true. Under a `not` it is one that holds."""
+def first_word(trace: Evaluation, node: Evaluation) -> str:
+    """What to call the node that decided. Under a `not` it is one that holds."""
     if trace.truth is None:
         return "first unknown"
-    return "first difference" if leaf.truth is False else "holds, and must not"
+    return "first difference" if node.truth is False else "holds, and must not"
 
 
 def _tree(trace: Evaluation, indent: str) -> list[str]:

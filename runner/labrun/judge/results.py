@@ -58,6 +58,13 @@ class Evaluation:
             return (self,)
         return tuple(leaf for child in self.children for leaf in child.leaves())
 
+    def decisive(self) -> Evaluation:
+        """The first node because of which this one is what it is: a leaf, or all that stands under a ``not``."""
+        node = self
+        while node.children and node.operator in ("all", "any"):
+            node = next(child for child in node.children if child.truth is node.truth)
+        return node.children[0] if node.operator == "not" else node
+
     def deciding(self, truth: Truth) -> tuple[Evaluation, ...]:
         """The leaves because of which this node is ``truth``."""
         if not self.children or self.operator in (None, "expr"):
@@ -168,7 +175,7 @@ AUTHORS_FAULTS = ("invalid-lab", "bad-filter")
 
 
 def exit_code(result: RunResult, strict: bool) -> int:
-    """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 something inconclusive or broken.
+    """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 inconclusive, broken, or nothing was judged.
 
     A wrong lab comes before a surprise: what it would have said is not known. ``strict`` makes a skip 3.
     """
@@ -177,9 +184,8 @@ def exit_code(result: RunResult, strict: bool) -> int:
         return 2
     if counts["surprises"]:
         return 1
-    if counts["inconclusive"] or counts["errors"] or (strict and counts["skipped"]):
-        return 3
-    return 0
+    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    return 3 if unsure or (strict and counts["skipped"]) else 0
 
 
 def results_json(result: RunResult) -> dict[str, Any]:

@@ -59,8 +59,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
         id=record.id,
         title=_title(labs, counts["hypotheses"]),
         headline=_headline(counts),
-        standing="surprise" if counts["surprises"] else "inconclusive" if counts["inconclusive"] or counts["errors"]
-        else "as-expected",
+        standing=_standing(counts),
         started=_when(record.started),
         where=_where(record),
         facts=_facts(record),
@@ -72,6 +71,13 @@ def build_view(run: Path, result: RunResult) -> RunView:
         files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
         times_ms=_times(record, [variant for _, variants in read for variant in variants]),
     )  # fmt: skip
+
+
+def _standing(counts: dict[str, int]) -> Standing:
+    if counts["surprises"]:
+        return "surprise"
+    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    return "inconclusive" if unsure else "as-expected"
 
 
 def _plural(count: int, one: str, many: str) -> str:

@@ -126,8 +126,8 @@ def _first_difference(trace: Evaluation) -> tuple[str, str | None]:
     """Of several checks the first because of which the prediction is not true: what to call it, and its path."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return "", None
-    deciding = trace.deciding(trace.truth)
-    return (first_word(trace, deciding[0]), deciding[0].path) if deciding else ("", None)
+    node = trace.decisive()
+    return first_word(trace, node), node.path
 
 
 def _by_place(trace: Evaluation, depth: int = 0) -> dict[tuple[str, str], tuple[int, Evaluation]]:

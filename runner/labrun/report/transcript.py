@@ -10,7 +10,15 @@ from pathlib import Path
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.protocol.actions import Capture, Run, Send, Snapshot, Start, Stop, Wait
-from labrun.protocol.events import ChangeResult, CommandResult, Output, ProcessEnded, SendResult
+from labrun.protocol.events import (
+    ChangeResult,
+    CommandResult,
+    LookupResult,
+    Output,
+    ProcessEnded,
+    SendResult,
+    WaitResult,
+)
 from labrun.protocol.shown import equivalent
 from labrun.protocol.state import KernelState, NodeState
 from labrun.report import anchors
@@ -137,6 +145,12 @@ def _remark(record: StepRecord) -> str | None:
         return f"The kernel refused: {one_line(result.message or result.errno)} ({one_line(result.errno)})"
     if isinstance(result, SendResult):
         return f"sent {result.packets}: {one_line(result.summary)}"
+    if isinstance(result, LookupResult):
+        if result.route is not None:
+            return f"The kernel answered: {_fact(result.route)}"
+        return f"The kernel has no route: {one_line(result.message or '')} ({one_line(result.errno or 'no answer')})"
+    if isinstance(result, WaitResult):
+        return f"looked {result.attempts} time{'s' if result.attempts != 1 else ''}"
     return None
 
 
