@@ -189,8 +189,10 @@ class Evidence:
     def traced(self, name: str, *events: TraceEvent) -> Evidence:
         return self.piece(f"traces/{name}.jsonl", "".join(f"{dumps(event)}\n" for event in events).encode())
 
-    def trace_ended(self, name: str, events: int, drops: int = 0, trouble: str | None = None) -> Evidence:
-        return self.event(TraceEnded(name, *self._times(), f"traces/{name}.jsonl", events, drops, trouble))
+    def trace_ended(
+        self, name: str, events: int, drops: int = 0, trouble: str | None = None, **unseen: Any
+    ) -> Evidence:
+        return self.event(TraceEnded(name, *self._times(), f"traces/{name}.jsonl", events, drops, trouble, **unseen))
 
     def fault(self, code: str, message: str = "it broke", step: str | None = None) -> Evidence:
         return self.event(Fault(round(self._now * MS), code, message, step))

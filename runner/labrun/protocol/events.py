@@ -195,7 +195,11 @@ class CaptureEnded:
 
 @dataclass(frozen=True, slots=True)
 class TraceEnded:
-    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole."""
+    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole.
+
+    ``blind``: what could take packets away before the trace saw them. ``silencers``: rules that end tracing. Both of
+    any time during it, in words.
+    """
 
     KIND: ClassVar[str] = "trace-ended"
     step: str
@@ -205,6 +209,8 @@ class TraceEnded:
     events: int
     drops: int
     trouble: str | None = None
+    blind: tuple[str, ...] = ()
+    silencers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
