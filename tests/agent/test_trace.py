@@ -337,14 +337,14 @@ def test_a_drop_by_iptables_legacy_is_in_doubt(net: Net) -> None:
 
 
 @pytest.fixture
-def bridged(net: Net) -> Iterator[Net]:
+def bridged(net: Net) -> Net:
     """left (10.0.1.2) and right (10.0.1.3) on a bridge of middle whose frames cross netfilter's hooks."""
     net.middle.sh("""ip link add br0 type bridge; ip addr flush dev eth0; ip addr flush dev eth1
         ip link set eth0 master br0; ip link set eth1 master br0; ip link set br0 up
         sysctl -qw net.bridge.bridge-nf-call-iptables=1""")
     net.right.sh("ip addr flush dev eth0; ip addr add 10.0.1.3/24 dev eth0")
     net.left.sh("ping -c1 -W5 10.0.1.3")
-    yield net
+    return net
 
 
 @pytest.mark.parametrize("promiscuous", [False, True])
