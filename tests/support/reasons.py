@@ -24,7 +24,7 @@ from labrun.observe.unknown import Unknown
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
 from support.evidence_builder import Evidence, Seen, icmp, udp
-from support.traced import both, forwarded, lab
+from support.traced import both, forwarded, lab, own
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reasons"
 Build = Callable[[Evidence], Evidence]
@@ -355,6 +355,18 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     "headers-not-told": {
         "a later fragment of IPv6": judged(FROM_FAR, fragments),
         "how many": judged({**FROM_FAR, "count": 1}, fragments),
+    },
+    "instrument-interferes": {
+        "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
+        "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
+    },
+    "trace-blind": {
+        "a drop that nobody reports": judged(
+            {**WALK, "path": ["prerouting@eth0", "input@eth0", "drop"]},
+            traced(*both(1, "prerouting", 2), own(1, "input_enter", 2))),
+        "none that was seen": judged(
+            {"trace": {"at": "hooks", "during": "probe"}, "count": 0},
+            traced(blind=("the chain netdev lab early at ingress",))),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

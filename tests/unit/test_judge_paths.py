@@ -175,6 +175,57 @@ def test_each_packet_belongs_to_its_own_window(evidence):
     assert truth("three", count=0) is True
 
 
+ENTERED = [*both(1, "prerouting", 2), own(1, "input_enter", 2)]
+CHAIN, RULE = ("the chain netdev lab early at ingress",), ("a rule of the chain ip lab input",)
+
+
+@pytest.mark.parametrize(
+    ("events", "unseen", "asked", "truth"),
+    [
+        # It entered a hook and was not seen again: iptables-legacy and others do not report.
+        (ENTERED, {}, {"path": ["prerouting", "input", "drop"]}, None),
+        (ENTERED, {}, {"path": ["prerouting", "input"]}, None),
+        (ENTERED, {}, {"ends": "drop"}, None),
+        (ENTERED, {}, {"ends": "lost"}, None),
+        (ENTERED, {}, {"ends": "accept"}, None),
+        (ENTERED, {}, {"path": ["prerouting", "forward", "drop"]}, False),
+        (ENTERED, {}, {"path": ["prerouting", "drop"]}, False),
+        (ENTERED, {}, {"count": 1}, True),
+        ([*ENTERED, *both(2, "prerouting", 2)], {}, {"path": ["prerouting", "input", "drop"]}, False),
+        # A rule of the lab ends tracing: what was not seen again may have gone on.
+        (LOST, {"silencers": RULE}, {"ends": "lost"}, None),
+        (LOST, {"silencers": RULE}, {"path": ["prerouting"]}, None),
+        (LOST, {"silencers": RULE}, {"path": FORWARDED}, None),
+        (LOST, {"silencers": RULE}, {"path": ["prerouting@eth1"]}, False),
+        (LOST, {"silencers": RULE}, {"path": ["output"]}, False),
+        (LOST, {"silencers": RULE}, {"count": 1}, None),  # or the rest of another
+        (LOST, {"silencers": RULE}, {"count": 2}, False),
+        (forwarded(1), {"silencers": RULE}, {"path": FORWARDED, "ends": "accept", "count": 1}, True),
+        (DROPPED, {"silencers": RULE}, {"path": ["prerouting", "input", "drop"], "ends": "drop", "count": 1}, True),
+        # Something judges packets before the trace does.
+        ([], {"blind": CHAIN}, {"count": 0}, None),
+        ([], {"blind": CHAIN}, {"path": FORWARDED}, None),
+        ([], {"blind": CHAIN}, {"ends": "drop"}, None),
+        (forwarded(1), {"blind": CHAIN}, {"count": 1}, None),
+        (forwarded(1), {"blind": CHAIN}, {"count": 0}, False),
+        (forwarded(1), {"blind": CHAIN}, {"count": {"ge": 1}}, True),
+        (forwarded(1), {"blind": CHAIN}, {"path": FORWARDED, "ends": "accept"}, True),
+    ],
+)
+def test_what_may_happen_unseen_is_not_known(evidence, events, unseen, asked, truth):
+    trace = judge(recorded(evidence, *events, ended={"events": len(events), **unseen}), **asked)
+    assert (trace.truth, trace.reason) == (truth, "trace-blind" if truth is None else None)
+    if truth is None and unseen:
+        assert (unseen.get("blind") or unseen.get("silencers"))[0] in sentence(trace)
+
+
+def test_of_a_copy_at_a_bridge_it_is_not_known_which_packet_it_is(evidence):
+    twice = [*both(1, "prerouting", 2), *both(2, "prerouting", 2), *both(3, "forward", 2, 2)]
+    variant = recorded(evidence, *twice).read()
+    for asked, truth in (({"count": 3}, None), ({"count": 4}, False), ({"path": ["prerouting", "forward"]}, None)):
+        assert evaluate(prediction({"trace": {"at": "hooks"}, **asked}), variant, PREFIX).truth is truth
+
+
 ALL = {"path": FORWARDED, "ends": "accept", "count": 1}
 
 

@@ -415,7 +415,8 @@ class TraceIs(Strict):
     """The hooks that each selected packet crossed, in order: ``path: [prerouting@eth0, forward, postrouting@eth1]``.
 
     A device that is not written may be any; a last ``drop`` says that it was dropped there. ``ends``: how its way
-    ended; ``lost``: the kernel said nothing more of it, as of a packet that routing or a socket refuses.
+    ended; ``lost``: the kernel said nothing more of it, as of a packet that routing or a socket refuses. What entered a
+    hook and was not seen again is inconclusive: iptables-legacy drops and does not report, a rule may end tracing.
     """
 
     trace: TraceSelector

@@ -15,6 +15,7 @@ from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
+from labrun.observe.instruments import interference
 from labrun.observe.journeys import Seen
 from labrun.observe.matching import Matching
 from labrun.observe.outcome import Accounts, unaccounted
@@ -60,6 +61,8 @@ class _Asked:
     beside: tuple[str, ...]
     gone: Unknown | None
     """Why there may have been nothing to see: an interface went away."""
+    changed: Unknown | None
+    """Why there may have been more or fewer than without the instruments."""
 
 
 def observe_packets(
@@ -158,7 +161,9 @@ def _ask(
         nat=nat,
     )
     gone = _gone(variant, record, names, window)
-    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), later, beside, gone)
+    changed = interference(variant, selector.on)
+    path, short = record.ended.result.path, cut_short(variant)
+    return _Asked(record, path, window, matching, question, short, later, beside, gone, changed)
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
@@ -190,6 +195,8 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     if doubt is None and (asked.gone or asked.later) is not None:
         high, doubt = None, asked.gone or asked.later
     ref = Ref(prefix + asked.path, packets=answer.numbers)
+    if doubt is None and asked.changed is not None:
+        return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen, asked.beside)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen, asked.beside)
 
 

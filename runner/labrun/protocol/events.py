@@ -201,11 +201,17 @@ class CaptureEnded:
     interface_starts: tuple[int, ...] | None = None
     """Likewise, when each was found to be there; 0, and None for all: when the capture began. It looks anew between two
     steps, so that who came during one is found before the next."""
+    bridges: tuple[str, ...] = ()
+    """Those that it made promiscuous while their frames crossed netfilter's hooks: so each may cross them twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEnded:
-    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole."""
+    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole.
+
+    ``blind``: what could take packets away before the trace saw them. ``silencers``: rules that end tracing. Both of
+    any time during it, in words.
+    """
 
     KIND: ClassVar[str] = "trace-ended"
     step: str
@@ -215,6 +221,8 @@ class TraceEnded:
     events: int
     drops: int
     trouble: str | None = None
+    blind: tuple[str, ...] = ()
+    silencers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
