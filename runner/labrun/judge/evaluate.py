@@ -5,7 +5,6 @@ The message of a leaf shows both sides and where to look.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -49,7 +48,7 @@ from labrun.lab.predictions import (
     StateIs,
     TraceIs,
 )
-from labrun.logic.compare import Count, holds, negate
+from labrun.logic.compare import Count, any_of, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
 from labrun.observe.jsonpath import search_json
 from labrun.observe.outcome import Accounts, last_words
@@ -163,33 +162,15 @@ def _json_checks(
         if text is not None:
             value, refs = text.cut or search_json(text.value, expression), (text.ref,)
         made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-        if value is None:
-            made = [_nothing_found(trace) for trace in made]
-        elif any(_alike(value, one) for one in (check.equals, *(check.one_of or ()))):
-            made = [_other_type(trace) for trace in made]
-        traces += made
+        traces += [_of_null(trace) for trace in made] if value is None else made
     return traces
 
 
-def _alike(value: Any, expected: Any) -> bool:
-    """Is one of them the text of the other? JSON tells `"1500"` from `1500`; a lab that does not made a mistake."""
-    if isinstance(value, str) and isinstance(expected, bool | int | float):
-        return value == json.dumps(expected)
-    return isinstance(expected, str) and isinstance(value, bool | int | float) and expected == json.dumps(value)
-
-
-def _other_type(trace: Evaluation) -> Evaluation:
-    """That a text is no number is no finding about either."""
-    if trace.operator not in ("equals", "one_of") or trace.truth is not False:
-        return trace
-    return replace(trace, truth=None, reason="type-mismatch", note="one is a text in JSON, and the other is not")
-
-
-def _nothing_found(trace: Evaluation) -> Evaluation:
-    """Nothing equals nothing else, and there is nothing to search in or to put in order: `lacks` would always hold."""
+def _of_null(trace: Evaluation) -> Evaluation:
+    """`null` equals nothing else; there is nothing in it to search, or to put in order: `lacks` would always hold."""
     if trace.operator in ("equals", "one_of"):
         return trace
-    return replace(trace, truth=None, actual=None, reason="json-nothing-found", note=f"{trace.subject} finds nothing")
+    return replace(trace, truth=None, reason="json-nothing-found", note=f"{trace.subject} is null")
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
@@ -197,6 +178,8 @@ def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Eval
     traces = []
     for operator, expected in check.operators().items():
         truth = holds(operator, text.value, expected)
+        if operator in ("equals", "one_of") and text.ended:  # it may be written with its last line break, or without
+            truth = any_of((truth, holds(operator, text.value + "\n", expected)))
         doubt = None
         if text.cut is not None and not text.surely(operator, expected):
             truth, doubt = None, text.cut
@@ -300,7 +283,7 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
 
 
 def _each(each: dict[str, Any], observed: Objects | Unknown, subject: Subject, path: str) -> list[Evaluation]:
-    """Every found object passes every check. Where there is no object at all, the prediction is false."""
+    """Every found object passes every check. Of none nothing is known: `count` asks whether there is one."""
     where = join(path, "each")
     if isinstance(observed, Unknown):
         return [
@@ -311,8 +294,8 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: Subject, p
     if observed.doubt is not None:
         return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
     if not observed.found:
-        text = f"there is none (of {observed.total})"
-        return [Evaluation(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]
+        why = Unknown("none-selected", f"there is none (of {observed.total}), so that nothing is said of each")
+        return [unknown(where, subject, "each", "at least one", why, (observed.file,))]
     return [
         trace
         for found in observed.found
