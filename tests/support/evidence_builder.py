@@ -241,3 +241,17 @@ def udp(port: int, size: int = 0) -> bytes:
     return ethernet(
         ipv4(17, (4000).to_bytes(2, "big") + port.to_bytes(2, "big") + (8 + size).to_bytes(2, "big") + bytes(2 + size))
     )
+
+
+def tagged(frame: bytes, vlan: int = 7) -> bytes:
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + b"\x81\x00" + vlan.to_bytes(2) + frame[12:]
+
+
+def extended(kind: int = 143) -> bytes:
+    """An ICMPv6 message behind a hop-by-hop header with a router alert, as MLD reports are sent (RFC 3810)."""
+    options, message = b"\x3a\x00\x05\x02\x00\x00\x01\x00", bytes((kind, *bytes(7)))
+    header = (
+        b"\x60\0\0\0" + len(options + message).to_bytes(2) + b"\x00\x01" + bytes(15) + b"\x01" + bytes(15) + b"\x02"
+    )
+    return bytes(12) + b"\x86\xdd" + header + options + message

@@ -23,7 +23,7 @@ from labrun.lab.load import parse_lab
 from labrun.observe.unknown import Unknown
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
-from support.evidence_builder import Evidence, Seen, icmp, udp
+from support.evidence_builder import Evidence, Seen, extended, icmp, tagged, udp
 from support.traced import both, forwarded, lab, own
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reasons"
@@ -282,6 +282,12 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "fields": judged({**COUNT, "packets": {"on": "host.lo", "fields": {"udp.dstport": 53}}},
                          captured(Seen(30, udp(53, 99), kept=36), end={})),
         "ways": judged(WAYS, captured(Seen(30, icmp(99), "west", kept=60), EAST, names=("west", "east"), end={})),
+    },
+    "filter-passed-over": {
+        "a VLAN tag": judged({**COUNT, "count": 0, "packets": {"on": "host.lo", "match": "icmp"}},
+                             captured(Seen(30, tagged(icmp())), end={})),
+        "an extension header": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp6"}},
+                                      captured(Seen(30, extended()), end={})),
     },
     "ambiguous": {
         "two alike": judged(WAYS, captured(WEST, Seen(30.5, icmp(), "west"), EAST, names=("west", "east"), end={})),

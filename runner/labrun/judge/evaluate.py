@@ -272,9 +272,11 @@ def _selected(selector: PacketSelector) -> Subject:
         begin, end = selector.during.start, selector.during.end
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
     where = [f"matching '{selector.match}'"] if selector.match else []
-    for field, check in (selector.fields or {}).items():
-        for operator, expected in check.operators().items():
-            where.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
+    for part, its in selector.checks().items():
+        layer = "" if part == "fields" else f"{part} "
+        for field, check in its.items():
+            for operator, expected in check.operators().items():
+                where.append(f"with {layer}{field} {SYMBOLS.get(operator, operator)} {show(expected)}")
     return Subject(" ".join(words), " ".join(where))
 
 

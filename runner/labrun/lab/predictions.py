@@ -211,14 +211,17 @@ class PacketSelector(Strict):
     """Packets of a capture. ``on``: node.interface, or node.any for all captured interfaces of the node.
 
     ``during``: a step (from its start to its end), or {from: step, to: step}; without it, the whole capture.
-    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl.
-    ``capture``: the step, where more than one captures there.
+    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl; all are about
+    the outermost headers, as ``match`` is. ``inner``: the same of a packet that a tunnel carries in it; ``quoted``: of
+    the packet that an ICMP error quotes. ``capture``: the step, where more than one captures there.
     """
 
     on: str
     during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     match: str | None = None
     fields: Fields | None = None
+    inner: Fields | None = None
+    quoted: Fields | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
@@ -227,6 +230,10 @@ class PacketSelector(Strict):
         """(node, interface), of which the second may have dots of its own."""
         node, _, interface = self.on.partition(".")
         return node, interface
+
+    def checks(self) -> dict[Literal["fields", "inner", "quoted"], dict[str, Check]]:
+        """The field checks by the headers that they are about."""
+        return {"fields": self.fields or {}, "inner": self.inner or {}, "quoted": self.quoted or {}}
 
     def may_mean(self, step: str, node: str | None, interfaces: Sequence[str]) -> bool:
         """Does this capture step look where the selector asks? A lab must have exactly one that does."""

@@ -156,7 +156,7 @@ def _ask(
         interfaces=None if interface == "any" else frozenset((interface,)),
         direction=selector.direction,
         window=window,
-        match=matching if selector.match or selector.fields else None,
+        match=matching if selector.match or any(selector.checks().values()) else None,
         chain=chain,
         nat=nat,
     )
@@ -191,7 +191,7 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
         broken = Unknown("capture-unhealthy", text)
     if broken is None and asked.window is None:
         broken = asked.cut_short
-    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken, asked.matching)
     if doubt is None and (asked.gone or asked.later) is not None:
         high, doubt = None, asked.gone or asked.later
     ref = Ref(prefix + asked.path, packets=answer.numbers)
@@ -258,7 +258,7 @@ def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord
 
 
 def _sureness(
-    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None
+    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None, matching: Matching
 ) -> tuple[int | None, Unknown | None]:
     """The most packets that there can have been (None: no bound), and why that is more than were counted."""
     name, capture = record.step.id, record.capture
@@ -273,6 +273,10 @@ def _sureness(
     lost = capture.drops + capture.not_kept
     if lost:
         return count + lost + unsure, Unknown("packets-dropped", f"the capture '{name}' lost {lost} packets")
+    if unsure and sum(matching.hidden.values()) == unsure:
+        by = " or ".join(matching.hidden)
+        text = f"{unsure} packets in '{name}' have {by}, behind which a pcap filter does not look: ask with fields"
+        return count + unsure, Unknown("filter-passed-over", text)
     if unsure:
         text = f"{unsure} packets in '{name}' are cut by its snaplen and may have matched"
         return count + unsure, Unknown("packets-cut", text)
