@@ -163,6 +163,13 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
     if doubt is None and asked.gone is not None:
         high, doubt = None, asked.gone
+    if doubt is None and answer.supers:
+        high = None if answer.more is None else answer.count + answer.more
+        text = (
+            f"{answer.supers} packets in '{record.step.id}' are super-packets: each becomes several packets on a wire. "
+            f"`offloads: off` on the link avoids them"
+        )
+        doubt = Unknown("super-packets", text)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     if doubt is None and asked.changed is not None:
         return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen)
