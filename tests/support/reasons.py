@@ -36,6 +36,7 @@ COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
 OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
+SUPER = Seen(30, udp(53, 4000), offload=bytes((1, 5, 0, 0, 0xE8, 3)))  # 1000 bytes of data in each segment
 FROM_FAR = {"trace": {"at": "hooks", "where": {"source": "fd01::2"}}, "ends": "accept"}
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
@@ -353,6 +354,12 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     "instrument-interferes": {
         "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
         "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
+    },
+    "super-packets": {
+        "how many": judged({**COUNT, "count": 3}, captured(SUPER, end={})),
+        "how large": judged(
+            {"packets": {"on": "host.lo", "during": "probe", "fields": {"ip.len": {"gt": 1500}}}, "count": 0},
+            captured(SUPER, end={})),
     },
     "trace-blind": {
         "a drop that nobody reports": judged(
