@@ -20,6 +20,7 @@ from labrun.lab.load import parse_lab
 from labrun.lab.model import all_predictions
 from labrun.lab.problems import LabError
 from labrun.lab.text import read_text
+from labrun.observe.outcome import Accounts
 from labrun.observe.packets import scan_ahead
 from labrun.observe.unknown import Unknown, first_cause
 from labrun.protocol.actions import Capture
@@ -84,7 +85,7 @@ def judge_lab(run: Path, entry: LabEntry, edited: str | None = None) -> LabResul
         if edited is not None:
             variants, gone = match(compiled, variants)
         for variant in variants.values():
-            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant))
+            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant), Accounts.of(predictions))
         results.append(_result(compiled, entry, variants, gone))
     return results[0] if len(results) == 1 else repeated(results)
 

@@ -206,7 +206,9 @@ def _plan(
             action = replace(action, for_s=for_s, every_s=every_s)
             timeout_of_step += for_s
         saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
-        made.append(Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves))
+        made.append(
+            Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit)
+        )
         if isinstance(action, Namespace):
             if action.op == "add":
                 nodes.append(action.name)
@@ -235,7 +237,7 @@ def doing(plan: Plan) -> tuple[object, ...]:
 def done(step: Step) -> tuple[object, ...]:
     """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
     action = replace(step.action, for_s=None, every_s=0.0) if isinstance(step.action, Snapshot) else step.action
-    return (step.id, action, step.node, step.phase, step.may_fail, step.save)
+    return (step.id, action, step.node, step.phase, step.may_fail, step.exits, step.save)
 
 
 def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:

@@ -33,7 +33,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a kernel's refusal an observation."""
+    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a refusal, or any exit, an observation."""
 
     id: str
     action: Action
@@ -44,6 +44,7 @@ class Step:
     note: str | None = None
     shell: str | None = None  # the line as the author wrote it, for reports
     save: tuple[Save, ...] = ()
+    exits: tuple[int, ...] | None = None  # of a command: the exit statuses that are meant; None: 0
 
 
 @dataclass(frozen=True, slots=True)
