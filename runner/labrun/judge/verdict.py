@@ -8,38 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from labrun.evidence.lab import StoredControl, StoredHypothesis, StoredLab, StoredPrediction, Unreadable
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.evaluate import evaluate, expects
 from labrun.judge.evaluation import joined, sentence
 from labrun.judge.expression import named_exits
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
-from labrun.lab.compile import EXPERIMENT
-from labrun.lab.load import Lab
-from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
-from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
+from labrun.lab.predictions import CommandIs, ExprIs, leaves
 from labrun.observe.unknown import Unknown, cut_short, first_cause, never_ran, not_found
 from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.shown import equivalent
 
 
 def judge_hypothesis(
-    lab: Lab,
-    index: int,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
     variants: Mapping[str, VariantRecord],
-    controls: tuple[str, ...],
     gone: Mapping[str, Unknown] = {},
 ) -> HypothesisResult:
-    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them.
-
-    ``gone``: why a variant is not there, where that is known.
-    """
-    hypothesis = lab.model.hypotheses[index]
+    """``gone``: why a variant is not there, where that is known."""
     trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
-    models = [control for control in hypothesis.control if control.none is None]
-    results = tuple(
-        _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
-    )
+    results = tuple(_control(lab, hypothesis, control, variants, gone) for control in hypothesis.controls)
     verdict, reason, message = _decide(trace, results)
     return HypothesisResult(
         id=hypothesis.id,
@@ -49,10 +40,10 @@ def judge_hypothesis(
         as_expected=verdict == hypothesis.expect,
         reason=reason,
         message=message,
-        line=lab.places.of(("hypotheses", index, "id"))[0],
+        line=hypothesis.line,
         trace=trace,
         controls=results,
-        no_control=next((control.none for control in hypothesis.control if control.none is not None), None),
+        no_control=hypothesis.no_control,
         because=hypothesis.because,
     )
 
@@ -63,13 +54,13 @@ def variant_prefix(slug: str, variant: VariantRecord) -> str:
 
 
 def _control(
-    lab: Lab,
-    hypothesis: HypothesisModel,
-    model: ControlModel,
-    name: str,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
+    model: StoredControl,
     variants: Mapping[str, VariantRecord],
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
+    name = model.variant
     prediction = model.predict or hypothesis.predict
     trace = _trace(prediction, variants, gone, lab, name)
     if model.predict is not None:
@@ -98,7 +89,7 @@ def _undisturbed(trace: Evaluation, cause: Unknown | None) -> Evaluation:
 
 
 def _no_counterfactual(
-    model: ControlModel, prediction: Prediction, variant: VariantRecord | None, experiment: VariantRecord | None
+    model: StoredControl, prediction: StoredPrediction, variant: VariantRecord | None, experiment: VariantRecord | None
 ) -> Unknown | None:
     """Why a control is not what it says: it broke off, or a command that makes the difference failed.
 
@@ -123,7 +114,7 @@ def _no_counterfactual(
     return None
 
 
-def _makes_the_difference(model: ControlModel, record: StepRecord, before: StepRecord | None) -> bool:
+def _makes_the_difference(model: StoredControl, record: StepRecord, before: StepRecord | None) -> bool:
     """Is this step the control's own: new, another one, or with a parameter that is another?"""
     if before is None or (before.step.action, before.step.node) != (record.step.action, record.step.node):
         return True
@@ -141,10 +132,10 @@ def _failure(record: StepRecord) -> str | None:
     return f"exit status {ended.exit}" if ended.exit is not None else f"signal {ended.signal}"
 
 
-def _exits_looked_at(prediction: Prediction) -> set[str]:
+def _exits_looked_at(prediction: StoredPrediction) -> set[str]:
     """The commands whose exit status the prediction asks for."""
     found: set[str] = set()
-    for _, leaf in leaves(prediction):
+    for _, leaf in () if isinstance(prediction, Unreadable) else leaves(prediction):
         if isinstance(leaf, CommandIs) and leaf.exit is not None:
             found.add(leaf.command)
         elif isinstance(leaf, ExprIs):
@@ -153,8 +144,15 @@ def _exits_looked_at(prediction: Prediction) -> set[str]:
 
 
 def _trace(
-    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
+    prediction: StoredPrediction,
+    variants: Mapping[str, VariantRecord],
+    gone: Mapping[str, Unknown],
+    lab: StoredLab,
+    name: str,
 ) -> Evaluation:
+    if isinstance(prediction, Unreadable):
+        note = f"this labrun cannot read it: {prediction.message}"
+        return Evaluation("", Subject("the prediction"), None, reason="prediction-unreadable", note=note)
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
@@ -174,12 +172,12 @@ def _trace(
         return Evaluation("", Subject("the prediction"), None, reason="checker-crashed", note=note)
 
 
-def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
+def _never_tried(lab: StoredLab, variant: VariantRecord) -> Unknown | None:
     """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
 
     Whoever expects it says so in some prediction of the lab, by its exit status or by what the shell complains of.
     """
-    asked = [leaf for prediction in all_predictions(lab.model) for _, leaf in leaves(prediction)]
+    asked = [leaf for prediction in lab.predictions() for _, leaf in leaves(prediction)]
     for record in variant.steps:
         absent = never_ran(variant, record)
         if absent is not None and not any(_expects(leaf, record) for leaf in asked):
@@ -194,7 +192,7 @@ def _expects(leaf: object, record: StepRecord) -> bool:
     return status is not None and isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
 
 
-def _change(model: ControlModel, variant: VariantRecord | None) -> str:
+def _change(model: StoredControl, variant: VariantRecord | None) -> str:
     """What is different in the control, in words."""
     if model.without is not None:
         return f"without step '{model.without}'"
@@ -204,10 +202,9 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     if model.replace is not None:
         step = steps.get(model.replace)
         return f"step '{model.replace}' replaced" + (f" by: {step.shell or equivalent(step.action)}" if step else "")
-    names = [inserted.id or f"inserted-{number}" for number, inserted in enumerate(model.insert, start=1)]
-    commands = [steps[name].shell or equivalent(steps[name].action) for name in names if name in steps]
+    commands = [steps[name].shell or equivalent(steps[name].action) for name in model.inserted if name in steps]
     place = f"before step '{model.before}'" if model.before else f"after step '{model.after}'"
-    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.insert)} more"
+    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.inserted)} more"
 
 
 def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:

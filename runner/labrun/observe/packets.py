@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
-from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
@@ -23,6 +22,7 @@ from labrun.observe.values import bound
 from labrun.packets.pcapng import PcapngError
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult, StepEnded, StepStarted
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.record import dataclass
 
 _MS = 1_000_000
