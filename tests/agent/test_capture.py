@@ -447,3 +447,19 @@ def capture_as(user: int, path: Path) -> list[object]:
         sock.sendto(b"hello", ("127.0.0.1", 5000))
     stats = capture.stop()
     return [stats.packets, stats.drops, stats.reason]
+
+
+@pytest.mark.parametrize(("promiscuous", "filtered"), [(False, True), (True, True), (True, False)])
+def test_only_who_asks_for_it_makes_an_interface_promiscuous(
+    netns: Netns, path: Path, promiscuous: bool, filtered: bool
+) -> None:
+    netns.veth("a", "b")
+    netns.ip.link("add", ifname="br", kind="bridge")
+    for key in ("iptables", "ip6tables", "arptables"):
+        Path(f"/proc/sys/net/bridge/bridge-nf-call-{key}").write_text(str(int(filtered)))
+    capture = started(path, "a", "br", promiscuous=promiscuous)
+    levels = [netns.ip.link("get", ifname=name)[0].get_attr("IFLA_PROMISCUITY") for name in ("a", "br")]
+    stats = capture.stop()
+    assert levels == [int(promiscuous)] * 2
+    assert stats.bridges == (("br",) if promiscuous and filtered else ())
+    assert (b"promiscuous" in path.read_bytes()) is promiscuous

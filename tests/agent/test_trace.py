@@ -367,3 +367,80 @@ def test_copies_of_a_broadcast_are_each_a_way(bridged: Net) -> None:
         ("prerouting@br0", "forward@br0>br0", "postrouting@br0"), "accept", None,
     )  # fmt: skip
     assert local.path == ("prerouting@br0",) and local.doubt is not None
+
+
+DROPS = {"netdev": "table netdev lab { chain early { type filter hook ingress device eth0 priority 0\n drop\n } }",
+         "bridge": "table bridge lab { chain early { type filter hook prerouting priority 0\n drop\n } }",
+         "first": f"table ip lab {{ chain early {{ type filter hook prerouting priority {-(1 << 31)}\n drop\n }} }}"}  # fmt: skip
+SILENCE = "table ip lab { chain in { type filter hook input priority 0\n meta nftrace set 0\n } }"
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (DROPS["netdev"], "the chain netdev lab early at ingress"),
+        (DROPS["bridge"], "the chain bridge lab early at prerouting"),
+        ("tc qdisc add dev eth0 ingress", "tc at ingress of eth0"),
+        ("tc qdisc add dev eth0 clsact", "tc at ingress of eth0"),
+    ],
+)
+def test_what_may_drop_before_the_trace_is_told(net: Net, before: str, told: str, late: bool) -> None:
+    def act() -> None:
+        if before.startswith("tc"):
+            net.middle.sh(before)
+        else:
+            net.ruleset(before)
+
+    if not late:
+        act()
+    trace = net.started()
+    if late:
+        act()
+        net.middle.sh("nft flush ruleset; tc qdisc del dev eth0 ingress 2>/dev/null || true")  # gone again
+    stats = trace.stop()
+    assert stats.complete and (stats.blind, stats.silencers) == ((told,), ())
+
+
+def test_a_chain_of_our_priority_that_came_later_is_told(net: Net) -> None:
+    trace = net.started()
+    net.ruleset(DROPS["first"])
+    net.left.sh("ping -c1 -W0.2 10.0.1.1 || true")
+    stats = trace.stop()
+    assert (stats.events, stats.blind) == (0, ("the chain ip lab early at prerouting",))
+    (path,) = net.traced(net.left, "ping -c1 -W0.2 10.0.1.1 || true")  # now it was there first, and comes after ours
+    assert path.outcome == "drop"
+
+
+def test_what_the_trace_follows_itself_and_what_comes_after_it_hides_nothing(net: Net) -> None:
+    net.ruleset(DROPS["netdev"])
+    net.ruleset("""table ip more { chain in { type filter hook input priority 0; policy drop
+        meta nftrace set 1\n }\n chain free { meta nftrace set 1\n counter\n } }""")
+    net.middle.sh("tc qdisc add dev eth1 root pfifo; iptables-nft -A FORWARD -j TRACE")
+    trace = net.started(devices=("eth0",))
+    stats = trace.stop()
+    assert (stats.blind, stats.silencers) == ((), ())
+    trace = net.started(devices=("eth1",))
+    assert trace.stop().blind == ("the chain netdev lab early at ingress",)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "meta nftrace set 0",
+        "ip protocol icmp counter meta nftrace set 0 accept",
+        "meta mark set 1 meta nftrace set 0",
+        "meta nftrace set 0 meta mark set 1",
+    ],
+)
+def test_a_rule_that_ends_tracing_is_told(net: Net, rule: str) -> None:
+    net.ruleset(f"table ip lab {{ chain in {{ type filter hook input priority 0\n {rule}\n }} }}")
+    trace = net.started()
+    net.left.sh("ping -c1 -W5 10.0.1.1")
+    stats = trace.stop()
+    assert (stats.blind, stats.silencers) == ((), ("a rule of ip lab in",))
+    (path,) = net.paths()
+    assert (path.outcome, matches(path, ("prerouting", "input"))) == ("lost", None)
+    trace = net.started()
+    net.middle.sh("nft flush ruleset")
+    assert trace.stop().silencers == ("a rule of ip lab in",), "it was there when the trace began"

@@ -154,14 +154,14 @@ class Evidence:
     def capture_ended(
         self, name: str, packets: int, *, during: tuple[float, float] = (20, 1000), drops: int = 0, not_kept: int = 0,
         trouble: str | None = None, interfaces: Sequence[str] = ("lo",), ends: Sequence[float | None] | None = None,
-        starts: Sequence[float] | None = None,
+        starts: Sequence[float] | None = None, bridges: Sequence[str] = (),
     ) -> Evidence:  # fmt: skip
         """``ends``, ``starts``: as ``interfaces``, when each went away or came, in ms."""
         came = None if starts is None else tuple(WALL_NS + round(at * MS) for at in starts)
         begin, end = (WALL_NS + round(at * MS) for at in during)
         gone = None if ends is None else tuple(None if at is None else WALL_NS + round(at * MS) for at in ends)
         return self.event(CaptureEnded(name, *self._times(), f"captures/{name}.pcapng", tuple(interfaces), packets,
-                                       drops, not_kept, begin, end, trouble, gone, came))  # fmt: skip
+                                       drops, not_kept, begin, end, trouble, gone, came, tuple(bridges)))  # fmt: skip
 
     def snapshot(self, name: str, nodes: Mapping[str, NodeState], ship: bool = True, **step: Any) -> Evidence:
         path = f"snapshots/{name}.json"

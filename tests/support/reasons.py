@@ -351,6 +351,10 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a later fragment of IPv6": judged(FROM_FAR, fragments),
         "how many": judged({**FROM_FAR, "count": 1}, fragments),
     },
+    "instrument-interferes": {
+        "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
+        "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
+    },
     "trace-blind": {
         "a drop that nobody reports": judged(
             {**WALK, "path": ["prerouting@eth0", "input@eth0", "drop"]},

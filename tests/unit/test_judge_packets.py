@@ -543,3 +543,21 @@ def test_the_file_is_read_where_the_event_says(tmp_path):
     )
     evidence.captured("x", ("lo",), Seen(1, ethernet(ipv4(1)))).capture_ended("seen", 1).done()
     assert Path(sure(evidence, selector(), 1).ref.file).name == "x.pcapng"
+
+
+@pytest.mark.parametrize(
+    ("on", "bridges", "count", "truth"),
+    [
+        ("host.lo", (), 1, True),
+        ("host.lo", ("br0",), 1, None),  # it may have been delivered twice, with one of them not delivered without
+        ("host.lo", ("br0",), {"ge": 1}, True),  # seen is seen
+        ("host.lo", ("br0",), 0, False),
+        ("host.br0", ("br0",), 1, False),  # the bridge itself shows what it takes in
+    ],
+)
+def test_a_bridge_that_a_capture_made_promiscuous_leaves_other_counts_in_doubt(tmp_path, on, bridges, count, truth):
+    evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", "br0", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("lo", "br0"), Seen(30, icmp()))
+    evidence.capture_ended("seen", 1, during=(0, 1000), interfaces=("lo", "br0"), bridges=bridges).done()
+    trace = evaluate(prediction({"packets": {"on": on, "during": "probe"}, "count": count}), evidence.read(), "x/")
+    assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)

@@ -136,6 +136,7 @@ def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float)
                 action.filter,
                 snaplen=action.snaplen,
                 limit_bytes=stage.plan.limits.capture_bytes,
+                promiscuous=action.promiscuous,
             )
             capture.start()
     except (CaptureError, FilterError) as error:

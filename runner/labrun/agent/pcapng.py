@@ -63,9 +63,13 @@ def section_header(operating_system: str, application: str = "labrun") -> bytes:
     return _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options + _END_OF_OPTIONS)
 
 
-def interface_description(name: str, linktype: int, snaplen: int, filter_expression: str | None = None) -> bytes:
+def interface_description(
+    name: str, linktype: int, snaplen: int, filter_expression: str | None = None, description: str | None = None
+) -> bytes:
     """An interface. Its number in the file is how many were described before it."""
     options = _option(2, name.encode("utf-8", "replace"))  # if_name
+    if description:
+        options += _option(3, description.encode("utf-8", "replace"))  # if_description
     options += _option(9, b"\x09")  # if_tsresol: 10^-9 s
     if filter_expression:
         options += _option(11, b"\0" + filter_expression.encode("utf-8", "replace"))  # if_filter, 0: a pcap filter

@@ -58,9 +58,12 @@ class Recording:
 
     def __init__(
         self, path: Path, links: LinkWatch, indexes: tuple[int, ...] | None,
-        user: UserFilter | None, snaplen: int, limit_bytes: int,
+        user: UserFilter | None, snaplen: int, limit_bytes: int, description: str | None = None,
     ) -> None:  # fmt: skip
-        """``indexes``: the interfaces to describe at the start; None: all that are there, and all that come."""
+        """``indexes``: the interfaces to describe at the start; None: all that are there, and all that come.
+
+        ``description``: of each interface.
+        """
         self.entries: list[_Entry] = []
         self.taken = 0  # packets out of the ring so far, whatever became of them
         self.not_kept = 0
@@ -70,6 +73,7 @@ class Recording:
         self._user = user
         self._snaplen = snaplen
         self._limit = limit_bytes
+        self._description = description
         self._current: dict[int, int] = {}  # interface index -> place in entries
         self._renamed: dict[int, list[int]] = {}  # the same for those with several names, oldest first
         self._held: list[tuple[int, int, bytes]] = []  # time, place, packet block: taken and not yet written
@@ -178,7 +182,8 @@ class Recording:
         self._current[link.index] = place
         linktype = pcapng.linktype_of(link.hardware_type)
         expression = self._user.expression if self._user else None
-        self._write(pcapng.interface_description(link.name, linktype, self._snaplen, expression))
+        block = pcapng.interface_description(link.name, linktype, self._snaplen, expression, self._description)
+        self._write(block)
 
     def release(self, until_ns: int) -> None:
         """Write the packets up to a time; later ones wait, in case an earlier one is still to come."""

@@ -134,6 +134,7 @@ class Stage:
                 stats.reason,
                 stats.interface_ends if any(stats.interface_ends) else None,
                 stats.interface_starts if any(stats.interface_starts) else None,
+                stats.bridges,
             )
         )
 
@@ -142,7 +143,11 @@ class Stage:
         stats = self.traces[step_id].stop()
         self.emitter.ship(name, final=True)
         t_ns, wall_ns = self.emitter.now()
-        self.emitter.event(TraceEnded(step_id, t_ns, wall_ns, name, stats.events, stats.drops, stats.trouble))
+        self.emitter.event(
+            TraceEnded(
+                step_id, t_ns, wall_ns, name, stats.events, stats.drops, stats.trouble, stats.blind, stats.silencers
+            )
+        )
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]

@@ -83,11 +83,21 @@ class StopModel(Strict):
 
 
 class CaptureModel(Strict):
-    """``on``: interface names of the node, or any."""
+    """``on``: interface names of the node, or any. ``promiscuous``: named interfaces also take in frames for others.
+
+    That is not the default, as it changes what is looked at: a bridge then hands each frame to its own machine, too.
+    """
 
     on: Interfaces
     filter: str | None = None
     snaplen: Annotated[Int, Field(ge=64, le=262144)] = 262144
+    promiscuous: Flag = False
+
+    @model_validator(mode="after")
+    def _named(self) -> CaptureModel:
+        if self.promiscuous and "any" in self.on:
+            raise fail("promiscuous", "promiscuous is for named interfaces; `any` leaves them as they are")
+        return self
 
 
 class NamespaceModel(Strict):
@@ -449,7 +459,7 @@ _ACTIONS: dict[str, Any] = {
     "run": _run,
     "start": _start,
     "stop": lambda _, model, __: actions.Stop(model.step, model.signal),
-    "capture": lambda _, model, __: actions.Capture(model.on, model.filter, model.snaplen),
+    "capture": lambda _, model, __: actions.Capture(model.on, model.filter, model.snaplen, model.promiscuous),
     "namespace": _namespace,
     "link": _link,
     "address": _address,

@@ -14,6 +14,7 @@ from labrun.evidence.ref import Ref
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
+from labrun.observe.instruments import interference
 from labrun.observe.journeys import Seen
 from labrun.observe.matching import Matching
 from labrun.observe.scan import Answer, Question, Scan, scan
@@ -53,6 +54,8 @@ class _Asked:
     """Why packets of the whole capture may be missing: not all was done that the plan says."""
     gone: Unknown | None
     """Why there may have been nothing to see: an interface went away."""
+    changed: Unknown | None
+    """Why there may have been more or fewer than without the instruments."""
 
 
 def observe_packets(
@@ -128,7 +131,8 @@ def _ask(
         nat=nat,
     )
     gone = _gone(variant, record, names, window)
-    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone)
+    changed = interference(variant, selector.on)
+    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone, changed)
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
@@ -160,6 +164,8 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     if doubt is None and asked.gone is not None:
         high, doubt = None, asked.gone
     ref = Ref(prefix + asked.path, packets=answer.numbers)
+    if doubt is None and asked.changed is not None:
+        return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen)
     return Packets(Count(answer.count, high), ref, doubt, answer.seen)
 
 

@@ -51,12 +51,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns."""
+    """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns.
+
+    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC).
+    """
 
     KIND: ClassVar[str] = "capture"
     interfaces: tuple[str, ...]
     filter: str | None = None
     snaplen: int = 262144
+    promiscuous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,8 @@ class CaptureEnded:
     interface_starts: tuple[int, ...] | None = None
     """Likewise, when each was found to be there; 0, and None for all: when the capture began. It looks anew between two
     steps, so that who came during one is found before the next."""
+    bridges: tuple[str, ...] = ()
+    """Those that it made promiscuous while their frames crossed netfilter's hooks: so each may cross them twice."""
 
 
 @dataclass(frozen=True, slots=True)

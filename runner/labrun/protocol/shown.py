@@ -109,10 +109,11 @@ def _stop(action: Stop) -> str:
 
 
 def _capture(action: Capture) -> str:
-    """tcpdump takes one interface at a time; labrun's one capture is shown as so many."""
+    """tcpdump takes one interface at a time; labrun's one capture is shown as so many. ``-p``: not promiscuous."""
+    quiet = [] if action.promiscuous or action.interfaces == ("any",) else ["-p"]
     options = [] if action.snaplen == WHOLE_PACKET else ["-s", str(action.snaplen)]
     wanted = [action.filter] if action.filter else []
-    return " & ".join(_words(["tcpdump", "-i", name, *options, *wanted]) for name in action.interfaces)
+    return " & ".join(_words(["tcpdump", *quiet, "-i", name, *options, *wanted]) for name in action.interfaces)
 
 
 def _namespace(action: Namespace) -> str:
