@@ -70,10 +70,11 @@ def _link(root: Path, parts: list[str]) -> str | None:
 def read_below(root: Path, path: str, limit: int) -> bytes:
     """All of that file. Raises as `open_below`, and EvidenceError where it is larger than ``limit`` bytes."""
     with open_below(root, path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
             raise EvidenceError(f"{root / path}: more than {limit} bytes")
         try:
-            return file.read(limit)
+            return file.read(size)  # not ``limit``, of which Python would make a buffer
         except OSError as error:
             raise EvidenceError(f"{root / path}: {error.strerror}") from error
 
