@@ -104,12 +104,12 @@ class Evidence:
     def step(
         self, name: str, action: actions.Action, result: Result | None = None, *, at: tuple[float, float] | None = None,
         status: str = "ok", message: str | None = None, node: str | None = "host", wall_shift: float = 0,
-        started: bool = True, ended: bool = True, shell: str | None = None, saved: dict[str, Any] | None = None,
+        started: bool = True, ended: bool = True, shell: str | None = None, may_fail: bool = False, saved: dict[str, Any] | None = None,
     ) -> Evidence:  # fmt: skip
         """``wall_shift``: by how much the wall clock was set between start and end, in ms."""
         begin, end = at or (self._now, self._now + 10)
         self._now = max(self._now, end)
-        self._steps.append(Step(name, action, node, shell=shell))
+        self._steps.append(Step(name, action, node, shell=shell, may_fail=may_fail))
         if started:
             self._frames.append(StepStarted(name, round(begin * MS), WALL_NS + round(begin * MS)))
         if started and ended:

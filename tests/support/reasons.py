@@ -227,6 +227,12 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "several": judged(SAYS, ran(), OWN, SLOW),
     },
     "not-run": {"one check": judged(EXIT, None), "several": judged(SAYS, None, WITHOUT, None)},
+    "usage-error": {
+        "the command itself": judged(EXIT, lambda evidence: evidence.run("cause").run(
+            "probe", stderr=b"curl: option --max-tme: is unknown\n", exit=2, shell="curl --max-tme 2 10.0.0.2").done()),
+        "a step before it": judged(EXIT, lambda evidence: evidence.run(
+            "cause", stderr=b"Try `iptables -h' for more information.\n", exit=2, shell="iptables -j DORP").run("probe").done()),
+    },
     "timeout": {"the command itself": judged(EXIT, SLOW), "every check of it": judged(SAYS, SLOW)},
     "step-failed": {
         "an earlier step": judged(EXIT, FAILED),

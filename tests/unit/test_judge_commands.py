@@ -46,7 +46,7 @@ def test_exit(evidence, code, signal, check, truth):
 def test_a_signal_without_a_name_gives_no_exit_status(evidence):
     trace = judge(evidence.run("probe", exit=None, signal="SIG77").done(), {"command": "probe", "exit": 0})
     assert (trace.truth, trace.reason) == (None, "no-exit-status")
-    assert sentence(trace) == "the command was ended by SIG77"
+    assert sentence(trace) == "step 'probe': the command was ended by SIG77"
 
 
 def test_neither_exit_nor_signal_gives_no_exit_status(evidence):

@@ -226,7 +226,7 @@ def test_whole_numbers_stay_small_enough_to_be_shown(tmp_path):
 @pytest.fixture
 def evidence(tmp_path):
     evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10))
-    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270))
+    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270), may_fail=True)
     evidence.captured("seen", ("lo",), Seen(30, icmp()), Seen(40, icmp()), Seen(50, udp(53)))
     links = (
         LinkState(1, "lo", 65536, True, "UNKNOWN", ("UP",), "loopback"),

@@ -231,7 +231,7 @@ def clock(evidence, shift, took=100):
 @pytest.mark.parametrize("shift", [-1.100001, 1.100001, 5000, -5000])
 def test_the_clock_was_set_in_the_window(evidence, shift):
     assert unknown(clock(evidence, shift), selector(during="probe"), "clock-stepped") == (
-        "the clock was set while the packets were captured: their times are not sure"
+        "the clock was set meanwhile: the times of packets are not sure"
     )
 
 

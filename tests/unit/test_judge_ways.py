@@ -216,13 +216,13 @@ def test_every_answer_is_there_after_one_pass_over_the_file(evidence):
     assert (
         evaluate(prediction({"packets": {"on": "host.any"}, "count": 2}), variant, PREFIX).reason == "evidence-missing"
     )
-    assert len(variant.memo) == 4
+    assert len([key for key in variant.memo if key.startswith("labs/")]) == 4
 
 
 def test_two_questions_are_one_pass_and_one_is_left_for_later(evidence):
     variant = recorded(evidence, *crossing(1)).read()
     counts = [prediction({"packets": {"on": f"host.{name}"}, "count": 1}) for name in NAMES]
     scan_ahead(variant, counts[:1], PREFIX)
-    assert len(variant.memo) == 0
+    assert len([key for key in variant.memo if key.startswith("labs/")]) == 0
     scan_ahead(variant, counts, PREFIX)
-    assert len(variant.memo) == 2
+    assert len([key for key in variant.memo if key.startswith("labs/")]) == 2

@@ -45,7 +45,7 @@ def ran(tmp_path, *runs, lab=None, variants=("experiment",)):
 
 
 def probe(exit=0, ms=100):
-    return lambda evidence, variant: evidence.run("probe", exit=exit, at=(20, 20 + ms)).done()
+    return lambda evidence, variant: evidence.run("probe", exit=exit, at=(20, 20 + ms), may_fail=True).done()
 
 
 def died(evidence, variant):

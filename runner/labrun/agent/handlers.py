@@ -72,7 +72,10 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     for output in (out, err):
         stage.emitter.ship(output.path, final=True)
     code, signal = process.status
-    result = CommandResult(code, signal, out, err)
+    told = process.told()
+    missing = (told.missing if told else ()) or None
+    others = {other.pid for other in stage.processes.values()}
+    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, process.left(others) or None)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
     for save in step.save:
@@ -331,6 +334,8 @@ def _wait(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> Re
         return ask()
 
     if not poll(once, deadline, action.every_s):
+        if step.may_fail:
+            return WaitResult(attempts, False)
         raise StepTimeout(f"waited {step.timeout_s:g} s ({attempts} attempts) for {awaited}")
     return WaitResult(attempts)
 

@@ -15,9 +15,11 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
+from labrun.agent.shell import Report, Told
 from labrun.protocol.events import Output
 
 _READ = 256 * 1024
+_NAMES = 20  # of processes that a command left running
 _TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -26,6 +28,17 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+def _report() -> Report | None:
+    try:
+        return Report()
+    except OSError:
+        return None
+
+
+def _process_ids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208  a tenth of iterdir()'s price
 
 
 class _Stream:
@@ -58,21 +71,30 @@ class Process:
     """A running command. Constructed in the node's namespaces, which the child inherits."""
 
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
-                 limit: int, extra_env: dict[str, str] | None = None) -> None:  # fmt: skip
-        """``out`` and ``err``: the evidence name and where it grows. Raises OSError if it cannot be started."""
+                 limit: int, extra_env: dict[str, str] | None = None, shell: bool = False) -> None:  # fmt: skip
+        """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
+
+        Raises OSError if it cannot be started.
+        """
         self.argv = argv
         self.stopped = False
         self._changed = threading.Condition()
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
+        self._report = _report() if shell else None
+        self._told: Told | None = None
+        self._before = _process_ids()
         self._popen = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**ENVIRONMENT, **(extra_env or {})},
+            env={**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})},
             start_new_session=True,
+            pass_fds=self._report.fds if self._report else (),
         )
+        if self._report is not None:
+            self._report.started()
         self._stdin = stdin
         self.pid = self._popen.pid
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
@@ -115,6 +137,31 @@ class Process:
         """What there is by now, (stdout, stderr)."""
         with self._changed:
             return self._streams[0].output(), self._streams[1].output()
+
+    def told(self) -> Told | None:
+        """What the shell reported; None of what is no line for the shell."""
+        if self._told is None and self._report is not None and self.ended:
+            self._told = self._report.read()
+            self._report.close()
+        return self._told
+
+    def left(self, others: set[int]) -> tuple[str, ...]:
+        """The names of processes that came while this one ran and outlive it. ``others``: sessions of other steps."""
+        names = []
+        for pid in sorted(_process_ids() - self._before - {self.pid}):
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            name, _, rest = stat.partition("(")[2].rpartition(")")
+            state, parent, _, session = rest.split()[:4]
+            if (
+                state not in "ZX"
+                and int(session) not in others
+                and (int(session) == self.pid or int(parent) != os.getpid())
+            ):
+                names.append(name)
+        return tuple(names[:_NAMES])
 
     def stop(self, name: str, grace_s: float) -> None:
         """Signal the process and its group; SIGKILL if that does not end it within ``grace_s``."""

@@ -70,6 +70,7 @@ class Stage:
                     (err, self.emitter.path(err)),
                     self.plan.limits.output_bytes,
                     {name: str(value) for name, value in self.values.items()},
+                    shell=step.shell is not None and argv[:2] == ("bash", "-c"),
                 )
         except FileNotFoundError as error:
             words = error.strerror or ""
@@ -157,7 +158,21 @@ class Stage:
             self.emitter.ship(output.path, final=True)
         code, name = process.status
         t_ns, wall_ns = self.emitter.now()
-        self.emitter.event(ProcessEnded(step_id, t_ns, wall_ns, process.stopped, code, name, out, err))
+        told = process.told()
+        self.emitter.event(
+            ProcessEnded(
+                step_id,
+                t_ns,
+                wall_ns,
+                process.stopped,
+                code,
+                name,
+                out,
+                err,
+                told.parts if told else None,
+                (told.missing if told else ()) or None,
+            )
+        )
 
 
 def poll(condition: Callable[[], bool], deadline: float, every_s: float, first_s: float | None = None) -> bool:

@@ -24,6 +24,7 @@ from labrun.judge.evaluation import (
     joined,
     several,
     show,
+    undecided,
     unknown,
     unknowns,
 )
@@ -51,53 +52,80 @@ from labrun.lab.predictions import (
 from labrun.logic.compare import Count, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
 from labrun.observe.jsonpath import search_json
+from labrun.observe.outcome import Accounts, last_words
 from labrun.observe.packets import observe_packets
 from labrun.observe.states import Objects, observe_state
-from labrun.observe.unknown import NOT_FOUND, Unknown, missing, never_ran, step_trouble
+from labrun.observe.unknown import Unknown, missing, step_trouble
 from labrun.observe.values import bound
+from labrun.observe.window import disturbed
 from labrun.protocol.events import ChangeResult
+from labrun.protocol.record import dataclass
 
 
-def evaluate(prediction: Prediction, variant: VariantRecord, prefix: str, path: str = "") -> Evaluation:
+def evaluate(
+    prediction: Prediction, variant: VariantRecord, prefix: str, path: str = "", accounts: Accounts | None = None
+) -> Evaluation:
     """``prefix``: the variant's folder, relative to the run directory, with a slash.
 
+    ``accounts``: the exits that the predictions of the whole lab look at; None: this prediction is all there is.
     A leaf that names a value which no step saved is unknown.
     """
+    own = Accounts.of((prediction,))
+    return _evaluate(prediction, _Case(variant, prefix, accounts or own, own), path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a prediction is held against. ``own``: the exits that this very prediction looks at."""
+
+    variant: VariantRecord
+    prefix: str
+    accounts: Accounts
+    own: Accounts
+
+
+def _evaluate(prediction: Prediction, case: _Case, path: str) -> Evaluation:
+    variant, prefix = case.variant, case.prefix
     if isinstance(prediction, AllOf):
-        return _branch("all", prediction.all, variant, prefix, path)
+        return _branch("all", prediction.all, case, path)
     if isinstance(prediction, AnyOf):
-        return _branch("any", prediction.any, variant, prefix, path)
+        return _branch("any", prediction.any, case, path)
     if isinstance(prediction, Not):
-        child = evaluate(prediction.not_, variant, prefix, join(path, "not"))
+        child = _evaluate(prediction.not_, case, join(path, "not"))
         return Evaluation(path, Subject("not"), negate(child.truth), "not", reason=child.reason, children=(child,))
     leaf = bound(prediction, variant.values())
     if isinstance(leaf, str):
         why = missing(variant, f"the value '{leaf}'")
         return unknown(path, f"value {leaf}", None, None, why)
-    return _LEAVES[type(leaf)](leaf, variant, prefix, path)
+    if isinstance(leaf, CommandIs):
+        found = _command(leaf, case, path)
+    elif isinstance(leaf, PacketsAre):
+        found = _packets(leaf, case, path)
+    elif isinstance(leaf, ExprIs):
+        found = evaluate_expression(leaf, variant, prefix, path, case.own)
+    else:
+        found = _LEAVES[type(leaf)](leaf, variant, prefix, path)
+    failed = disturbed(variant, leaf, case.accounts)
+    return found if failed is None else undecided(found, failed)
 
 
-def _branch(
-    word: str, predictions: tuple[Prediction, ...], variant: VariantRecord, prefix: str, path: str
-) -> Evaluation:
-    children = tuple(
-        evaluate(child, variant, prefix, join(path, f"{word}.{index}")) for index, child in enumerate(predictions)
-    )
+def _branch(word: str, predictions: tuple[Prediction, ...], case: _Case, path: str) -> Evaluation:
+    children = tuple(_evaluate(child, case, join(path, f"{word}.{index}")) for index, child in enumerate(predictions))
     return joined(path, word, "all of" if word == "all" else "any of", children)
 
 
-def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+def _command(leaf: CommandIs, case: _Case, path: str) -> Evaluation:
+    variant, prefix = case.variant, case.prefix
     subject = f"command {leaf.command}"
     record = variant.step(leaf.command)
-    observed = observe_command(variant, leaf.command)
-    absent = never_ran(variant, record) if record is not None else None
-    if absent is not None and isinstance(observed, Ended) and not expects(leaf, observed.exit):
-        observed = absent
+    observed = observe_command(variant, leaf.command, case.own)
     refs = step_ref(record, prefix, layout.EVENTS)
     traces: list[Evaluation] = []
     if leaf.exit is not None:
         status = observed.exit if isinstance(observed, Ended) else observed
-        traces += _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
+        made = _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
+        said = last_words(variant, record) if record is not None and status != 0 else None
+        traces += [replace(one, note=f"its last words: {said}") if said and one.note is None else one for one in made]
     streams: tuple[tuple[Stream, Check | None], ...] = (("stdout", leaf.stdout), ("stderr", leaf.stderr))
     for field, check in streams:
         if check is None:
@@ -114,13 +142,6 @@ def _command(leaf: CommandIs, variant: VariantRecord, prefix: str, path: str) ->
         timed = Subject(f"command {leaf.command}", quantity=DURATION)
         traces += _value_checks(join(path, "duration"), timed, leaf.duration, seconds, refs)
     return several(path, subject, traces)
-
-
-def expects(leaf: CommandIs, status: int | Unknown | None) -> bool:
-    """Does the lab itself name the shell's exit status, or look at its complaint? Then that is an observation."""
-    if status not in NOT_FOUND:
-        return leaf.stderr is not None
-    return leaf.exit is not None and (status == leaf.exit.equals or status in (leaf.exit.one_of or ()))
 
 
 def _value_checks(
@@ -201,12 +222,13 @@ def _change(leaf: ChangeIs, variant: VariantRecord, prefix: str, path: str) -> E
     return several(path, subject, checks(where, subject, leaf.errno, result.errno or "none", refs))
 
 
-def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
+def _packets(leaf: PacketsAre, case: _Case, path: str) -> Evaluation:
+    variant, prefix = case.variant, case.prefix
     subject = _selected(leaf.packets)
-    observed = observe_packets(variant, leaf.packets, prefix)
+    observed = observe_packets(variant, leaf.packets, prefix, accounts=case.accounts)
     traces = []
     if leaf.seen_on is not None:
-        traces.append(_chain(leaf, leaf.seen_on, variant, prefix, join(path, "seen_on"), subject))
+        traces.append(_chain(leaf, leaf.seen_on, case, join(path, "seen_on"), subject))
     operators = leaf.count.operators() if leaf.count is not None else {}
     for operator, expected in operators.items():
         where, what = join(path, f"count.{operator}"), replace(subject, quantity="count")
@@ -215,15 +237,17 @@ def _packets(leaf: PacketsAre, variant: VariantRecord, prefix: str, path: str) -
             continue
         truth = observed.count.holds(operator, expected)
         refs = (observed.ref,)
-        traces.append(compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt))
+        made = compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt)
+        if observed.beside and made.note is None and observed.count.low:
+            ran = " and ".join(f"'{name}'" for name in observed.beside)
+            made = replace(made, note=f"at that time, and not because of it alone: {ran} ran too")
+        traces.append(made)
     return several(path, subject, traces)
 
 
-def _chain(
-    leaf: PacketsAre, chain: tuple[str, ...], variant: VariantRecord, prefix: str, path: str, subject: Subject
-) -> Evaluation:
+def _chain(leaf: PacketsAre, chain: tuple[str, ...], case: _Case, path: str, subject: Subject) -> Evaluation:
     """Every selected packet was seen on just this chain. Seen otherwise is false, if the capture lost nothing."""
-    observed = observe_packets(variant, leaf.packets, prefix, chain, leaf.nat)
+    observed = observe_packets(case.variant, leaf.packets, case.prefix, chain, leaf.nat, case.accounts)
     what, expected = replace(subject, quantity="each seen on"), ", ".join(chain)
     if isinstance(observed, Unknown):
         return unknown(path, what, "seen_on", expected, observed)
@@ -313,12 +337,9 @@ def _state_in_time(leaf: StateIs, variant: VariantRecord, prefix: str, path: str
 
 _Evaluate = Callable[[Any, VariantRecord, str, str], Evaluation]
 _LEAVES: dict[type, _Evaluate] = {
-    CommandIs: _command,
     ChangeIs: _change,
-    PacketsAre: _packets,
     StateIs: _state_in_time,
     ChangesAre: evaluate_changes,
     LookupIs: evaluate_lookup,
     TraceIs: evaluate_path,
-    ExprIs: evaluate_expression,
 }

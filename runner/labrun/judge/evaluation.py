@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from labrun.evidence.ref import Ref
@@ -108,6 +109,14 @@ def checks(path: str, subject: Subject | str, check: Check, actual: Any, refs: t
         compared(join(path, operator), subject, operator, expected, actual, holds(operator, actual, expected), refs)
         for operator, expected in check.operators().items()
     ]
+
+
+def undecided(node: Evaluation, why: Unknown) -> Evaluation:
+    """The same, and nothing in it decides: what was observed is shown."""
+    children = tuple(undecided(child, why) for child in node.children)
+    if node.truth is None and not children:
+        return node
+    return replace(node, truth=None, reason=why.code, note=why.message, children=children)
 
 
 def unknowns(

@@ -19,9 +19,10 @@ from labrun.lab.predictions import ExprIs, ValueOf
 from labrun.logic.compare import Untold, all_of, any_of, negate
 from labrun.observe.commands import Ended, duration_s, observe_command, read_text
 from labrun.observe.jsonpath import search_json
+from labrun.observe.outcome import Accounts
 from labrun.observe.packets import observe_packets
 from labrun.observe.states import observe_objects
-from labrun.observe.unknown import NOT_FOUND, Unknown, never_ran, untold
+from labrun.observe.unknown import Unknown, untold
 
 Value = int | float | str | bool
 _MAX_TEXT = 10_000_000
@@ -48,9 +49,12 @@ def _round(value: Any, digits: int = 0) -> Any:
 _CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "round": _round, "len": len}
 
 
-def evaluate_expression(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
-    named = named_exits(leaf)
-    values = {name: _value(value, variant, prefix, named) for name, value in leaf.let.items()}
+def evaluate_expression(
+    leaf: ExprIs, variant: VariantRecord, prefix: str, path: str, accounts: Accounts | None = None
+) -> Evaluation:
+    values = {
+        name: _value(value, variant, prefix, accounts or Accounts.of((leaf,))) for name, value in leaf.let.items()
+    }
     children: list[Evaluation] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
@@ -64,24 +68,11 @@ def evaluate_expression(leaf: ExprIs, variant: VariantRecord, prefix: str, path:
     )  # fmt: skip
 
 
-def named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
-    """(command, exit status) that the expression itself asks for: then that is an observation, and no accident."""
-    exits = leaf.exits
-    found: set[tuple[str, object]] = set()
-    for node in ast.walk(parse_expression(leaf.expr)):
-        if isinstance(node, ast.Compare) and all(isinstance(sign, _EQUAL) for sign in node.ops):
-            sides = (node.left, *node.comparators)
-            commands = [exits[side.id] for side in sides if isinstance(side, ast.Name) and side.id in exits]
-            codes = [side.value for side in sides if isinstance(side, ast.Constant)]
-            found |= {(command, code) for command in commands for code in codes}
-    return found
-
-
 def _told(value: Value | Unknown) -> str:
     return f"unknown ({value.message})" if isinstance(value, Unknown) else show(value)
 
 
-def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]) -> Value | Unknown:
+def _value(value: ValueOf, variant: VariantRecord, prefix: str, accounts: Accounts) -> Value | Unknown:
     """What a name of ``let`` stands for. A count that is only known as a range is unknown here."""
     if value.packets is not None:
         seen = observe_packets(variant, value.packets, prefix)
@@ -92,7 +83,7 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple
             return seen.doubt
         return seen.count.low
     if value.command is not None:
-        return _of_command(value, value.command, variant, prefix, named)
+        return _of_command(value, value.command, variant, prefix, accounts)
     kind = value.state
     assert kind is not None
     objects = observe_objects(variant, kind, getattr(value, kind), prefix)
@@ -113,13 +104,9 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple
 
 
 def _of_command(
-    value: ValueOf, command: str, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]
+    value: ValueOf, command: str, variant: VariantRecord, prefix: str, accounts: Accounts
 ) -> Value | Unknown:
-    ended = observe_command(variant, command)
-    record = variant.step(command)
-    if isinstance(ended, Ended) and record is not None:
-        expected = ended.exit in NOT_FOUND and (command, ended.exit) in named
-        ended = ended if expected else never_ran(variant, record) or ended
+    ended = observe_command(variant, command, accounts)
     if value.of == "duration":
         return ended if isinstance(ended, Unknown) else duration_s(variant, command)
     if not isinstance(ended, Ended):

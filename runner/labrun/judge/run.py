@@ -15,6 +15,7 @@ from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
 from labrun.judge.verdict import judge_hypothesis, variant_prefix
 from labrun.lab.problems import LabError
+from labrun.observe.outcome import Accounts
 from labrun.observe.packets import scan_ahead
 from labrun.observe.unknown import Unknown, first_cause
 from labrun.protocol.actions import Capture
@@ -80,7 +81,7 @@ def _judge(run: Path, entry: LabEntry, lab: StoredLab, edited: tuple[Plan, ...] 
         if edited is not None:
             variants, gone = match(edited, variants)
         for variant in variants.values():
-            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant))
+            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant), Accounts.of(predictions))
         results.append(_result(lab, entry, variants, gone))
     return results[0] if len(results) == 1 else repeated(results)
 

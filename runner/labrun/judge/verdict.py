@@ -5,19 +5,16 @@ Everything else is inconclusive, with a code. An error is never a refutation.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from labrun.evidence.lab import StoredControl, StoredHypothesis, StoredLab, StoredPrediction, Unreadable
-from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.evidence.record import VariantRecord
 from labrun.evidence.run import EvidenceError
-from labrun.judge.evaluate import evaluate, expects
+from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import joined, sentence
-from labrun.judge.expression import named_exits
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
-from labrun.lab.predictions import CommandIs, ExprIs, leaves
-from labrun.observe.unknown import Unknown, cut_short, first_cause, never_ran, not_found
-from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.observe.outcome import Accounts
+from labrun.observe.unknown import Unknown, cut_short, first_cause
 from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.shown import equivalent
 
@@ -65,7 +62,7 @@ def _control(
     trace = _trace(prediction, variants, gone, lab, name)
     if model.predict is not None:
         trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab, name))
-    trace = _undisturbed(trace, _no_counterfactual(model, prediction, variants.get(name), variants.get(EXPERIMENT)))
+    trace = _undisturbed(trace, _no_counterfactual(variants.get(name)))
     return ControlResult(
         name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
     )
@@ -88,59 +85,9 @@ def _undisturbed(trace: Evaluation, cause: Unknown | None) -> Evaluation:
     return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
 
 
-def _no_counterfactual(
-    model: StoredControl, prediction: StoredPrediction, variant: VariantRecord | None, experiment: VariantRecord | None
-) -> Unknown | None:
-    """Why a control is not what it says: it broke off, or a command that makes the difference failed.
-
-    What it never came to does not fail for want of the cause, and what was never changed changes nothing. How a command
-    ends is an observation where the prediction looks at it, and is no matter where the experiment's ended so, too.
-    """
-    cause = cut_short(variant) if variant is not None else None
-    if cause is not None or variant is None or experiment is None:
-        return cause
-    looked_at = _exits_looked_at(prediction)
-    for record in variant.steps:
-        before = experiment.step(record.step.id)
-        status = _failure(record)
-        if status is None or record.step.id in looked_at or not _makes_the_difference(model, record, before):
-            continue
-        if model.parameters is None or before is None or _failure(before) != status:
-            text = (
-                f"its own step '{record.step.id}' ended with {status}, so that it may not have changed what it was to"
-                " change; where that is meant, look at the exit in its predict"
-            )
-            return Unknown("step-failed", text)
-    return None
-
-
-def _makes_the_difference(model: StoredControl, record: StepRecord, before: StepRecord | None) -> bool:
-    """Is this step the control's own: new, another one, or with a parameter that is another?"""
-    if before is None or (before.step.action, before.step.node) != (record.step.action, record.step.node):
-        return True
-    text = record.step.shell or ""
-    return any(re.search(rf"\$\{{?{name}\b", text) for name in model.parameters or ())
-
-
-def _failure(record: StepRecord) -> str | None:
-    """How a command, or a process that the lab did not stop, ended other than well."""
-    ended = record.process or (record.ended.result if record.ended is not None else None)
-    if isinstance(ended, ProcessEnded) and (ended.stopped or record.step.may_fail):
-        return None
-    if not isinstance(ended, ProcessEnded | CommandResult) or ended.exit == 0:
-        return None
-    return f"exit status {ended.exit}" if ended.exit is not None else f"signal {ended.signal}"
-
-
-def _exits_looked_at(prediction: StoredPrediction) -> set[str]:
-    """The commands whose exit status the prediction asks for."""
-    found: set[str] = set()
-    for _, leaf in () if isinstance(prediction, Unreadable) else leaves(prediction):
-        if isinstance(leaf, CommandIs) and leaf.exit is not None:
-            found.add(leaf.command)
-        elif isinstance(leaf, ExprIs):
-            found |= set(leaf.exits.values())
-    return found
+def _no_counterfactual(variant: VariantRecord | None) -> Unknown | None:
+    """Why a control is not what it says: it broke off. What it never came to does not fail for want of the cause."""
+    return cut_short(variant) if variant is not None else None
 
 
 def _trace(
@@ -159,10 +106,10 @@ def _trace(
         return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
-        trace = evaluate(prediction, variant, prefix)
+        trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(lab.predictions()))
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
-            return _undisturbed(trace, _never_tried(lab, variant))
+            return trace
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
         return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
     except EvidenceError as error:
@@ -170,26 +117,6 @@ def _trace(
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
         note = f"{type(error).__name__}: {error}"
         return Evaluation("", Subject("the prediction"), None, reason="checker-crashed", note=note)
-
-
-def _never_tried(lab: StoredLab, variant: VariantRecord) -> Unknown | None:
-    """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
-
-    Whoever expects it says so in some prediction of the lab, by its exit status or by what the shell complains of.
-    """
-    asked = [leaf for prediction in lab.predictions() for _, leaf in leaves(prediction)]
-    for record in variant.steps:
-        absent = never_ran(variant, record)
-        if absent is not None and not any(_expects(leaf, record) for leaf in asked):
-            return absent
-    return None
-
-
-def _expects(leaf: object, record: StepRecord) -> bool:
-    command, status = record.step.id, not_found(record)
-    if isinstance(leaf, CommandIs):
-        return leaf.command == command and expects(leaf, status)
-    return status is not None and isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
 
 
 def _change(model: StoredControl, variant: VariantRecord | None) -> str:
@@ -224,10 +151,11 @@ def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Ver
         if control.truth is None:
             text = f"the control ({control.change}) could not be judged: {_because(control.trace, None)}"
             return "inconclusive", f"control-{control.trace.reason or 'unknown'}", text
+    notes = dict.fromkeys(leaf.note for leaf in trace.deciding(True) if leaf.note and leaf.operator != "expr")
     shown = "as predicted"
     if controls:
         shown += ", and not so in the control" if len(controls) == 1 else f", and not so in {len(controls)} controls"
-    return "supported", "as-predicted", shown
+    return "supported", "as-predicted", "; ".join([shown, *notes])
 
 
 def _because(trace: Evaluation, truth: bool | None) -> str:

@@ -204,7 +204,9 @@ def _plan(
             action = replace(action, for_s=for_s, every_s=every_s)
             timeout_of_step += for_s
         saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
-        made.append(Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves))
+        made.append(
+            Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit)
+        )
         if isinstance(action, Namespace):
             if action.op == "add":
                 nodes.append(action.name)

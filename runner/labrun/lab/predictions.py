@@ -5,6 +5,7 @@ Only the shape is here; `judge` gives it meaning. A prediction that asserts noth
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -25,7 +26,7 @@ from labrun.lab.base import (
     is_reference,
 )
 from labrun.lab.check.satisfiable import Numbers, contradiction, known, outcomes, text_contradiction, told
-from labrun.lab.expression import check_expression
+from labrun.lab.expression import check_expression, parse_expression
 from labrun.logic.suggest import did_you_mean
 from labrun.protocol.traces import HOOKS, STATION
 
@@ -502,6 +503,19 @@ class ExprIs(Strict):
     def exits(self) -> dict[str, str]:
         """Name -> command, of the names that stand for a command's exit status."""
         return {name: value.command for name, value in self.let.items() if value.command and value.of == "exit"}
+
+    def named_exits(self) -> set[tuple[str, int]]:
+        """(command, exit status) that the expression itself asks for."""
+        found: set[tuple[str, int]] = set()
+        for node in ast.walk(parse_expression(self.expr)):
+            if isinstance(node, ast.Compare) and all(isinstance(sign, ast.Eq | ast.NotEq) for sign in node.ops):
+                sides = (node.left, *node.comparators)
+                commands = [
+                    self.exits[side.id] for side in sides if isinstance(side, ast.Name) and side.id in self.exits
+                ]
+                codes = [side.value for side in sides if isinstance(side, ast.Constant) and type(side.value) is int]
+                found |= {(command, code) for command in commands for code in codes}
+        return found
 
 
 class AllOf(Strict):

@@ -44,6 +44,13 @@ def _command(value: object) -> object:
     return value
 
 
+Exits = Annotated[
+    tuple[Annotated[Int, Field(ge=0, le=255)], ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, int) else value, json_schema_input_type=int | tuple[int, ...]
+    ),
+]
 Command = Annotated[
     str | tuple[str, ...],
     BeforeValidator(_command, json_schema_input_type=str | tuple[Scalar, ...]),
@@ -340,6 +347,7 @@ class StepModel(Strict):
     note: str | None = None
     timeout: Duration = 10.0
     may_fail: Flag = False
+    exit: Exits | None = None
     stdin: str | None = None
     ready: ReadyModel | None = None
     save: dict[ValueName, SaveModel] | None = None
@@ -381,10 +389,10 @@ class StepModel(Strict):
             raise fail("stdin", "stdin goes with run or start")
         if self.save is not None and verb != "run":
             raise fail("save", "save goes with run")
-        if self.may_fail and verb == "run":
-            raise fail(
-                "may_fail", "how a command ends is an observation anyway: leave may_fail out, and look at its exit"
-            )
+        if self.exit is not None and verb not in ("run", "start"):
+            raise fail("exit", "exit goes with run or start: the exit status that is meant")
+        if self.exit is not None and self.may_fail:
+            raise fail("exit", "exit names the statuses that are meant, may_fail allows for any: give one of them")
         if self.node is not None and verb in NODELESS:
             raise fail("in", f"{verb} does not happen in one node: leave `in` out")
         if verb == "sysctl" and not self.sysctl:

@@ -14,8 +14,8 @@ from labrun.evidence.record import VariantRecord
 from labrun.lab.predictions import TraceSelector
 from labrun.logic.compare import Count, all_of, holds
 from labrun.observe.hooks import PacketPath, packet_paths
-from labrun.observe.packets import clock_was_set
-from labrun.observe.unknown import Unknown, cut_short, missing, never_ran
+from labrun.observe.unknown import Unknown, cut_short, missing
+from labrun.observe.window import span_of
 from labrun.protocol.events import TraceEnded, TraceResult
 from labrun.protocol.record import dataclass
 
@@ -104,15 +104,10 @@ def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] 
     """
     if selector.during is None:
         return cut_short(variant) or (0, _END_OF_TIME)
-    first, last = variant.step(selector.during.start), variant.step(selector.during.end)
-    if first is None or first.started is None:
-        return missing(variant, f"step '{selector.during.start}'")
-    if last is None or last.ended is None:
-        return missing(variant, f"step '{selector.during.end}'")
-    if (absent := never_ran(variant, first) or never_ran(variant, last)) is not None:
-        return absent
-    if clock_was_set(first.started, last.ended):
-        return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")
-    after = variant.steps[variant.steps.index(last) + 1 :]
-    starts = [record.started.wall_ns for record in after if record.started is not None]
-    return first.started.wall_ns, min(starts, default=_END_OF_TIME)
+    span = span_of(variant, selector.during)
+    if isinstance(span, Unknown):
+        return span
+    if span.doubt is not None:
+        return span.doubt
+    later = (record.started.wall_ns for record in variant.steps if record.started is not None)
+    return span.begin_ns, min((start for start in later if start >= span.end_ns), default=_END_OF_TIME)

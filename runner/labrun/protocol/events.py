@@ -58,13 +58,20 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL."""
+    """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL.
+
+    ``parts``: of a line for the shell, how each part of its last pipeline ended; None where the shell did not say.
+    ``missing``: commands that the shell did not find. ``left``: processes that it left running, by name.
+    """
 
     KIND: ClassVar[str] = "command"
     exit: int | None
     signal: str | None
     stdout: Output
     stderr: Output
+    parts: tuple[int, ...] | None = None
+    missing: tuple[str, ...] | None = None
+    left: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +129,11 @@ class StartResult:
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
+    """``held``: False where the condition did not come true in time, and the lab allows for that."""
+
     KIND: ClassVar[str] = "wait"
     attempts: int
+    held: bool | None = None  # None: it held
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +227,7 @@ class TraceEnded:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
-    """A started process is gone. ``stopped``: we ended it; otherwise it ended by itself."""
+    """A started process is gone. ``stopped``: we ended it; otherwise it ended by itself. See `CommandResult`."""
 
     KIND: ClassVar[str] = "process-ended"
     step: str
@@ -228,6 +238,9 @@ class ProcessEnded:
     signal: str | None
     stdout: Output
     stderr: Output
+    parts: tuple[int, ...] | None = None
+    missing: tuple[str, ...] | None = None
+    left: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

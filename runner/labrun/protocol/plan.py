@@ -34,7 +34,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a kernel's refusal an observation."""
+    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a refusal, or any exit, an observation."""
 
     id: str
     action: Action
@@ -45,11 +45,12 @@ class Step:
     note: str | None = None
     shell: str | None = None  # the line as the author wrote it, for reports
     save: tuple[Save, ...] = ()
+    exits: tuple[int, ...] | None = None  # of a command: the exit statuses that are meant; None: 0
 
     def doing(self) -> tuple[object, ...]:
         """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
         action = replace(self.action, for_s=None, every_s=0.0) if isinstance(self.action, Snapshot) else self.action
-        return (self.id, action, self.node, self.phase, self.may_fail, self.save)
+        return (self.id, action, self.node, self.phase, self.may_fail, self.exits, self.save)
 
 
 @dataclass(frozen=True, slots=True)
