@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,11 @@ import labrun
 from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
-from labrun.judge.verdict import judge_hypothesis
-from labrun.lab.load import parse_lab
 from labrun.observe.unknown import Unknown
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
 from support.evidence_builder import Evidence, Seen, icmp, udp
+from support.labs import judge_first, unchecked
 from support.traced import both, forwarded, lab, own
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reasons"
@@ -52,12 +50,11 @@ def judged(
                       "control": control or {"none": "This is a sample."}}  # fmt: skip
         content = {"title": "T", "question": "Q", "topology": {"nodes": {"host": {}}}, "steps": STEPS,
                    "hypotheses": [hypothesis]}  # fmt: skip
-        lab = parse_lab(json.dumps(content), folder / "lab.yaml", "ping", "labs/ping/lab.yaml")
         variants = {}
         for name, make in (("experiment", build), ("h", against)):
             if make is not None:
                 variants[name] = make(Evidence(folder / name, name)).read()
-        return judge_hypothesis(lab, 0, variants, ("h",) if control is not None else (), gone)
+        return judge_first(unchecked(content, "ping"), variants, gone)
 
     return sample
 
@@ -253,6 +250,10 @@ SAMPLES: dict[str, dict[str, Sample]] = {
             "state", {"host": LINKS}, ship=False).piece("snapshots/state.json", b"{").done()),
         "a moment": judged({**STALE, "never": {"for": "1s"}}, lambda evidence: evidence.series(
             "watch", [], ship=False).piece("snapshots/watch.jsonl", b"?\n").done()),
+    },
+    "prediction-unreadable": {
+        "of a later labrun": judged({"command": "probe", "exit": 0, "colour": "green"}, ran()),
+        "of an earlier one": judged({"all": [EXIT, {"comand": "probe"}]}, ran(), WITHOUT, ran(1)),
     },
     "checker-crashed": {
         "headers that are none": judged(WALK, traced(*[dataclasses.replace(e, network="zz") for e in forwarded(1)])),

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
-from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
@@ -26,6 +25,7 @@ from labrun.observe.window import span_of
 from labrun.packets.pcapng import PcapngError
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.record import dataclass
 
 Window = tuple[int, int] | None
