@@ -18,7 +18,7 @@ from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
 from labrun.observe.unknown import Unknown
-from labrun.protocol.events import LookupResult
+from labrun.protocol.events import LookupResult, Unseen
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
 from support.evidence_builder import Evidence, Seen, icmp, udp
 from support.labs import judge_first, unchecked
@@ -374,7 +374,7 @@ SAMPLES: dict[str, dict[str, Sample]] = {
             traced(*both(1, "prerouting", 2), own(1, "input_enter", 2))),
         "none that was seen": judged(
             {"trace": {"at": "hooks", "during": "probe"}, "count": 0},
-            traced(blind=("the chain netdev lab early at ingress",))),
+            traced(blind=(Unseen("the chain netdev lab early at ingress"),))),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),
