@@ -58,13 +58,14 @@ def prediction(value: object) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A packet that was captured. ``kept``: bytes of it, where it was cut."""
+    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 6."""
 
     at: float
     data: bytes
     on: str = "lo"
     direction: str | None = "in"
     kept: int | None = None
+    offload: bytes = b""
 
 
 _FLAGS = {"in": pcapng.EPB_FLAGS[0], "out": pcapng.EPB_FLAGS[4], None: 0}
@@ -80,7 +81,7 @@ def capture_file(
         place = list(interfaces).index(seen.on)
         time_ns = WALL_NS + round(seen.at * MS)
         kept = seen.data[: seen.kept]
-        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction]))
+        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction], seen.offload))
     return b"".join(out)
 
 

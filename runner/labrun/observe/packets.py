@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
-from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
@@ -26,6 +25,7 @@ from labrun.observe.window import span_of
 from labrun.packets.pcapng import PcapngError
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.record import dataclass
 
 Window = tuple[int, int] | None
@@ -194,6 +194,13 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
     high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken, asked.matching)
     if doubt is None and (asked.gone or asked.later) is not None:
         high, doubt = None, asked.gone or asked.later
+    if doubt is None and answer.supers:
+        high = None if answer.more is None else answer.count + answer.more
+        text = (
+            f"{answer.supers} packets in '{record.step.id}' are super-packets: each becomes several packets on a wire. "
+            f"`offloads: off` on the link avoids them"
+        )
+        doubt = Unknown("super-packets", text)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     if doubt is None and asked.changed is not None:
         return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen, asked.beside)
