@@ -51,6 +51,7 @@ from labrun.lab.predictions import (
 )
 from labrun.logic.compare import Count, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
+from labrun.observe.instruments import without_trace
 from labrun.observe.jsonpath import search_json
 from labrun.observe.outcome import Accounts, last_words
 from labrun.observe.packets import observe_packets
@@ -193,11 +194,16 @@ def _nothing_found(trace: Evaluation) -> Evaluation:
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
-    """On a text that was cut, only what was found in the kept part is sure."""
+    """Of a text that was cut, only what was found in it is sure. What an instrument put into it decides nothing."""
     traces = []
+    alone = without_trace(text.value)
     for operator, expected in check.operators().items():
         truth = holds(operator, text.value, expected)
         doubt = None
+        if isinstance(alone, Unknown):
+            truth, doubt = None, alone
+        elif truth is not holds(operator, alone, expected):
+            truth, doubt = None, Unknown("instrument-interferes", "what decides is the table with which labrun traces")
         if text.cut is not None and not text.surely(operator, expected):
             truth, doubt = None, text.cut
         where = join(path, operator)
