@@ -256,3 +256,13 @@ def extended(kind: int = 143) -> bytes:
         b"\x60\0\0\0" + len(options + message).to_bytes(2) + b"\x00\x01" + bytes(15) + b"\x01" + bytes(15) + b"\x02"
     )
     return bytes(12) + b"\x86\xdd" + header + options + message
+
+
+def tunnelled(frame: bytes) -> bytes:
+    """The frame's packet in GRE over IPv4 (RFC 2784)."""
+    return ethernet(ipv4(47, b"\0\0\x08\x00" + frame[14:], "192.0.2.1", "192.0.2.2"))
+
+
+def refused(frame: bytes) -> bytes:
+    """The ICMP error that quotes the frame's packet: port unreachable (RFC 792)."""
+    return ethernet(ipv4(1, b"\x03\x03" + bytes(6) + frame[14:], "10.0.0.2", "10.0.0.1"))
