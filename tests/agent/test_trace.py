@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from labrun.observe.hooks import PacketPath, matches, packet_paths
 from labrun.protocol.codec import loads
 from labrun.protocol.events import Unseen
 from labrun.protocol.traces import TraceEvent
+from pyroute2 import IPRoute
 from support.netns import Netns
 
 ECHO = "icmp type echo-request"
@@ -450,3 +453,30 @@ def test_a_rule_that_ends_tracing_is_told(net: Net, rule: str) -> None:
     trace = net.started()
     net.middle.sh("nft flush ruleset")
     assert words(trace.stop().silencers) == ["a rule of ip lab in"], "it was there when the trace began"
+
+
+def xdp_pass() -> int:
+    """A program that lets everything pass: r0 = XDP_PASS; exit (bpf(2), BPF_PROG_LOAD)."""
+    code = struct.pack("=BBhi", 0xB7, 0, 0, 2) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+    program, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    asked = struct.pack("=IIQQ", 6, 2, ctypes.addressof(program), ctypes.addressof(licence)).ljust(128, b"\0")
+    number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+    fd: int = ctypes.CDLL(None, use_errno=True).syscall(number, 5, ctypes.create_string_buffer(asked), 128)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_xdp_program_is_told(net: Net, late: bool) -> None:
+    def attach() -> None:
+        with net.middle.enter(), IPRoute() as ipr:
+            fd = xdp_pass()
+            ipr.link("set", index=ipr.link_lookup(ifname="eth0")[0], xdp_fd=fd)
+            os.close(fd)
+
+    if not late:
+        attach()
+    trace = net.started()
+    if late:
+        attach()
+    assert words(trace.stop().blind) == ["an XDP program on eth0"]

@@ -4,6 +4,10 @@ TPACKET_V3, Documentation/networking/packet_mmap.rst and linux/if_packet.h. The 
 net.core.rmem_max, so a user namespace gets the same buffer as root. It refuses to interpret packets: it hands out
 whole blocks as bytes, and gives each back to the kernel at once.
 
+With each packet comes the kernel's metadata of what is left to do (PACKET_VNET_HDR): how a super-packet will be cut,
+and whether its checksum is filled in. A super-packet of a kind that it cannot describe, such as SCTP's, counts as a
+drop (virtio_net_hdr_from_skb, linux/virtio_net.h).
+
 A socket belongs to the network namespace of the thread that made it, for good.
 """
 
