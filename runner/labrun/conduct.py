@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
+from labrun.evidence.files import write_whole
+from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
 from labrun.evidence.writer import EvidenceFull, EvidenceWriter
 from labrun.lab.catalogue import portable
@@ -109,7 +111,8 @@ def conduct(
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
         folder.mkdir(parents=True)
-        (folder / layout.LAB).write_text(compiled.lab.text, encoding="utf-8")
+        write_whole(folder / layout.LAB, compiled.lab.text)
+        write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
     judged: dict[str, LabResult] = {}
     try:
@@ -187,4 +190,4 @@ def write_results(run: Path, result: RunResult) -> None:
     from labrun.judge.results import results_json
 
     text = json.dumps(results_json(result), indent=1, ensure_ascii=False)
-    (run / layout.RESULTS).write_text(text + "\n", encoding="utf-8")
+    write_whole(run / layout.RESULTS, text + "\n")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,11 @@ import labrun
 from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
-from labrun.judge.verdict import judge_hypothesis
-from labrun.lab.load import parse_lab
 from labrun.observe.unknown import Unknown
-from labrun.protocol.events import LookupResult
+from labrun.protocol.events import LookupResult, Unseen
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
-from support.evidence_builder import Evidence, Seen, icmp, udp
+from support.evidence_builder import Evidence, Seen, extended, icmp, tagged, udp
+from support.labs import judge_first, unchecked
 from support.traced import both, forwarded, lab, own
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reasons"
@@ -36,6 +34,7 @@ COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
 OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
+SUPER = Seen(30, udp(53, 4000), offload=bytes((1, 5, 0, 0, 0xE8, 3)))  # 1000 bytes of data in each segment
 FROM_FAR = {"trace": {"at": "hooks", "where": {"source": "fd01::2"}}, "ends": "accept"}
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
@@ -51,12 +50,11 @@ def judged(
                       "control": control or {"none": "This is a sample."}}  # fmt: skip
         content = {"title": "T", "question": "Q", "topology": {"nodes": {"host": {}}}, "steps": STEPS,
                    "hypotheses": [hypothesis]}  # fmt: skip
-        lab = parse_lab(json.dumps(content), folder / "lab.yaml", "ping", "labs/ping/lab.yaml")
         variants = {}
         for name, make in (("experiment", build), ("h", against)):
             if make is not None:
                 variants[name] = make(Evidence(folder / name, name)).read()
-        return judge_hypothesis(lab, 0, variants, ("h",) if control is not None else (), gone)
+        return judge_first(unchecked(content, "ping"), variants, gone)
 
     return sample
 
@@ -263,6 +261,10 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a moment": judged({**STALE, "never": {"for": "1s"}}, lambda evidence: evidence.series(
             "watch", [], ship=False).piece("snapshots/watch.jsonl", b"?\n").done()),
     },
+    "prediction-unreadable": {
+        "of a later labrun": judged({"command": "probe", "exit": 0, "colour": "green"}, ran()),
+        "of an earlier one": judged({"all": [EXIT, {"comand": "probe"}]}, ran(), WITHOUT, ran(1)),
+    },
     "checker-crashed": {
         "headers that are none": judged(WALK, traced(*[dataclasses.replace(e, network="zz") for e in forwarded(1)])),
         "a defect of ours": judged({**WALK, "trace": {"at": "hooks", "where": {"odd": 1}}}, traced(*forwarded(1))),
@@ -292,6 +294,12 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "fields": judged({**COUNT, "packets": {"on": "host.lo", "fields": {"udp.dstport": 53}}},
                          captured(Seen(30, udp(53, 99), kept=36), end={})),
         "ways": judged(WAYS, captured(Seen(30, icmp(99), "west", kept=60), EAST, names=("west", "east"), end={})),
+    },
+    "filter-passed-over": {
+        "a VLAN tag": judged({**COUNT, "count": 0, "packets": {"on": "host.lo", "match": "icmp"}},
+                             captured(Seen(30, tagged(icmp())), end={})),
+        "an extension header": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp6"}},
+                                      captured(Seen(30, extended()), end={})),
     },
     "ambiguous": {
         "two alike": judged(WAYS, captured(WEST, Seen(30.5, icmp(), "west"), EAST, names=("west", "east"), end={})),
@@ -370,13 +378,19 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
         "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
     },
+    "super-packets": {
+        "how many": judged({**COUNT, "count": 3}, captured(SUPER, end={})),
+        "how large": judged(
+            {"packets": {"on": "host.lo", "during": "probe", "fields": {"ip.len": {"gt": 1500}}}, "count": 0},
+            captured(SUPER, end={})),
+    },
     "trace-blind": {
         "a drop that nobody reports": judged(
             {**WALK, "path": ["prerouting@eth0", "input@eth0", "drop"]},
             traced(*both(1, "prerouting", 2), own(1, "input_enter", 2))),
         "none that was seen": judged(
             {"trace": {"at": "hooks", "during": "probe"}, "count": 0},
-            traced(blind=("the chain netdev lab early at ingress",))),
+            traced(blind=(Unseen("the chain netdev lab early at ingress"),))),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

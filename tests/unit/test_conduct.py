@@ -343,7 +343,7 @@ def test_a_run_has_its_record_from_the_start(tmp_path):
 def test_a_run_that_was_killed_can_be_judged(stage):
     begin(stage.run, run_record([entry_of(lab("one", stage.path))]))
     (found,) = judge_run(stage.run).labs
-    assert (found.status, found.reason) == ("error", "invalid-lab")  # not even its lab file was written
+    assert (found.status, found.reason) == ("error", "evidence-unreadable")  # not even its lab file was written
 
 
 def test_the_end_writes_results_and_reports_and_points_latest_at_the_run(stage):

@@ -46,7 +46,7 @@ from labrun.protocol.state import (
     RuleState,
     SocketState,
 )
-from support.evidence_builder import WALL_NS, Evidence, Seen, icmp, prediction
+from support.evidence_builder import WALL_NS, Evidence, Seen, icmp, prediction, refused, tunnelled
 from support.traced import both, forwarded, lab
 
 PREFIX = "labs/lab/experiment/"
@@ -189,6 +189,10 @@ CASES: dict[str, tuple[dict[str, Any], Build, Build, Build]] = {
                        captured(Seen(30, icmp(), kept=15))),
     "packets: fields": (packets(fields={"icmp.type": 8}), LINE, captured(Seen(30, icmp()[:34] + bytes(8))),
                         captured(Seen(30, icmp(), kept=30))),
+    "packets: inner": (packets(inner={"icmp.type": 8}), captured(Seen(30, tunnelled(icmp()))), LINE,
+                       captured(Seen(30, tunnelled(icmp()), kept=50))),
+    "packets: quoted": (packets(quoted={"icmp.type": 8}), captured(Seen(30, refused(icmp()))), LINE,
+                        captured(Seen(30, refused(icmp()), kept=50))),
     "packets: direction": (packets(direction="out"), captured(IN, OUT), LINE, captured(IN, OUT, not_kept=1)),
     "packets: capture": (packets(capture="seen"), LINE, captured(), ran()),
     "links": (at("links", {"name": "lo"}, each={"mtu": 65536}), snapped(HOST),

@@ -8,10 +8,10 @@ import json
 import pytest
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import sentence
-from labrun.judge.verdict import judge_hypothesis
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
 from support.evidence_builder import Evidence, Seen, icmp, prediction
+from support.labs import judge_first
 from support.traced import forwarded
 
 PREFIX = "labs/lab/experiment/"
@@ -83,7 +83,7 @@ def verdict_of(tmp_path, against, **hypothesis):
         "experiment": capturing(Evidence(tmp_path / "experiment")).done().read(),
         "h": against(Evidence(tmp_path / "h", "h")).read(),
     }
-    return judge_hypothesis(lab.lab, 0, variants, ("h",))
+    return judge_first(lab, variants)
 
 
 INSERT = {"before": "probe", "insert": {"run": "ip link set lo mtu 9"}}
@@ -122,7 +122,7 @@ def test_what_a_missing_command_was_to_do_was_never_tried(tmp_path, where, packe
     def judged(**more):
         content = {**LAB, "hypotheses": [LAB["hypotheses"][0], *more.get("hypotheses", ())]}
         lab = compile_lab(parse_lab(json.dumps(content), tmp_path / "lab.yaml", "x", "x/lab.yaml"))
-        return judge_hypothesis(lab.lab, 0, variants, ("h",))
+        return judge_first(lab, variants)
 
     variants = {"experiment": build("experiment", packets if where == "experiment" else 1),
                 "h": build("h", packets if where == "h" else 0)}  # fmt: skip
@@ -231,7 +231,7 @@ def test_a_parameter_that_makes_a_command_fail(tmp_path, shell, before, after, r
         name: with_own(packets, "cause", exit=code, shell=shell)(Evidence(tmp_path / name, name)).read()
         for name, packets, code in (("experiment", 1, before), ("h", 0, after))
     }
-    assert judge_hypothesis(lab.lab, 0, variants, ("h",)).reason == reason
+    assert judge_first(lab, variants).reason == reason
 
 
 def test_a_control_that_went_to_its_end_shows_that_the_claim_can_fail(tmp_path):

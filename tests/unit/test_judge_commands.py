@@ -348,3 +348,35 @@ def test_the_reason_of_a_branch_is_its_first_unknown_childs(evidence):
 @pytest.mark.parametrize("expected", ["one(?!x)", "one\\Z", "one\\z"])
 def test_on_a_cut_text_a_pattern_that_asks_for_what_follows_is_never_sure(expected):
     assert Text("one\ntwo", True, Ref("f")).surely("matches", expected) is False
+
+
+OURS = """table inet labrun_trace { # progname labrun
+\tflags owner
+\tchain input_enter {
+\t\ttype filter hook input priority -2147483648; policy accept;
+\t\taccept
+\t}
+}
+"""
+LABS = "table ip lab {\n\tchain in {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "check", "truth"),
+    [
+        (OURS + LABS, {"contains": "hook forward"}, True),
+        (OURS + LABS, {"contains": "hook input"}, None),  # ours alone has it
+        (OURS + LABS, {"lacks": "hook input"}, None),
+        (OURS + LABS, {"lacks": "hook output"}, True),
+        (LABS + OURS, {"lacks": "hook forward"}, False),
+        (OURS, {"equals": ""}, None),
+        (OURS, {"matches": "accept"}, None),
+        ('{"table": {"name": "labrun_trace"}}', {"contains": "table"}, None),
+        ("table inet labrun_trace", {"lacks": "ip lab"}, None),
+        (LABS, {"contains": "hook input"}, False),
+    ],
+)
+def test_what_labrun_itself_put_into_an_output_decides_nothing(evidence, output, check, truth):
+    evidence.run("probe", output.encode(), at=(20, 100)).done()
+    trace = judge(evidence, {"command": "probe", "stdout": check})
+    assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)

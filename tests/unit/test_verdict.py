@@ -22,13 +22,13 @@ from labrun.judge.results import (
     results_json,
 )
 from labrun.judge.run import judge_run
-from labrun.judge.verdict import judge_hypothesis
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
 from labrun.observe.unknown import first_cause
 from labrun.protocol import actions
 from labrun.protocol.events import ChangeResult, Program
 from support.evidence_builder import Evidence, Seen, icmp
+from support.labs import judge_first, unchecked
 from support.recorded import run_record
 
 SLUG = "tried"
@@ -72,7 +72,7 @@ def judged(tmp_path, exits, hypothesis=None, **builds):
         for name, code in zip(names, exits, strict=True)
         if code is not None
     }
-    return judge_hypothesis(compiled.lab, 0, variants, compiled.controls["h"])
+    return judge_first(compiled, variants)
 
 
 ONE = {"control": {"without": "cause"}}
@@ -146,8 +146,7 @@ def test_a_result_has_what_its_author_wrote(tmp_path):
 
 def test_the_line_is_that_of_the_hypothesis(tmp_path):
     text = json.dumps(lab_of(), indent=1)
-    lab = parse_lab(text, tmp_path, SLUG, "x")
-    result = judge_hypothesis(lab, 0, {}, ())
+    result = judge_first(unchecked(text, SLUG), {})
     assert '"id": "h"' in text.splitlines()[result.line - 1]
 
 
@@ -180,7 +179,7 @@ def test_what_is_different_in_the_control(tmp_path, control, change):
 def test_other_parameters_are_told(tmp_path):
     control = {"control": {"parameters": {"a": 2, "b": "x"}}}
     compiled = parsed(lab_of(control, parameters={"a": [1, 2], "b": ["y", "x"]}), tmp_path)
-    result = judge_hypothesis(compiled.lab, 0, {}, compiled.controls["h"])
+    result = judge_first(compiled, {})
     assert result.controls[0].change == "with a = 2, b = x"
 
 
@@ -190,7 +189,7 @@ def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(
     compiled = parsed(lab_of(replace), tmp_path)
     evidence = Evidence(tmp_path / "h", "h").run("cause", shell="echo no").run("probe", exit=1).done()
     variants = {"experiment": variant(tmp_path, "experiment"), "h": evidence.read()}
-    result = judge_hypothesis(compiled.lab, 0, variants, ("h",))
+    result = judge_first(compiled, variants)
     assert result.controls[0].change == "step 'cause' replaced by: echo no"
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from labrun.evidence import layout
+from labrun.evidence.files import EvidenceError as EvidenceError
+from labrun.evidence.files import EvidenceMissing, read_below, write_whole
 from labrun.protocol.codec import ProtocolError, dumps, loads
 from labrun.protocol.record import dataclass
 
 RUN_SCHEMA = 1
-
-
-class EvidenceError(Exception):
-    """The folder is not a run directory, or what is in it cannot be read. The message says which and why."""
+MAX_RECORD = 64 * 1024 * 1024  # bytes of a record: of a thousand labs it has half a MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +72,17 @@ def new_run_id(now: datetime) -> str:
 
 
 def write_run(run: Path, record: RunRecord) -> None:
-    (run / layout.RUN).write_text(dumps(record) + "\n", encoding="utf-8")
+    write_whole(run / layout.RUN, dumps(record) + "\n")
 
 
 def read_run(run: Path) -> RunRecord:
     """Raises EvidenceError where this is no run directory."""
     file = run / layout.RUN
     try:
-        return loads(RunRecord, file.read_bytes())
-    except FileNotFoundError as error:
+        return loads(RunRecord, read_below(run, layout.RUN, MAX_RECORD))
+    except EvidenceMissing as error:
         raise EvidenceError(f"{run}: not a run directory (no {layout.RUN} in it)") from error
-    except (OSError, ProtocolError) as error:
+    except ProtocolError as error:
         raise EvidenceError(f"{file}: {error}") from error
 
 

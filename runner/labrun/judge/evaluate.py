@@ -50,6 +50,7 @@ from labrun.lab.predictions import (
 )
 from labrun.logic.compare import Count, any_of, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
+from labrun.observe.instruments import without_trace
 from labrun.observe.jsonpath import search_json
 from labrun.observe.outcome import Accounts, last_words
 from labrun.observe.packets import observe_packets
@@ -174,13 +175,18 @@ def _of_null(trace: Evaluation) -> Evaluation:
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
-    """On a text that was cut, only what was found in the kept part is sure."""
+    """Of a text that was cut, only what was found in it is sure. What an instrument put into it decides nothing."""
     traces = []
+    alone = without_trace(text.value)
     for operator, expected in check.operators().items():
         truth = holds(operator, text.value, expected)
         if operator in ("equals", "one_of") and text.ended:  # it may be written with its last line break, or without
             truth = any_of((truth, holds(operator, text.value + "\n", expected)))
         doubt = None
+        if isinstance(alone, Unknown):
+            truth, doubt = None, alone
+        elif truth is not holds(operator, alone, expected):
+            truth, doubt = None, Unknown("instrument-interferes", "what decides is the table with which labrun traces")
         if text.cut is not None and not text.surely(operator, expected):
             truth, doubt = None, text.cut
         where = join(path, operator)
@@ -255,9 +261,11 @@ def _selected(selector: PacketSelector) -> Subject:
         begin, end = selector.during.start, selector.during.end
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
     where = [f"matching '{selector.match}'"] if selector.match else []
-    for field, check in (selector.fields or {}).items():
-        for operator, expected in check.operators().items():
-            where.append(f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}")
+    for part, its in selector.checks().items():
+        layer = "" if part == "fields" else f"{part} "
+        for field, check in its.items():
+            for operator, expected in check.operators().items():
+                where.append(f"with {layer}{field} {SYMBOLS.get(operator, operator)} {show(expected)}")
     return Subject(" ".join(words), " ".join(where))
 
 

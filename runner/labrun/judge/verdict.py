@@ -7,37 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from labrun.evidence.lab import StoredControl, StoredHypothesis, StoredLab, StoredPrediction, Unreadable
 from labrun.evidence.record import VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import joined, sentence
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
-from labrun.lab.compile import EXPERIMENT
-from labrun.lab.load import Lab
-from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
-from labrun.lab.predictions import Prediction
 from labrun.observe.outcome import Accounts
 from labrun.observe.unknown import Unknown, cut_short, first_cause
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.shown import equivalent
 
 
 def judge_hypothesis(
-    lab: Lab,
-    index: int,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
     variants: Mapping[str, VariantRecord],
-    controls: tuple[str, ...],
     gone: Mapping[str, Unknown] = {},
 ) -> HypothesisResult:
-    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them.
-
-    ``gone``: why a variant is not there, where that is known.
-    """
-    hypothesis = lab.model.hypotheses[index]
+    """``gone``: why a variant is not there, where that is known."""
     trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
-    models = [control for control in hypothesis.control if control.none is None]
-    results = tuple(
-        _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
-    )
+    results = tuple(_control(lab, hypothesis, control, variants, gone) for control in hypothesis.controls)
     verdict, reason, message = _decide(trace, results)
     return HypothesisResult(
         id=hypothesis.id,
@@ -47,10 +37,10 @@ def judge_hypothesis(
         as_expected=verdict == hypothesis.expect,
         reason=reason,
         message=message,
-        line=lab.places.of(("hypotheses", index, "id"))[0],
+        line=hypothesis.line,
         trace=trace,
         controls=results,
-        no_control=next((control.none for control in hypothesis.control if control.none is not None), None),
+        no_control=hypothesis.no_control,
         because=hypothesis.because,
     )
 
@@ -61,13 +51,13 @@ def variant_prefix(slug: str, variant: VariantRecord) -> str:
 
 
 def _control(
-    lab: Lab,
-    hypothesis: HypothesisModel,
-    model: ControlModel,
-    name: str,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
+    model: StoredControl,
     variants: Mapping[str, VariantRecord],
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
+    name = model.variant
     prediction = model.predict or hypothesis.predict
     trace = _trace(prediction, variants, gone, lab, name)
     if model.predict is not None:
@@ -101,15 +91,22 @@ def _no_counterfactual(variant: VariantRecord | None) -> Unknown | None:
 
 
 def _trace(
-    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
+    prediction: StoredPrediction,
+    variants: Mapping[str, VariantRecord],
+    gone: Mapping[str, Unknown],
+    lab: StoredLab,
+    name: str,
 ) -> Evaluation:
+    if isinstance(prediction, Unreadable):
+        note = f"this labrun cannot read it: {prediction.message}"
+        return Evaluation("", Subject("the prediction"), None, reason="prediction-unreadable", note=note)
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
         return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
-        trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(all_predictions(lab.model)))
+        trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(lab.predictions()))
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
             return trace
@@ -122,7 +119,7 @@ def _trace(
         return Evaluation("", Subject("the prediction"), None, reason="checker-crashed", note=note)
 
 
-def _change(model: ControlModel, variant: VariantRecord | None) -> str:
+def _change(model: StoredControl, variant: VariantRecord | None) -> str:
     """What is different in the control, in words."""
     if model.without is not None:
         return f"without step '{model.without}'"
@@ -132,10 +129,9 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     if model.replace is not None:
         step = steps.get(model.replace)
         return f"step '{model.replace}' replaced" + (f" by: {step.shell or equivalent(step.action)}" if step else "")
-    names = [inserted.id or f"inserted-{number}" for number, inserted in enumerate(model.insert, start=1)]
-    commands = [steps[name].shell or equivalent(steps[name].action) for name in names if name in steps]
+    commands = [steps[name].shell or equivalent(steps[name].action) for name in model.inserted if name in steps]
     place = f"before step '{model.before}'" if model.before else f"after step '{model.after}'"
-    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.insert)} more"
+    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.inserted)} more"
 
 
 def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:

@@ -10,9 +10,21 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
+from labrun.lab.base import (
+    Duration,
+    Flag,
+    Interface,
+    Regex,
+    Scalar,
+    Slug,
+    Strict,
+    ValueName,
+    author_check,
+    fail,
+    is_reference,
+)
 from labrun.lab.check.satisfiable import Numbers, contradiction, known, outcomes, text_contradiction, told
 from labrun.lab.expression import check_expression, parse_expression
 from labrun.logic.suggest import did_you_mean
@@ -48,7 +60,7 @@ class Check(Strict):
     gt: Number | None = None
     lt: Number | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> Check:
         if not self.operators():
             raise fail("empty", f"no operator: this asserts nothing. Give one of {', '.join(type(self).model_fields)}")
@@ -76,7 +88,7 @@ class TextCheck(Check):
     equals: str | None = None
     one_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _text_only(self) -> TextCheck:
         ordered = [name for name in ("ge", "le", "gt", "lt") if getattr(self, name) is not None]
         if ordered:
@@ -90,7 +102,7 @@ class NumberCheck(Check):
     equals: Number | None = None
     one_of: Annotated[tuple[Number, ...], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _numbers_only(self) -> NumberCheck:
         texts = [name for name in ("contains", "lacks", "matches") if getattr(self, name) is not None]
         if texts:
@@ -101,7 +113,7 @@ class NumberCheck(Check):
 class CountCheck(NumberCheck):
     """Of something that is counted, and so is a whole number from 0 on."""
 
-    @model_validator(mode="after")
+    @author_check
     def _countable(self) -> CountCheck:
         _possible(self, "a count", Numbers(0))
         return self
@@ -110,7 +122,7 @@ class CountCheck(NumberCheck):
 class ExitCheck(NumberCheck):
     """Of an exit status: a whole number from 0 to 255."""
 
-    @model_validator(mode="after")
+    @author_check
     def _status(self) -> ExitCheck:
         _possible(self, "an exit status", Numbers(0, 255))
         return self
@@ -119,7 +131,7 @@ class ExitCheck(NumberCheck):
 class DurationCheck(NumberCheck):
     """Of a time in seconds."""
 
-    @model_validator(mode="after")
+    @author_check
     def _time(self) -> DurationCheck:
         _possible(self, "a duration", Numbers(0, whole=False))
         return self
@@ -182,7 +194,7 @@ class CommandIs(Strict):
     json_: Annotated[Fields, AfterValidator(_jmespath)] | None = Field(default=None, alias="json")
     duration: DurationTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> CommandIs:
         if all(getattr(self, name) is None for name in ("exit", "stdout", "stderr", "json_", "duration")):
             raise fail("empty", "command: this asserts nothing. Give exit, stdout, stderr, json or duration")
@@ -211,14 +223,17 @@ class PacketSelector(Strict):
     """Packets of a capture. ``on``: node.interface, or node.any for all captured interfaces of the node.
 
     ``during``: a step (from its start to its end), or {from: step, to: step}; without it, the whole capture.
-    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl.
-    ``capture``: the step, where more than one captures there.
+    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl; all are about
+    the outermost headers, as ``match`` is. ``inner``: the same of a packet that a tunnel carries in it; ``quoted``: of
+    the packet that an ICMP error quotes. ``capture``: the step, where more than one captures there.
     """
 
     on: str
     during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     match: str | None = None
     fields: Fields | None = None
+    inner: Fields | None = None
+    quoted: Fields | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
@@ -227,6 +242,10 @@ class PacketSelector(Strict):
         """(node, interface), of which the second may have dots of its own."""
         node, _, interface = self.on.partition(".")
         return node, interface
+
+    def checks(self) -> dict[Literal["fields", "inner", "quoted"], dict[str, Check]]:
+        """The field checks by the headers that they are about."""
+        return {"fields": self.fields or {}, "inner": self.inner or {}, "quoted": self.quoted or {}}
 
     def may_mean(self, step: str, node: str | None, interfaces: Sequence[str]) -> bool:
         """Does this capture step look where the selector asks? A lab must have exactly one that does."""
@@ -248,7 +267,7 @@ class PacketsAre(Strict):
     seen_on: Annotated[tuple[Interface, ...], Field(min_length=1)] | None = None
     nat: Flag = False
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> PacketsAre:
         if self.count is None and self.seen_on is None:
             raise fail("empty", "packets: this asserts nothing. Give count or seen_on")
@@ -295,7 +314,7 @@ class Timed(Strict):
     never: Throughout | None = None
     consistently: Throughout | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _one_time(self) -> Timed:
         given = [name for name in ("eventually", "never", "consistently") if getattr(self, name) is not None]
         if len(given) > 1:
@@ -325,7 +344,7 @@ class StateIs(Timed):
     count: CountTest | None = None
     each: Fields | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> StateIs:
         given = [kind for kind in STATE_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
@@ -363,7 +382,7 @@ class ChangesAre(Strict):
     added: CountTest | None = None
     removed: CountTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> ChangesAre:
         if self.added is None and self.removed is None:
             raise fail("empty", "changes: this asserts nothing. Give added or removed")
@@ -380,7 +399,7 @@ class LookupIs(Strict):
     route: Fields | None = None
     errno: TextTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> LookupIs:
         if self.route is None and self.errno is None:
             raise fail("empty", "lookup: this asserts nothing. Give route: {field: check}, or errno")
@@ -424,7 +443,7 @@ class TraceIs(Strict):
     ends: Literal["accept", "drop", "stolen", "lost"] | None = None
     count: CountTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> TraceIs:
         if self.path is None and self.ends is None and self.count is None:
             raise fail("empty", "trace: this asserts nothing. Give path, ends or count")
@@ -453,7 +472,7 @@ class ValueOf(Strict):
     of: str | None = None
     json_: str | None = Field(default=None, alias="json")
 
-    @model_validator(mode="after")
+    @author_check
     def _one(self) -> ValueOf:
         given = [name for name in ("packets", "command", *STATE_KINDS) if getattr(self, name) is not None]
         if len(given) != 1:
@@ -481,7 +500,7 @@ class ExprIs(Strict):
     expr: str
     let: Annotated[dict[ValueName, ValueOf], Field(min_length=1)]
 
-    @model_validator(mode="after")
+    @author_check
     def _valid(self) -> ExprIs:
         problem = check_expression(self.expr, self.let)
         if problem is not None:

@@ -125,7 +125,7 @@ class PeerModel(Strict):
 
 
 class LinkModel(Strict):
-    """ip link add|set|delete."""
+    """ip link add|set|delete. ``offloads: off``: no super-packets and no checksums left to the device (ethtool -K)."""
 
     add: Interface | None = None
     set: Interface | None = None
@@ -149,6 +149,7 @@ class LinkModel(Strict):
     vlan: Annotated[Int, Field(ge=1, le=4094)] | None = None
     mode: str | None = None
     txqueuelen: Annotated[Int, Field(ge=0)] | None = None
+    offloads: Literal["on", "off"] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> LinkModel:
@@ -157,6 +158,8 @@ class LinkModel(Strict):
             raise fail("link", "link add needs a type (veth, bridge, vxlan, macvlan, ...)")
         if op != "add" and self.type is not None:
             raise fail("link", f"link {op} takes no type")
+        if op != "set" and self.offloads is not None:
+            raise fail("link", f"link {op} takes no offloads; set them when the link is there")
         if self.type == "veth" and self.peer is None:
             raise fail("link", "a veth pair needs its peer: {name: ..., node: ...}")
         if op == "set" and not self.model_dump(exclude={"set"}, exclude_none=True):

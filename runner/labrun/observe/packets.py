@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
-from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
@@ -26,6 +25,7 @@ from labrun.observe.window import span_of
 from labrun.packets.pcapng import PcapngError
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.record import dataclass
 
 Window = tuple[int, int] | None
@@ -156,7 +156,7 @@ def _ask(
         interfaces=None if interface == "any" else frozenset((interface,)),
         direction=selector.direction,
         window=window,
-        match=matching if selector.match or selector.fields else None,
+        match=matching if selector.match or any(selector.checks().values()) else None,
         chain=chain,
         nat=nat,
     )
@@ -191,9 +191,16 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
         broken = Unknown("capture-unhealthy", text)
     if broken is None and asked.window is None:
         broken = asked.cut_short
-    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken, asked.matching)
     if doubt is None and (asked.gone or asked.later) is not None:
         high, doubt = None, asked.gone or asked.later
+    if doubt is None and answer.supers:
+        high = None if answer.more is None else answer.count + answer.more
+        text = (
+            f"{answer.supers} packets in '{record.step.id}' are super-packets: each becomes several packets on a wire. "
+            f"`offloads: off` on the link avoids them"
+        )
+        doubt = Unknown("super-packets", text)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     if doubt is None and asked.changed is not None:
         return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen, asked.beside)
@@ -258,7 +265,7 @@ def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord
 
 
 def _sureness(
-    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None
+    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None, matching: Matching
 ) -> tuple[int | None, Unknown | None]:
     """The most packets that there can have been (None: no bound), and why that is more than were counted."""
     name, capture = record.step.id, record.capture
@@ -273,6 +280,10 @@ def _sureness(
     lost = capture.drops + capture.not_kept
     if lost:
         return count + lost + unsure, Unknown("packets-dropped", f"the capture '{name}' lost {lost} packets")
+    if unsure and sum(matching.hidden.values()) == unsure:
+        by = " or ".join(matching.hidden)
+        text = f"{unsure} packets in '{name}' have {by}, behind which a pcap filter does not look: ask with fields"
+        return count + unsure, Unknown("filter-passed-over", text)
     if unsure:
         text = f"{unsure} packets in '{name}' are cut by its snaplen and may have matched"
         return count + unsure, Unknown("packets-cut", text)

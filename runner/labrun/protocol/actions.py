@@ -107,6 +107,7 @@ class Link:
     vlan: int | None = None  # vlan id
     mode: str | None = None  # macvlan, ipvlan
     txqueuelen: int | None = None
+    offloads: Literal["on", "off"] | None = None  # checksums and segmentation by the device; ethtool -K
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,13 @@ from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
+from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.results import LabResult, RunResult
-from labrun.lab.compile import EXPERIMENT
-from labrun.lab.load import parse_lab
-from labrun.lab.model import LabModel, SourceModel
 from labrun.lab.problems import LabError
-from labrun.lab.text import read_text
-from labrun.lab.topology import topology_steps
 from labrun.protocol.actions import Trace
+from labrun.protocol.plan import EXPERIMENT
 from labrun.report import anchors
 from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
@@ -150,13 +147,13 @@ def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[Varian
     return found, notes
 
 
-def _model(run: Path, slug: str, entry: LabEntry | None, notes: list[str]) -> LabModel | None:
-    path = layout.lab_folder(run, slug) / layout.LAB
+def _stored(run: Path, entry: LabEntry | None, notes: list[str]) -> StoredLab | None:
+    if entry is None:
+        return None
     try:
-        cell = entry.cell if entry is not None else None
-        return parse_lab(read_text(path, layout.LAB), path, slug, layout.LAB, cell).model
-    except LabError as error:
-        notes.append(f"The lab's file cannot be read: {one_line(str(error.problems[0]))}")
+        return read_lab(run, entry)
+    except (LabError, EvidenceError) as error:
+        notes.append(f"The lab cannot be read: {one_line(str(error)).replace(str(run), '.')}")
         return None
 
 
@@ -169,7 +166,7 @@ def _lab_view(
     room: Room,
 ) -> LabView:
     notes = [] if lab.status == "skipped" else notes  # nothing ran, so nothing is missing
-    model = _model(run, lab.id, entry, notes)
+    model = _stored(run, entry, notes)
     places = Places(lab.id, variants, run)
     cited = cited_packets(lab.id, lab.hypotheses)
     changes = {control.variant: control.change for each in lab.hypotheses for control in each.controls}
@@ -218,7 +215,7 @@ def _problem(lab: LabResult) -> str | None:
     return f"{word}: {text}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _source(source: SourceModel | None) -> tuple[str | None, str | None]:
+def _source(source: StoredSource | None) -> tuple[str | None, str | None]:
     """The words, and the address if it is on the web."""
     if source is None:
         return None, None
@@ -228,10 +225,10 @@ def _source(source: SourceModel | None) -> tuple[str | None, str | None]:
     return shorten(one_line(words), 300), one_line(url).replace(" ", "%20") if url else None
 
 
-def _topology(model: LabModel | None, experiment: VariantRecord | None) -> TopologyView | None:
+def _topology(model: StoredLab | None, experiment: VariantRecord | None) -> TopologyView | None:
     if experiment is not None:
         return topology_of(experiment.plan.steps)
-    return topology_of(topology_steps(model.topology)) if model else None
+    return topology_of(model.topology_steps()) if model else None
 
 
 def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:

@@ -22,10 +22,12 @@ from labrun.packets.libpcap import FilterSyntaxError, compile_filter
 def check_fields(lab: Lab) -> tuple[Problem, ...]:
     """Fields that packets do not have, and checks that a field's type cannot pass."""
     return tuple(
-        lab.problem((*path, name), f"fields: {text}")
+        lab.problem((*path[:-1], part, name), f"{part}: {text}")
         for path, selector in _selectors(lab)
-        for name, check in (selector.fields or {}).items()
-        if not _has_reference(check) and (text := problem(name, check) or impossible(name, check)) is not None
+        for part, checks in selector.checks().items()
+        for name, check in checks.items()
+        if not _has_reference(check)
+        and (text := problem(name, check, "outer" if part == "fields" else part) or impossible(name, check)) is not None
     )
 
 
