@@ -48,7 +48,7 @@ from labrun.lab.predictions import (
     StateIs,
     TraceIs,
 )
-from labrun.logic.compare import Count, any_of, holds, negate
+from labrun.logic.compare import Count, Truth, any_of, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
 from labrun.observe.instruments import without_trace
 from labrun.observe.jsonpath import search_json
@@ -174,18 +174,24 @@ def _of_null(trace: Evaluation) -> Evaluation:
     return replace(trace, truth=None, reason="json-nothing-found", note=f"{trace.subject} is null")
 
 
+def _of_text(operator: str, value: str, ended: bool, expected: Any) -> Truth:
+    """A text may be written with its last line break, or without."""
+    truth = holds(operator, value, expected)
+    if operator in ("equals", "one_of") and ended:
+        return any_of((truth, holds(operator, value + "\n", expected)))
+    return truth
+
+
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
     """Of a text that was cut, only what was found in it is sure. What an instrument put into it decides nothing."""
     traces = []
     alone = without_trace(text.value)
     for operator, expected in check.operators().items():
-        truth = holds(operator, text.value, expected)
-        if operator in ("equals", "one_of") and text.ended:  # it may be written with its last line break, or without
-            truth = any_of((truth, holds(operator, text.value + "\n", expected)))
+        truth = _of_text(operator, text.value, text.ended, expected)
         doubt = None
         if isinstance(alone, Unknown):
             truth, doubt = None, alone
-        elif truth is not holds(operator, alone, expected):
+        elif truth is not _of_text(operator, alone, text.ended, expected):
             truth, doubt = None, Unknown("instrument-interferes", "what decides is the table with which labrun traces")
         if text.cut is not None and not text.surely(operator, expected):
             truth, doubt = None, text.cut
