@@ -228,6 +228,16 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "several": judged(SAYS, ran(), OWN, SLOW),
     },
     "not-run": {"one check": judged(EXIT, None), "several": judged(SAYS, None, WITHOUT, None)},
+    "none-selected": {
+        "no such link": judged({"links": {"at": "state", "where": {"name": "eth9"}}, "each": {"up": True}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+        "under a not": judged({"not": {"links": {"at": "state"}, "each": {"up": True}}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+    },
+    "json-ambiguous": {
+        "a key twice": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1500, "mtu": 9000}')),
+        "a number without end": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1e999}')),
+    },
     "usage-error": {
         "the command itself": judged(EXIT, lambda evidence: evidence.run("cause").run(
             "probe", stderr=b"curl: option --max-tme: is unknown\n", exit=2, shell="curl --max-tme 2 10.0.0.2").done()),

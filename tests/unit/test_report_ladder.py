@@ -130,7 +130,12 @@ FLOOD = [
     ("r1.eth0", "in"),
 ]  # fmt: skip
 CAME_FROM = {
-    "sw.p0": "src.eth0", "sw.br0": "sw.p0", "sw.p2": "sw.p0", "r2.eth0": "sw.p2", "sw.p1": "sw.p0", "r1.eth0": "sw.p1"
+    "sw.p0": "src.eth0",
+    "sw.br0": "sw.p0",
+    "sw.p2": "sw.p0",
+    "r2.eth0": "sw.p2",
+    "sw.p1": "sw.p0",
+    "r1.eth0": "sw.p1",
 }
 
 
@@ -173,7 +178,9 @@ def test_what_cannot_be_told_apart_stands_alone_and_says_so() -> None:
 
 
 CONTENTS = [framed(ip(A, B, echo(seq=seq), ttl=ttl)) for seq in (1, 2) for ttl in (64, 63)]
-CONTENTS += [framed(ip(A, B, tcp(port, 80), 6)) for port in (4000, 9)] + [framed(ip("203.0.113.9", B, tcp(4000, 80), 6))]
+CONTENTS += [framed(ip(A, B, tcp(port, 80), 6)) for port in (4000, 9)] + [
+    framed(ip("203.0.113.9", B, tcp(4000, 80), 6))
+]
 CONTENTS += [REQUEST[:15] + b"\x48" + REQUEST[16:], bytes(12) + b"\x08\x06" + bytes(28)]
 
 
@@ -185,7 +192,9 @@ CONTENTS += [REQUEST[:15] + b"\x48" + REQUEST[16:], bytes(12) + b"\x08\x06" + by
 )
 def test_the_ladder_joins_just_what_seen_on_calls_the_same_packet(told: list[tuple[str, str, bytes]]) -> None:
     sights = [seen(f"h.{name}", at, data, way, number=at) for at, (name, way, data) in enumerate(told, 1)]
-    given_packets = [Packet(at, name, at * 1000, way, 1, data, len(data)) for at, (name, way, data) in enumerate(told, 1)]
+    given_packets = [
+        Packet(at, name, at * 1000, way, 1, data, len(data)) for at, (name, way, data) in enumerate(told, 1)
+    ]
     found = seen_on(given_packets, ("a", "b"))
     judged = sorted(numbers for way in (found.chain, *found.others) for numbers in way.numbers)
     drawn = journeys_of(sights)

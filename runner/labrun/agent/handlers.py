@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
-from labrun.agent.values import resolved, taken
+from labrun.agent.values import filled, resolved, taken
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps
 from labrun.protocol.events import (
@@ -63,7 +63,7 @@ def _left(deadline: float) -> float:
 
 
 def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Result:
-    process = stage.spawn(step, action.argv, action.stdin)
+    process = stage.spawn(step, *_command(stage, step, action))
     in_time = process.wait(_left(deadline))
     if not in_time:
         process.stop("KILL", 1.0)
@@ -83,6 +83,12 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     return result
 
 
+def _command(stage: Stage, step: Step, action: actions.Run | actions.Start) -> tuple[tuple[str, ...], str | None]:
+    """What is run, and its stdin, with the values in it; a line for the shell has them in its environment."""
+    argv = action.argv if step.shell is not None else tuple(filled(word, stage.values) for word in action.argv)
+    return argv, None if action.stdin is None else filled(action.stdin, stage.values)
+
+
 def _texts(stage: Stage, out: Output, err: Output) -> dict[str, str]:
     return {
         stream: stage.emitter.path(output.path).read_text(encoding="utf-8", errors="replace")
@@ -91,7 +97,7 @@ def _texts(stage: Stage, out: Output, err: Output) -> dict[str, str]:
 
 
 def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> Result:
-    process = stage.spawn(step, action.argv, action.stdin)
+    process = stage.spawn(step, *_command(stage, step, action))
     stage.processes[step.id] = process
     stage.began(step.id)
     ready = action.ready
@@ -229,7 +235,7 @@ def _sysctl(stage: Stage, step: Step, action: actions.Sysctl, deadline: float) -
 
 
 def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Result:
-    process = stage.spawn(step, ("nft", "-f", "-"), action.ruleset)
+    process = stage.spawn(step, ("nft", "-f", "-"), filled(action.ruleset, stage.values))
     in_time = process.wait(_left(deadline))
     process.stop("KILL", 1.0)
     out, err = process.outputs()
@@ -248,7 +254,8 @@ def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Resu
 
 
 def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Result:
-    job = json.dumps({"packet": action.packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
+    packet = filled(action.packet, stage.values)
+    job = json.dumps({"packet": packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
     argv = (sys.executable, "-I", "-c", _CHILD, *sys.path)
     process = stage.spawn(step, argv, job)
     in_time = process.wait(_left(deadline))

@@ -66,7 +66,7 @@ class Check(Strict):
             raise fail("empty", f"no operator: this asserts nothing. Give one of {', '.join(type(self).model_fields)}")
         if "" in (self.contains, self.lacks):
             raise fail("empty", "every text contains the empty one: this asserts nothing")
-        if self.matches is not None and all(re.search(self.matches, text, re.MULTILINE) for text in _ANY_TEXT):
+        if self.matches is not None and all(re.search(self.matches, text) for text in _ANY_TEXT):
             raise fail("empty", f"every text matches {self.matches!r}: this asserts nothing")
         if (impossible := contradiction(self.operators())) is not None:
             raise fail("never", impossible)
@@ -454,7 +454,8 @@ class TraceIs(Strict):
 class ValueOf(Strict):
     """A value for an expression: the number of packets or objects, or ``of`` what a command or an object has.
 
-    ``of`` a command: exit, stdout, stderr, duration, or json: JMESPath. ``of`` a state: a field of the one object.
+    ``of`` a command: exit, stdout, stderr, number (what it printed, as one), duration, or json: JMESPath. ``of`` a
+    state: a field of the one object.
     """
 
     packets: PacketSelector | None = None
@@ -477,9 +478,9 @@ class ValueOf(Strict):
         if len(given) != 1:
             raise fail("value", "a value is one of packets, command, " + ", ".join(STATE_KINDS))
         if self.command is not None and (self.of is None) == (self.json_ is None):
-            raise fail("value", "of a command: give of: exit, stdout, stderr or duration; or json: JMESPATH")
-        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "duration"):
-            raise fail("value", f"of: exit, stdout, stderr or duration, not {self.of!r}")
+            raise fail("value", "of a command: give of: exit, stdout, stderr, number or duration; or json: JMESPATH")
+        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "number", "duration"):
+            raise fail("value", f"of: exit, stdout, stderr, number or duration, not {self.of!r}")
         if self.json_ is not None:
             if self.command is None:
                 raise fail("value", "json goes with command")
