@@ -306,6 +306,13 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "three alike": judged({**WAYS, "nat": True}, captured(WEST, WEST, Seen(32, icmp(), "west"), EAST,
                                                               names=("west", "east"), end={})),
     },
+    "perhaps-rewritten": {
+        "another source": judged(WAYS, captured(WEST, Seen(31, icmp()[:26] + bytes((192, 0, 2, 1)) + icmp()[30:], "east"),
+                                                names=("west", "east"), end={})),
+        "another class": judged({**WAYS, "packets": {"on": "host.any"}},
+                                captured(WEST, Seen(31, icmp()[:15] + b"\x48" + icmp()[16:], "east"),
+                                         names=("west", "east"), end={})),
+    },
     "unknown-link-type": {
         "a filter": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp"}},
                            captured(Seen(30, b"x" * 40), end={}, lo=147)),

@@ -251,9 +251,10 @@ def _chain(leaf: PacketsAre, chain: tuple[str, ...], case: _Case, path: str, sub
     doubt = observed.doubt or seen.doubt
     others = sum(way.count for way in seen.others)
     truth = None if doubt is not None else seen.chain.count > 0 and not others
-    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous else []
+    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous or seen.rewritten else []
     actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
+    numbers += tuple(number for pair in seen.rewritten for number in pair)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
     reason, note = (doubt.code, doubt.message) if doubt is not None else (None, None)
     return Evaluation(path, what, truth, "seen_on", expected, actual, reason, note, (ref,))

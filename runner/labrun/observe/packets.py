@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
@@ -22,7 +25,8 @@ from labrun.observe.scan import Answer, Question, Scan, scan
 from labrun.observe.unknown import Unknown, cut_short, missing
 from labrun.observe.values import bound
 from labrun.observe.window import span_of
-from labrun.packets.pcapng import PcapngError
+from labrun.packets.identity import differences
+from labrun.packets.pcapng import PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 from labrun.protocol.plan import EXPERIMENT
@@ -175,7 +179,24 @@ def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> 
         return [missing(variant, f"the capture file {path}") for _ in asked]
     except (PcapngError, OSError) as error:
         return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
-    return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
+    return [
+        _weighed(one, _named(answer, variant.folder / path), found, prefix)
+        for one, answer in zip(asked, found.answers, strict=True)
+    ]
+
+
+def _named(answer: Answer, path: Path) -> Answer:
+    """With the fields by which packets that may be one differ: of the first such pair."""
+    seen = answer.seen
+    if seen is None or seen.doubt is None or seen.doubt.code == "packets-cut" or not seen.rewritten:
+        return answer
+    pair = seen.rewritten[0]
+    found = {packet.number: packet for packet in takewhile(lambda one: one.number <= max(pair), read_packets(path))
+             if packet.number in pair}  # fmt: skip
+    one, other = (found[number] for number in pair)
+    fields = ", ".join(differences(one.data, other.data, one.linktype))
+    text = f"packet {one.number} may have gone on as packet {other.number}, rewritten: they differ in {fields} alone"
+    return replace(answer, seen=replace(seen, doubt=Unknown("perhaps-rewritten", text)))
 
 
 def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets | Unknown:

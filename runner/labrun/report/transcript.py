@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
+from labrun.logic.visible import visible
 from labrun.protocol.actions import Capture, Run, Send, Snapshot, Start, Stop, Wait
 from labrun.protocol.actions import Link as LinkAction
 from labrun.protocol.events import (
@@ -27,7 +28,7 @@ from labrun.report.ansi import terminal_lines
 from labrun.report.kernel import Change, Course
 from labrun.report.room import Room
 from labrun.report.view import Link, NodeFacts, StepView, StreamView
-from labrun.report.visible import one_line, size, text_of, visible
+from labrun.report.visible import one_line, size, text_of
 
 MAX_BYTES = 32 * 1024  # shown of each stream
 MAX_LINES = 800
