@@ -171,11 +171,21 @@ class Evidence:
         result = step.pop("result", SnapshotResult(path))
         return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
 
-    def series(self, name: str, moments: Sequence[tuple[float, NodeState]], ship: bool = True, **step: Any) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state)."""
+    def series(
+        self,
+        name: str,
+        moments: Sequence[tuple[float, NodeState]],
+        ship: bool = True,
+        changes: Sequence[float] = (),
+        **step: Any,
+    ) -> Evidence:
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
         path = f"snapshots/{name}.jsonl"
         if ship:
-            lines = (dumps(Sample(round(at * MS), KernelState({"host": state}))) for at, state in moments)
+            lines = (
+                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                for at, state in moments
+            )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())
         result = step.pop("result", SeriesResult(path, len(moments)))
         return self.step(name, actions.Snapshot(("host",)), result, node=None, **step)

@@ -158,7 +158,9 @@ def test_copies_at_a_bridge_are_branches(left_out: tuple[str, ...]) -> None:
     ladder = ladder_of((journey,), ())
     assert ladder is not None
     (rung,) = draw_ladder(ladder).rungs
-    copied = next(each for each in journey.sightings if sum(other.after == each.anchor for other in journey.sightings) > 1)
+    copied = next(
+        each for each in journey.sightings if sum(other.after == each.anchor for other in journey.sightings) > 1
+    )
     stops = dict(zip(names, rung.stops, strict=True))
     drawn = dict(rung.ways)[""]
     for copy in (each for each in journey.sightings if each.after == copied.anchor):  # down its own line, and across
