@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
+from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
@@ -170,11 +172,12 @@ def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> 
     """All of one capture file, in one pass over it."""
     path = asked[0].path
     try:
-        found = scan(variant.folder / path, [one.question for one in asked])
-    except FileNotFoundError:
+        with variant.open(path) as file:
+            found = scan(Path(path), [one.question for one in asked], file)
+    except EvidenceMissing:
         return [missing(variant, f"the capture file {path}") for _ in asked]
-    except (PcapngError, OSError) as error:
-        return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
+    except (PcapngError, EvidenceError, OSError) as error:
+        return [Unknown("capture-unreadable", str(error)) for _ in asked]
     return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
 
 
