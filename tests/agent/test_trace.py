@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from labrun.agent.nft_state import nft_state
 from labrun.agent.trace import Trace, TraceError
 from labrun.observe.hooks import PacketPath, matches, packet_paths
 from labrun.protocol.codec import loads
+from labrun.protocol.events import Unseen
 from labrun.protocol.traces import TraceEvent
+from pyroute2 import IPRoute
 from support.netns import Netns
 
 ECHO = "icmp type echo-request"
@@ -375,6 +379,10 @@ DROPS = {"netdev": "table netdev lab { chain early { type filter hook ingress de
 SILENCE = "table ip lab { chain in { type filter hook input priority 0\n meta nftrace set 0\n } }"
 
 
+def words(unseen: tuple[Unseen, ...]) -> list[str]:
+    return [one.what for one in unseen]
+
+
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize(
     ("before", "told"),
@@ -399,7 +407,8 @@ def test_what_may_drop_before_the_trace_is_told(net: Net, before: str, told: str
         act()
         net.middle.sh("nft flush ruleset; tc qdisc del dev eth0 ingress 2>/dev/null || true")  # gone again
     stats = trace.stop()
-    assert stats.complete and (stats.blind, stats.silencers) == ((told,), ())
+    assert stats.complete and (words(stats.blind), stats.silencers) == ([told], ())
+    assert (stats.blind[0].since_ns > stats.started_ns) is late
 
 
 def test_a_chain_of_our_priority_that_came_later_is_told(net: Net) -> None:
@@ -407,7 +416,7 @@ def test_a_chain_of_our_priority_that_came_later_is_told(net: Net) -> None:
     net.ruleset(DROPS["first"])
     net.left.sh("ping -c1 -W0.2 10.0.1.1 || true")
     stats = trace.stop()
-    assert (stats.events, stats.blind) == (0, ("the chain ip lab early at prerouting",))
+    assert (stats.events, words(stats.blind)) == (0, ["the chain ip lab early at prerouting"])
     (path,) = net.traced(net.left, "ping -c1 -W0.2 10.0.1.1 || true")  # now it was there first, and comes after ours
     assert path.outcome == "drop"
 
@@ -421,7 +430,7 @@ def test_what_the_trace_follows_itself_and_what_comes_after_it_hides_nothing(net
     stats = trace.stop()
     assert (stats.blind, stats.silencers) == ((), ())
     trace = net.started(devices=("eth1",))
-    assert trace.stop().blind == ("the chain netdev lab early at ingress",)
+    assert words(trace.stop().blind) == ["the chain netdev lab early at ingress"]
 
 
 @pytest.mark.parametrize(
@@ -438,9 +447,36 @@ def test_a_rule_that_ends_tracing_is_told(net: Net, rule: str) -> None:
     trace = net.started()
     net.left.sh("ping -c1 -W5 10.0.1.1")
     stats = trace.stop()
-    assert (stats.blind, stats.silencers) == ((), ("a rule of ip lab in",))
+    assert (stats.blind, words(stats.silencers)) == ((), ["a rule of ip lab in"])
     (path,) = net.paths()
     assert (path.outcome, matches(path, ("prerouting", "input"))) == ("lost", None)
     trace = net.started()
     net.middle.sh("nft flush ruleset")
-    assert trace.stop().silencers == ("a rule of ip lab in",), "it was there when the trace began"
+    assert words(trace.stop().silencers) == ["a rule of ip lab in"], "it was there when the trace began"
+
+
+def xdp_pass() -> int:
+    """A program that lets everything pass: r0 = XDP_PASS; exit (bpf(2), BPF_PROG_LOAD)."""
+    code = struct.pack("=BBhi", 0xB7, 0, 0, 2) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+    program, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    asked = struct.pack("=IIQQ", 6, 2, ctypes.addressof(program), ctypes.addressof(licence)).ljust(128, b"\0")
+    number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+    fd: int = ctypes.CDLL(None, use_errno=True).syscall(number, 5, ctypes.create_string_buffer(asked), 128)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_xdp_program_is_told(net: Net, late: bool) -> None:
+    def attach() -> None:
+        with net.middle.enter(), IPRoute() as ipr:
+            fd = xdp_pass()
+            ipr.link("set", index=ipr.link_lookup(ifname="eth0")[0], xdp_fd=fd)
+            os.close(fd)
+
+    if not late:
+        attach()
+    trace = net.started()
+    if late:
+        attach()
+    assert words(trace.stop().blind) == ["an XDP program on eth0"]

@@ -59,13 +59,14 @@ def prediction(value: object) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A packet that was captured. ``kept``: bytes of it, where it was cut."""
+    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 6."""
 
     at: float
     data: bytes
     on: str = "lo"
     direction: str | None = "in"
     kept: int | None = None
+    offload: bytes = b""
 
 
 _FLAGS = {"in": pcapng.EPB_FLAGS[0], "out": pcapng.EPB_FLAGS[4], None: 0}
@@ -81,7 +82,7 @@ def capture_file(
         place = list(interfaces).index(seen.on)
         time_ns = WALL_NS + round(seen.at * MS)
         kept = seen.data[: seen.kept]
-        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction]))
+        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction], seen.offload))
     return b"".join(out)
 
 
@@ -176,11 +177,21 @@ class Evidence:
         result = step.pop("result", SnapshotResult(path))
         return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
 
-    def series(self, name: str, moments: Sequence[tuple[float, NodeState]], ship: bool = True, **step: Any) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state)."""
+    def series(
+        self,
+        name: str,
+        moments: Sequence[tuple[float, NodeState]],
+        ship: bool = True,
+        changes: Sequence[float] = (),
+        **step: Any,
+    ) -> Evidence:
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
         path = f"snapshots/{name}.jsonl"
         if ship:
-            lines = (dumps(Sample(round(at * MS), KernelState({"host": state}))) for at, state in moments)
+            lines = (
+                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                for at, state in moments
+            )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())
         result = step.pop("result", SeriesResult(path, len(moments)))
         return self.step(name, actions.Snapshot(("host",)), result, node=None, **step)
@@ -248,3 +259,27 @@ def udp(port: int, size: int = 0) -> bytes:
     return ethernet(
         ipv4(17, (4000).to_bytes(2, "big") + port.to_bytes(2, "big") + (8 + size).to_bytes(2, "big") + bytes(2 + size))
     )
+
+
+def tagged(frame: bytes, vlan: int = 7) -> bytes:
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + b"\x81\x00" + vlan.to_bytes(2) + frame[12:]
+
+
+def extended(kind: int = 143) -> bytes:
+    """An ICMPv6 message behind a hop-by-hop header with a router alert, as MLD reports are sent (RFC 3810)."""
+    options, message = b"\x3a\x00\x05\x02\x00\x00\x01\x00", bytes((kind, *bytes(7)))
+    header = (
+        b"\x60\0\0\0" + len(options + message).to_bytes(2) + b"\x00\x01" + bytes(15) + b"\x01" + bytes(15) + b"\x02"
+    )
+    return bytes(12) + b"\x86\xdd" + header + options + message
+
+
+def tunnelled(frame: bytes) -> bytes:
+    """The frame's packet in GRE over IPv4 (RFC 2784)."""
+    return ethernet(ipv4(47, b"\0\0\x08\x00" + frame[14:], "192.0.2.1", "192.0.2.2"))
+
+
+def refused(frame: bytes) -> bytes:
+    """The ICMP error that quotes the frame's packet: port unreachable (RFC 792)."""
+    return ethernet(ipv4(1, b"\x03\x03" + bytes(6) + frame[14:], "10.0.0.2", "10.0.0.1"))

@@ -18,9 +18,9 @@ from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
 from labrun.observe.unknown import Unknown
-from labrun.protocol.events import LookupResult
+from labrun.protocol.events import LookupResult, Unseen
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
-from support.evidence_builder import Evidence, Seen, icmp, udp
+from support.evidence_builder import Evidence, Seen, extended, icmp, tagged, udp
 from support.labs import judge_first, unchecked
 from support.traced import both, forwarded, lab, own
 
@@ -34,6 +34,7 @@ COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
 OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
+SUPER = Seen(30, udp(53, 4000), offload=bytes((1, 5, 0, 0, 0xE8, 3)))  # 1000 bytes of data in each segment
 FROM_FAR = {"trace": {"at": "hooks", "where": {"source": "fd01::2"}}, "ends": "accept"}
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
@@ -227,6 +228,16 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "several": judged(SAYS, ran(), OWN, SLOW),
     },
     "not-run": {"one check": judged(EXIT, None), "several": judged(SAYS, None, WITHOUT, None)},
+    "none-selected": {
+        "no such link": judged({"links": {"at": "state", "where": {"name": "eth9"}}, "each": {"up": True}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+        "under a not": judged({"not": {"links": {"at": "state"}, "each": {"up": True}}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+    },
+    "json-ambiguous": {
+        "a key twice": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1500, "mtu": 9000}')),
+        "a number without end": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1e999}')),
+    },
     "usage-error": {
         "the command itself": judged(EXIT, lambda evidence: evidence.run("cause").run(
             "probe", stderr=b"curl: option --max-tme: is unknown\n", exit=2, shell="curl --max-tme 2 10.0.0.2").done()),
@@ -292,10 +303,23 @@ SAMPLES: dict[str, dict[str, Sample]] = {
                          captured(Seen(30, udp(53, 99), kept=36), end={})),
         "ways": judged(WAYS, captured(Seen(30, icmp(99), "west", kept=60), EAST, names=("west", "east"), end={})),
     },
+    "filter-passed-over": {
+        "a VLAN tag": judged({**COUNT, "count": 0, "packets": {"on": "host.lo", "match": "icmp"}},
+                             captured(Seen(30, tagged(icmp())), end={})),
+        "an extension header": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp6"}},
+                                      captured(Seen(30, extended()), end={})),
+    },
     "ambiguous": {
         "two alike": judged(WAYS, captured(WEST, Seen(30.5, icmp(), "west"), EAST, names=("west", "east"), end={})),
         "three alike": judged({**WAYS, "nat": True}, captured(WEST, WEST, Seen(32, icmp(), "west"), EAST,
                                                               names=("west", "east"), end={})),
+    },
+    "perhaps-rewritten": {
+        "another source": judged(WAYS, captured(WEST, Seen(31, icmp()[:26] + bytes((192, 0, 2, 1)) + icmp()[30:], "east"),
+                                                names=("west", "east"), end={})),
+        "another class": judged({**WAYS, "packets": {"on": "host.any"}},
+                                captured(WEST, Seen(31, icmp()[:15] + b"\x48" + icmp()[16:], "east"),
+                                         names=("west", "east"), end={})),
     },
     "unknown-link-type": {
         "a filter": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp"}},
@@ -369,13 +393,19 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
         "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
     },
+    "super-packets": {
+        "how many": judged({**COUNT, "count": 3}, captured(SUPER, end={})),
+        "how large": judged(
+            {"packets": {"on": "host.lo", "during": "probe", "fields": {"ip.len": {"gt": 1500}}}, "count": 0},
+            captured(SUPER, end={})),
+    },
     "trace-blind": {
         "a drop that nobody reports": judged(
             {**WALK, "path": ["prerouting@eth0", "input@eth0", "drop"]},
             traced(*both(1, "prerouting", 2), own(1, "input_enter", 2))),
         "none that was seen": judged(
             {"trace": {"at": "hooks", "during": "probe"}, "count": 0},
-            traced(blind=("the chain netdev lab early at ingress",))),
+            traced(blind=(Unseen("the chain netdev lab early at ingress"),))),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

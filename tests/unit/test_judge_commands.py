@@ -59,13 +59,16 @@ def test_neither_exit_nor_signal_gives_no_exit_status(evidence):
     ("check", "truth"),
     [
         ("one\ntwo", True),  # the last line break does not count
-        ("one\ntwo\n", False),
+        ("one\ntwo\n", True),  # it may be written with it
+        ("one\ntwo\n\n", False),
         ("one", False),
         ({"contains": "e\nt"}, True),
         ({"contains": "three"}, False),
         ({"lacks": "three"}, True),
         ({"lacks": "one"}, False),
-        ({"matches": "^two$"}, True),
+        ({"matches": "(?m)^two$"}, True),
+        ({"matches": "^two$"}, False),  # of the text
+        ({"matches": "^$"}, False),
         ({"matches": "^wo"}, False),
         ({"one_of": ["one\ntwo", "x"]}, True),
         ({"contains": "one", "lacks": "two"}, False),
@@ -237,12 +240,12 @@ def test_a_process_that_started_and_is_not_known_to_have_ended(evidence):
         (b"one\ntwo", {"contains": "three"}, None),
         (b"one\ntwo", {"lacks": "one"}, False),
         (b"one\ntwo", {"lacks": "three"}, None),
-        (b"one\ntwo", {"matches": "^one$"}, True),
+        (b"one\ntwo", {"matches": "(?m)^one$"}, True),
         (b"one\ntwo", {"matches": "^on"}, True),
         (b"one\ntwo", {"matches": "three"}, None),
         (b"one\ntwo", {"matches": "^two$"}, None),  # the line went on
         (b"one\ntwo\n", {"matches": "^two$"}, None),  # the same: the last line break is taken off
-        (b"one\n\ntwo", {"matches": "^$"}, True),
+        (b"one\n\ntwo", {"matches": "(?m)^$"}, True),
         (b"one\ntwo", {"matches": "^$"}, None),
         (b"one\ntwo", {"matches": r"one\Z"}, None),
         (b"one\ntwo", {"matches": r"one(?!\ntwo\nthree)"}, None),
@@ -260,7 +263,7 @@ def test_of_an_output_that_was_cut_only_what_was_found_is_sure(evidence, kept, c
 
 
 @given(st.text("ab\n", max_size=6), st.text("ab\n", max_size=4), st.sampled_from(
-    ["a", "^a", "a$", "^a$", "^$", "b+$", r"a\Z", "a(?!b)", "a(?=b)", r"\bab\b", "(?s)a.*b", "^[^b]*$", r"a\s*$"]))  # fmt: skip
+    ["a", "^a", "a$", "^a$", "^$", "(?m)^a$", "(?m)b+$", r"a\Z", "a(?!b)", "a(?=b)", r"\bab\b", "(?s)a.*b", "^[^b]*$", r"a\s*$"]))  # fmt: skip
 def test_what_is_sure_of_a_cut_output_stays_so_whatever_follows(kept, rest, pattern):
     """The property behind the cases above, on outputs of which the rest is known."""
     text = Text(kept.removesuffix("\n"), True, Ref("x"))
@@ -345,3 +348,35 @@ def test_the_reason_of_a_branch_is_its_first_unknown_childs(evidence):
 @pytest.mark.parametrize("expected", ["one(?!x)", "one\\Z", "one\\z"])
 def test_on_a_cut_text_a_pattern_that_asks_for_what_follows_is_never_sure(expected):
     assert Text("one\ntwo", True, Ref("f")).surely("matches", expected) is False
+
+
+OURS = """table inet labrun_trace { # progname labrun
+\tflags owner
+\tchain input_enter {
+\t\ttype filter hook input priority -2147483648; policy accept;
+\t\taccept
+\t}
+}
+"""
+LABS = "table ip lab {\n\tchain in {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "check", "truth"),
+    [
+        (OURS + LABS, {"contains": "hook forward"}, True),
+        (OURS + LABS, {"contains": "hook input"}, None),  # ours alone has it
+        (OURS + LABS, {"lacks": "hook input"}, None),
+        (OURS + LABS, {"lacks": "hook output"}, True),
+        (LABS + OURS, {"lacks": "hook forward"}, False),
+        (OURS, {"equals": ""}, None),
+        (OURS, {"matches": "accept"}, None),
+        ('{"table": {"name": "labrun_trace"}}', {"contains": "table"}, None),
+        ("table inet labrun_trace", {"lacks": "ip lab"}, None),
+        (LABS, {"contains": "hook input"}, False),
+    ],
+)
+def test_what_labrun_itself_put_into_an_output_decides_nothing(evidence, output, check, truth):
+    evidence.run("probe", output.encode(), at=(20, 100)).done()
+    trace = judge(evidence, {"command": "probe", "stdout": check})
+    assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)

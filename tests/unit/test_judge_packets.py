@@ -561,3 +561,44 @@ def test_a_bridge_that_a_capture_made_promiscuous_leaves_other_counts_in_doubt(t
     evidence.capture_ended("seen", 1, during=(0, 1000), interfaces=("lo", "br0"), bridges=bridges).done()
     trace = evaluate(prediction({"packets": {"on": on, "during": "probe"}, "count": count}), evidence.read(), "x/")
     assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)
+
+
+def big(size: int, offload: bytes = bytes((1, 5, 0, 0, 0xE8, 3))) -> Seen:
+    """A super-packet of UDP on lo: 1000 bytes of data in each segment."""
+    return Seen(30, udp(53, size), offload=offload)
+
+
+ODD = bytes((1, 3, 0, 0, 0xE8, 3))  # of a kind that is not cut here
+
+
+@pytest.mark.parametrize(
+    ("packets", "asked", "count", "truth"),
+    [
+        ([big(2500)], {}, {"ge": 1}, True),  # seen is seen
+        ([big(2500)], {}, 0, False),
+        ([big(2500)], {}, 1, None),  # one in the capture, three on a wire
+        ([big(2500)], {}, 3, None),
+        ([big(2500)], {}, {"le": 3}, True),
+        ([big(2500)], {}, 4, False),
+        ([big(2500), big(10, b"")], {}, {"ge": 2}, True),
+        ([big(2500)], {"fields": {"udp.dstport": 53}}, {"ge": 1}, True),
+        ([big(2500)], {"fields": {"udp.dstport": 54}}, 0, True),
+        ([big(2500)], {"match": "udp port 53"}, {"ge": 1}, True),
+        ([big(2500)], {"fields": {"ip.len": {"gt": 1500}}}, 0, None),
+        ([big(2500)], {"fields": {"ip.len": {"gt": 1500}}}, {"ge": 1}, None),
+        ([big(2500)], {"fields": {"ip.len": {"gt": 3000}}}, 0, True),
+        ([big(2500)], {"fields": {"ip.len": 528}}, 1, None),
+        ([big(2500)], {"match": "greater 1500"}, 0, None),
+        ([big(2500)], {"match": "greater 100"}, {"ge": 1}, True),
+        ([big(2500, bytes((1, 0, 0, 0, 0xE8, 3)))], {}, 1, True),  # only its checksum is not filled in
+        ([big(2500, ODD)], {}, {"ge": 1}, True),
+        ([big(2500, ODD)], {}, {"le": 100}, None),
+        ([big(2500, ODD)], {"fields": {"ip.len": {"gt": 1500}}}, 0, None),
+    ],
+)
+def test_super_packets_count_as_what_they_may_be(tmp_path, packets, asked, count, truth):
+    evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10)).run("probe", at=(20, 100))
+    evidence.captured("seen", ("lo",), *packets).capture_ended("seen", len(packets), during=(0, 1000)).done()
+    asked = prediction({"packets": {"on": "host.lo", "during": "probe", **asked}, "count": count})
+    trace = evaluate(asked, evidence.read(), "x/")
+    assert (trace.truth, trace.reason) == (truth, "super-packets" if truth is None else None)

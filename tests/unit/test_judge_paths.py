@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import sentence
+from labrun.protocol.events import Unseen
 from support.evidence_builder import MS, WALL_NS, Evidence, prediction
 from support.traced import both, forwarded, lab, looped, own
 
@@ -176,7 +177,7 @@ def test_each_packet_belongs_to_its_own_window(evidence):
 
 
 ENTERED = [*both(1, "prerouting", 2), own(1, "input_enter", 2)]
-CHAIN, RULE = ("the chain netdev lab early at ingress",), ("a rule of the chain ip lab input",)
+CHAIN, RULE = (Unseen("the chain netdev lab early at ingress"),), (Unseen("a rule of the chain ip lab input"),)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,19 @@ def test_what_may_happen_unseen_is_not_known(evidence, events, unseen, asked, tr
     trace = judge(recorded(evidence, *events, ended={"events": len(events), **unseen}), **asked)
     assert (trace.truth, trace.reason) == (truth, "trace-blind" if truth is None else None)
     if truth is None and unseen:
-        assert (unseen.get("blind") or unseen.get("silencers"))[0] in sentence(trace)
+        assert (unseen.get("blind") or unseen.get("silencers"))[0].what in sentence(trace)
+
+
+@pytest.mark.parametrize(("during", "truth"), [("one", True), ("two", None), ("three", None)])
+def test_what_came_later_leaves_no_doubt_about_what_was_before(evidence, during, truth):
+    """It came during step two, and was found before step three."""
+    events = [event for ms in (25, 45, 65) for event in at(ms, both(ms, "prerouting", 2))]
+    came = {"since_ns": WALL_NS + 52 * MS}
+    unseen = {"blind": (Unseen("a chain", **came),), "silencers": (Unseen("a rule", **came),)}
+    variant = recorded(evidence, *events, ended={"events": len(events), **unseen}).read()
+    for asked in ({"count": 1}, {"ends": "lost"}):
+        trace = evaluate(prediction({"trace": {"at": "hooks", "during": during}, **asked}), variant, PREFIX)
+        assert trace.truth is truth
 
 
 def test_of_a_copy_at_a_bridge_it_is_not_known_which_packet_it_is(evidence):

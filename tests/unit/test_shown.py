@@ -76,6 +76,11 @@ EXAMPLES: list[tuple[Action, str]] = [
         "ip tuntap add dev t0 mode tun && ip link set dev t0 up",
     ),
     (Link("set", "lo", up=True), "ip link set dev lo up"),
+    (Link("set", "a", offloads="off"), "ethtool -K a tx off sg off tso off gso off gro off"),
+    (
+        Link("set", "a", up=True, offloads="on"),
+        "ethtool -K a tx on sg on tso on gso on gro on && ip link set dev a up",
+    ),
     (
         Link("set", "a", up=False, arp=False, promisc=True, master="br0", mac="52:54:00:00:00:01", txqueuelen=5),
         "ip link set dev a address 52:54:00:00:00:01 txqueuelen 5 master br0 arp off promisc on down",

@@ -20,6 +20,8 @@ from labrun.agent.packet_ring import (
     PACKET_HEADER,
     TP_STATUS_VLAN_TPID_VALID,
     TP_STATUS_VLAN_VALID,
+    VNET_HDR_F_NEEDS_CSUM,
+    VNET_HEADER_BYTES,
 )
 from labrun.agent.pcap_filter import FilterError, Program, compile_filter, encode_program, matches
 
@@ -109,6 +111,10 @@ class Recording:
              _hash, tci, tpid, index, hardware_type, packet_type) = unpack(block, offset)  # fmt: skip
             begin = offset + mac
             data = block[begin : begin + captured]
+            offload = b""
+            at = begin - VNET_HEADER_BYTES
+            if block[at + 1] or block[at] & VNET_HDR_F_NEEDS_CSUM:
+                offload = block[at : at + 6]
             offset += step
             time_ns = seconds * 1_000_000_000 + nanoseconds
             if hardware_type not in ethernet:
@@ -128,7 +134,9 @@ class Recording:
             if time_ns < last:
                 ordered = False
             last = time_ns
-            held.append((time_ns, place, packet_block(place, time_ns, data, length, flags_of[packet_type & 7])))
+            held.append(
+                (time_ns, place, packet_block(place, time_ns, data, length, flags_of[packet_type & 7], offload))
+            )
         self.taken += count
         if not ordered:
             held.sort(key=itemgetter(0))  # stable: at equal times the ring's order stays

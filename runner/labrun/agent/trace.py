@@ -52,8 +52,9 @@ from labrun.agent.link_watch import LinkWatch
 from labrun.agent.netfilter import FAMILIES, attributes_at, messages, subscribed
 from labrun.agent.nft_state import Unavailable, nft_state
 from labrun.agent.trace_table import Families, Table, TraceError, check_match, table_text
-from labrun.agent.unseen import Unseen
+from labrun.agent.unseen import UnseenWatch
 from labrun.protocol.codec import dumps
+from labrun.protocol.events import Unseen
 from labrun.protocol.record import dataclass
 from labrun.protocol.traces import TRACE_TABLE, TraceEvent, Type, Verdict
 
@@ -89,9 +90,9 @@ class TraceStats:
     started_ns: int
     ended_ns: int
     trouble: str | None
-    blind: tuple[str, ...] = ()
-    """What could take packets away before the trace saw them, at any time; in words."""
-    silencers: tuple[str, ...] = ()
+    blind: tuple[Unseen, ...] = ()
+    """What could take packets away before the trace saw them, at any time."""
+    silencers: tuple[Unseen, ...] = ()
     """Rules that end the tracing of a packet."""
 
     @property
@@ -144,7 +145,7 @@ class Trace:
             try:
                 self._links = undo.enter_context(contextlib.closing(LinkWatch()))
                 self._socket = undo.enter_context(subscribed(_GROUP_NFTRACE, _BUFFER_BYTES))
-                self._unseen = undo.enter_context(contextlib.closing(Unseen(self._devices)))
+                self._unseen = undo.enter_context(contextlib.closing(UnseenWatch(self._devices)))
                 self._file = undo.enter_context(self._path.open("wb"))
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 undo.callback(os.close, self._wake)

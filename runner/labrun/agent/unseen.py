@@ -13,9 +13,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 
 from labrun.agent.netfilter import NETLINK_NETFILTER, attribute_list, attributes_at, dump, messages, subscribed
 from labrun.agent.trace_table import FIRST
+from labrun.protocol.events import Unseen
 from labrun.protocol.traces import OWN_TABLES
 
 # include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h
@@ -38,14 +40,15 @@ _EARLIER = {("netdev", 0): "ingress", ("inet", 5): "ingress", ("bridge", 0): "pr
 _FIRST = {0: "prerouting", 3: "output"}
 
 
-class Unseen:
+class UnseenWatch:
     """``blind`` and ``silencers``: see `TraceEnded`. Made in the network namespace that it watches."""
 
     def __init__(self, devices: tuple[str, ...]) -> None:
         """``devices``: those whose ingress the trace follows."""
         self._devices = frozenset(devices)
-        self._blind: dict[str, None] = {}
-        self._silencers: dict[str, None] = {}
+        self._blind: dict[str, int] = {}  # when each was found
+        self._silencers: dict[str, int] = {}
+        self._now_ns = 0
         self._names: dict[int, str] = {}
         self.rules = subscribed(_GROUP, _ROOM_BYTES)
         self.devices = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
@@ -57,12 +60,12 @@ class Unseen:
             raise
 
     @property
-    def blind(self) -> tuple[str, ...]:
-        return tuple(self._blind)
+    def blind(self) -> tuple[Unseen, ...]:
+        return tuple(Unseen(what, since_ns) for what, since_ns in self._blind.items())
 
     @property
-    def silencers(self) -> tuple[str, ...]:
-        return tuple(self._silencers)
+    def silencers(self) -> tuple[Unseen, ...]:
+        return tuple(Unseen(what, since_ns) for what, since_ns in self._silencers.items())
 
     def _look(self, *, late: bool) -> None:
         """All that is there. ``late``: after the trace began."""
@@ -75,6 +78,7 @@ class Unseen:
 
     def read(self) -> set[tuple[str, str]]:
         """Take in all that changed. (family, name) of tables that went, and _EVERYTHING if not all was told."""
+        self._now_ns = time.time_ns()
         deleted: set[tuple[str, str]] = set()
         for sock in (self.rules, self.devices):
             while True:
@@ -105,9 +109,11 @@ class Unseen:
             elif kind == _NEWCHAIN and _HOOK in attributes:
                 self._take_chain(family, table, attributes, late)
             elif kind == _NEWFLOWTABLE:
-                self._blind[f"the flowtable {family} {table} {_text(attributes.get(2))}"] = None
+                self._blind.setdefault(f"the flowtable {family} {table} {_text(attributes.get(2))}", self._now_ns)
             elif kind == _NEWRULE and _ends_tracing(attributes.get(_EXPRESSIONS, b"")):
-                self._silencers[f"a rule of {family} {table} {_text(attributes.get(_RULE_CHAIN))}"] = None
+                self._silencers.setdefault(
+                    f"a rule of {family} {table} {_text(attributes.get(_RULE_CHAIN))}", self._now_ns
+                )
         return deleted
 
     def _take_chain(self, family: str, table: str, attributes: dict[int, bytes], late: bool) -> None:
@@ -120,9 +126,9 @@ class Unseen:
             listed = [value for kind, value in attribute_list(hook.get(_DEVS, b""), 0) if kind == 1]
             devices = {_text(device) for device in (*listed, hook.get(_DEV)) if device is not None}
             if overtakes or family == "bridge" or not (devices and devices <= self._devices):
-                self._blind[f"{name} at {_EARLIER[family, number]}"] = None
+                self._blind.setdefault(f"{name} at {_EARLIER[family, number]}", self._now_ns)
         elif family in ("ip", "ip6", "inet") and number in _FIRST and overtakes:
-            self._blind[f"{name} at {_FIRST[number]}"] = None
+            self._blind.setdefault(f"{name} at {_FIRST[number]}", self._now_ns)
 
     def _take_devices(self, data: bytes) -> None:
         offset = 0
@@ -136,11 +142,11 @@ class Unseen:
                 if _IFLA_IFNAME in attributes:
                     self._names[index] = _text(attributes[_IFLA_IFNAME])
                 if attributes_at(attributes.get(_IFLA_XDP, b""), 0).get(_XDP_ATTACHED, b"\0") != b"\0":
-                    self._blind[f"an XDP program on {self._names.get(index, index)}"] = None
+                    self._blind.setdefault(f"an XDP program on {self._names.get(index, index)}", self._now_ns)
             elif kind == _RTM_NEWQDISC and len(body) >= _TC.size:
                 index = _TC.unpack_from(body)[1]
                 if _text(attributes_at(body, _TC.size).get(_TCA_KIND)) in ("ingress", "clsact"):
-                    self._blind[f"tc at ingress of {self._names.get(index, index)}"] = None
+                    self._blind.setdefault(f"tc at ingress of {self._names.get(index, index)}", self._now_ns)
 
     def close(self) -> None:
         self.rules.close()

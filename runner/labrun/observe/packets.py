@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from labrun.evidence.files import EvidenceError, EvidenceMissing
@@ -24,7 +26,8 @@ from labrun.observe.scan import Answer, Question, Scan, scan
 from labrun.observe.unknown import Unknown, cut_short, missing
 from labrun.observe.values import bound
 from labrun.observe.window import span_of
-from labrun.packets.pcapng import PcapngError
+from labrun.packets.identity import differences
+from labrun.packets.pcapng import PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 from labrun.protocol.plan import EXPERIMENT
@@ -158,7 +161,7 @@ def _ask(
         interfaces=None if interface == "any" else frozenset((interface,)),
         direction=selector.direction,
         window=window,
-        match=matching if selector.match or selector.fields else None,
+        match=matching if selector.match or any(selector.checks().values()) else None,
         chain=chain,
         nat=nat,
     )
@@ -178,7 +181,25 @@ def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> 
         return [missing(variant, f"the capture file {path}") for _ in asked]
     except (PcapngError, EvidenceError, OSError) as error:
         return [Unknown("capture-unreadable", str(error)) for _ in asked]
-    return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
+    return [
+        _weighed(one, _named(answer, variant, path), found, prefix)
+        for one, answer in zip(asked, found.answers, strict=True)
+    ]
+
+
+def _named(answer: Answer, variant: VariantRecord, path: str) -> Answer:
+    """With the fields by which packets that may be one differ: of the first such pair."""
+    seen = answer.seen
+    if seen is None or seen.doubt is None or seen.doubt.code == "packets-cut" or not seen.rewritten:
+        return answer
+    pair = seen.rewritten[0]
+    with variant.open(path) as file:
+        until = takewhile(lambda one: one.number <= max(pair), read_packets(Path(path), file))
+        found = {packet.number: packet for packet in until if packet.number in pair}
+    one, other = (found[number] for number in pair)
+    fields = ", ".join(differences(one.data, other.data, one.linktype))
+    text = f"packet {one.number} may have gone on as packet {other.number}, rewritten: they differ in {fields} alone"
+    return replace(answer, seen=replace(seen, doubt=Unknown("perhaps-rewritten", text)))
 
 
 def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets | Unknown:
@@ -194,9 +215,16 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
         broken = Unknown("capture-unhealthy", text)
     if broken is None and asked.window is None:
         broken = asked.cut_short
-    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken, asked.matching)
     if doubt is None and (asked.gone or asked.later) is not None:
         high, doubt = None, asked.gone or asked.later
+    if doubt is None and answer.supers:
+        high = None if answer.more is None else answer.count + answer.more
+        text = (
+            f"{answer.supers} packets in '{record.step.id}' are super-packets: each becomes several packets on a wire. "
+            f"`offloads: off` on the link avoids them"
+        )
+        doubt = Unknown("super-packets", text)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
     if doubt is None and asked.changed is not None:
         return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen, asked.beside)
@@ -261,7 +289,7 @@ def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord
 
 
 def _sureness(
-    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None
+    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None, matching: Matching
 ) -> tuple[int | None, Unknown | None]:
     """The most packets that there can have been (None: no bound), and why that is more than were counted."""
     name, capture = record.step.id, record.capture
@@ -276,6 +304,10 @@ def _sureness(
     lost = capture.drops + capture.not_kept
     if lost:
         return count + lost + unsure, Unknown("packets-dropped", f"the capture '{name}' lost {lost} packets")
+    if unsure and sum(matching.hidden.values()) == unsure:
+        by = " or ".join(matching.hidden)
+        text = f"{unsure} packets in '{name}' have {by}, behind which a pcap filter does not look: ask with fields"
+        return count + unsure, Unknown("filter-passed-over", text)
     if unsure:
         text = f"{unsure} packets in '{name}' are cut by its snaplen and may have matched"
         return count + unsure, Unknown("packets-cut", text)

@@ -54,7 +54,7 @@ def observe_paths(variant: VariantRecord, selector: TraceSelector) -> Paths | Un
         return Unknown("trace-unhealthy", text)
     paths = (one for one in packet_paths(events) if window[0] <= one.wall_ns < window[1])
     found = _selected(paths, selector)
-    return found if isinstance(found, Unknown) else _weighed(found, record.trace)
+    return found if isinstance(found, Unknown) else _weighed(found, record.trace, window[1])
 
 
 def _selected(paths: Iterable[PacketPath], selector: TraceSelector) -> tuple[PacketPath, ...] | Unknown:
@@ -81,16 +81,18 @@ def _selected(paths: Iterable[PacketPath], selector: TraceSelector) -> tuple[Pac
     return tuple(found)
 
 
-def _weighed(found: tuple[PacketPath, ...], trace: TraceEnded) -> Paths:
-    """With what may have happened unseen."""
-    if trace.silencers:
-        text = f"not seen again, and its tracing may have been ended by {trace.silencers[0]}"
+def _weighed(found: tuple[PacketPath, ...], trace: TraceEnded, until_ns: int) -> Paths:
+    """With what may have happened unseen by then."""
+    silencers = [one.what for one in trace.silencers if one.since_ns < until_ns]
+    blind = [one.what for one in trace.blind if one.since_ns < until_ns]
+    if silencers:
+        text = f"not seen again, and its tracing may have been ended by {silencers[0]}"
         found = tuple(replace(one, doubt=text, part=True) if one.outcome == "lost" else one for one in found)
     # What may be a part of another way is perhaps no packet of its own.
     least = len(found) - sum(one.part for one in found)
     doubts = [one.doubt for one in found if one.part]
-    if trace.blind:
-        text = f"packets may have gone unseen: {trace.blind[0]} judges them before the trace does, and does not report"
+    if blind:
+        text = f"packets may have gone unseen: {blind[0]} judges them before the trace does, and does not report"
         return Paths(found, Count(least, None), Unknown("trace-blind", text))
     doubt = Unknown("trace-blind", f"how many packets they were is not sure: {doubts[0]}") if doubts else None
     return Paths(found, Count(least, len(found)), doubt)

@@ -206,11 +206,22 @@ class CaptureEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """What a trace cannot look behind: in words, and when it was found to be there (CLOCK_REALTIME; 0: at the start).
+
+    The agent looks between two steps, so what comes during a step is found before the next.
+    """
+
+    what: str
+    since_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TraceEnded:
     """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole.
 
     ``blind``: what could take packets away before the trace saw them. ``silencers``: rules that end tracing. Both of
-    any time during it, in words.
+    any time during it, as what was there may be gone.
     """
 
     KIND: ClassVar[str] = "trace-ended"
@@ -221,8 +232,8 @@ class TraceEnded:
     events: int
     drops: int
     trouble: str | None = None
-    blind: tuple[str, ...] = ()
-    silencers: tuple[str, ...] = ()
+    blind: tuple[Unseen, ...] = ()
+    silencers: tuple[Unseen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

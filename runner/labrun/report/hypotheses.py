@@ -7,10 +7,11 @@ from dataclasses import replace
 from labrun.judge.evaluation import sentence
 from labrun.judge.explain import explain, first_word, spread
 from labrun.judge.results import Evaluation, HypothesisResult, Subject, is_surprise
+from labrun.logic.visible import visible
 from labrun.report import anchors
 from labrun.report.references import Places
 from labrun.report.view import Cell, Column, HypothesisView, Link, Standing, TraceRow
-from labrun.report.visible import one_line, shorten, visible
+from labrun.report.visible import one_line, shorten
 
 MAX_TEXT = 600  # of one side of a comparison; the evidence has it whole
 MAX_LINKS = 8

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.packets.identity import identity, trace_keys
 from labrun.packets.pcapng import Packet, PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
@@ -22,7 +23,6 @@ from labrun.report.fields import compared, fields_of
 from labrun.report.hexdump import PacketBytes
 from labrun.report.ladder import Journey, Place, Sighting
 from labrun.report.room import Room
-from labrun.report.sameness import identity
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
 from labrun.report.visible import one_line, shorten, size
 
@@ -123,6 +123,7 @@ def _interfaces(record: StepRecord, action: Capture) -> tuple[str, ...]:
 
 
 def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str) -> Sighting:
+    key, quotes = trace_keys(packet.data, packet.linktype)
     return Sighting(
         place=Place(node, row.interface),
         direction=packet.direction,
@@ -132,7 +133,9 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
         capture=capture,
         number=packet.number,
         anchor=row.anchor,
-        identity=identity(packet.data, packet.linktype),
+        identity=identity(packet.data, packet.linktype, packet.length),
+        key=key,
+        quotes=quotes,
         protocol=row.protocol,
         ends=(row.source, row.destination),
         info=row.info,
@@ -164,13 +167,11 @@ def with_journeys(
     names: dict[str, str] = {}
     earlier: dict[str, str] = {}  # a row -> the row of the same packet's passage before it
     for journey in journeys:
-        before: str | None = None
         for sighting in journey.sightings:
             for anchor in (sighting.anchor, *sighting.twins):
                 names[anchor] = journey.name
-            if before is not None:
-                earlier[sighting.anchor] = before
-            before = sighting.anchor
+            if sighting.after is not None:
+                earlier[sighting.anchor] = sighting.after
     step = read.view.step
     dumps: list[PacketBytes] = []
     groups = []
