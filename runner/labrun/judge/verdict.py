@@ -108,6 +108,8 @@ def _trace(
         return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
+        if variant.damage is not None:
+            return Evaluation("", Subject("the evidence"), None, reason="evidence-damaged", note=variant.damage)
         trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(lab.predictions()))
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
