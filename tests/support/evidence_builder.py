@@ -6,6 +6,7 @@ start: steps end when they are said to, packets come when they are said to, and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def capture_file(
         kept = seen.data[: seen.kept]
         out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction], seen.offload))
     return b"".join(out)
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run directory that a variant's folder is in, if it is in one."""
+    return folder.parents[2] if folder.parents[1].name == "labs" else None
 
 
 class Evidence:
@@ -221,8 +227,9 @@ class Evidence:
 
     def write(self) -> Path:
         plan = Plan("lab", self._variant, tuple(self._steps), ("host",), self._filters).sealed()
-        with EvidenceWriter(self.folder, plan) as writer:
-            for frame in (self.hello, *self._frames):
+        hello = dataclasses.replace(self.hello, plan=plan.digest)
+        with EvidenceWriter(self.folder, plan, run=run_of(self.folder)) as writer:
+            for frame in (hello, *self._frames):
                 writer.put(frame)
         return self.folder
 
