@@ -65,6 +65,20 @@ HOST = NodeState(
 BLIND = NodeState(unavailable=dict.fromkeys((*STATE_KINDS, "nft"), "the kernel said EPERM"))
 BEFORE = dataclasses.replace(HOST, routes=())
 
+
+def other(part: str, **fields: Any) -> NodeState:
+    """HOST with other values in each of these objects."""
+    return dataclasses.replace(HOST, **{part: tuple(dataclasses.replace(one, **fields) for one in getattr(HOST, part))})
+
+
+def counting(rules: int = 3, counters: int = 300) -> NodeState:
+    nft = HOST.nft
+    assert nft is not None
+    return dataclasses.replace(HOST, nft=dataclasses.replace(
+        nft, rules=tuple(dataclasses.replace(rule, packets=rules) for rule in nft.rules),
+        counters=tuple(dataclasses.replace(one, bytes=counters) for one in nft.counters)))  # fmt: skip
+
+
 Build = Callable[[Evidence], Evidence]
 
 
@@ -184,16 +198,16 @@ CASES: dict[str, tuple[dict[str, Any], Build, Build, Build]] = {
     "links": (at("links", {"name": "lo"}, each={"mtu": 65536}), snapped(HOST),
               snapped(NodeState(links=(dataclasses.replace(HOST.links[0], mtu=1500),))), snapped(BLIND)),
     "addresses": (at("addresses", {"dev": "lo"}, count=1), snapped(HOST), snapped(NodeState(addresses=())), snapped(BLIND)),
-    "routes": (at("routes", each={"gateway": "10.0.0.254"}), snapped(HOST), snapped(BEFORE), snapped(BLIND)),
+    "routes": (at("routes", each={"gateway": "10.0.0.254"}), snapped(HOST), snapped(other("routes", gateway="10.0.0.9")), snapped(BEFORE)),
     "rules": (at("rules", count={"ge": 1}), snapped(HOST), snapped(NodeState(rules=())), snapped(BLIND)),
     "neighbours": (at("neighbours", {"state": "REACHABLE"}, count=1), snapped(HOST), snapped(NodeState(neighbours=())), snapped(BLIND)),
-    "sockets": (at("sockets", {"port": 80}, each={"state": "LISTEN"}), snapped(HOST), snapped(NodeState(sockets=())), snapped(BLIND)),
-    "nft": (at("nft", {"chain": "in"}, each={"packets": 3}), snapped(HOST), snapped(NodeState(nft=NftState())), snapped(BLIND)),
-    "nft_counters": (at("nft_counters", {"name": "seen"}, each={"bytes": {"gt": 100}}), snapped(HOST), snapped(NodeState(nft=NftState())), snapped(BLIND)),
+    "sockets": (at("sockets", {"port": 80}, each={"state": "LISTEN"}), snapped(HOST), snapped(other("sockets", state="CLOSE")), snapped(BLIND)),
+    "nft": (at("nft", {"chain": "in"}, each={"packets": 3}), snapped(HOST), snapped(counting(rules=4)), snapped(BLIND)),
+    "nft_counters": (at("nft_counters", {"name": "seen"}, each={"bytes": {"gt": 100}}), snapped(HOST), snapped(counting(counters=4)), snapped(NodeState(nft=NftState()))),
     "counters": (at("counters", {"dev": "lo"}, each={"rx_dropped": 0}), snapped(HOST),
                  snapped(NodeState(counters=(dataclasses.replace(HOST.counters[0], rx_dropped=1),))), snapped(BLIND)),
     "state.count": (at("links", count=1), snapped(HOST), snapped(NodeState(links=())), snapped(BLIND)),
-    "state.each": (at("links", each={"up": True}), snapped(HOST), snapped(NodeState(links=())), snapped(BLIND)),
+    "state.each": (at("links", each={"up": True}), snapped(HOST), snapped(other("links", up=False)), snapped(NodeState(links=()))),
     "state, of a node": ({"links": {"at": "state", "in": "other"}, "count": 0}, snapped(HOST, other=NodeState(links=())),
                          snapped(BLIND, other=HOST), snapped(HOST)),
     "eventually": ({**at("neighbours", **REACHABLE), "eventually": MOMENTS["eventually"]},
@@ -366,7 +380,7 @@ NUMBERS: dict[str, tuple[Any, Any, Any, str]] = {
     "lt": (3, 2, 3, "3"),
     "contains": ("b", "abc", "xyz", 3),
     "lacks": ("b", "xyz", "abc", 3),
-    "matches": ("^b", "a\nb", "ab", 3),
+    "matches": ("^b", "ba", "a\nb", 3),
 }
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import time
+from fractions import Fraction
 
 import pytest
 from hypothesis import example, given, settings
@@ -73,7 +74,9 @@ SAMPLES = [
     ("a not in b", {"a": "no", "b": "yes"}, True),
     ("a not in b", {"a": "es", "b": "yes"}, False),
     ("a == 'x' + b", {"a": "xy", "b": "y"}, True),
-    ("a < b", {"a": "a", "b": "b"}, True),
+    ("a < b", {"a": 0.1, "b": 0.2}, True),
+    ("a + b == 0.3", {"a": 0.1, "b": 0.2}, True),
+    ("a / b * b == a", {"a": 1, "b": 3}, True),
     ("a > 1 and b > 1", {"a": 2, "b": 2}, True),
     ("a > 1 and b > 1", {"a": 2, "b": 1}, False),
     ("a > 1 or b > 1", {"a": 1, "b": 2}, True),
@@ -128,7 +131,7 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
 @pytest.mark.parametrize(
     ("expr", "values", "reason", "text"),
     [
-        ("a / b == 1", {"a": 1, "b": 0}, "expression-failed", "division by zero: 1, 0"),
+        ("a / b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a // b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a % b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a + b == 1", {"a": "x", "b": 1}, "type-mismatch", '"x" and 1: arithmetic needs numbers'),
@@ -136,21 +139,20 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
         ("a % b == 'x'", {"a": "%s", "b": "x"}, "type-mismatch", "arithmetic needs numbers"),
         ("a == b", {"a": "5", "b": 5}, "type-mismatch", '"5" and 5: a text and a number cannot be compared'),
         ("a != b", {"a": "5", "b": 5}, "type-mismatch", "a text and a number cannot be compared"),
-        ("a < b", {"a": "5", "b": 5}, "expression-failed", "not supported"),
-        ("a in b", {"a": 5, "b": "5"}, "expression-failed", "5"),
-        ("a in b", {"a": 5, "b": 5}, "expression-failed", "5"),
+        ("a < b", {"a": "5", "b": 5}, "type-mismatch", "cannot be compared"),
+        ("a in b", {"a": 5, "b": "5"}, "type-mismatch", "5"),
+        ("a in b", {"a": 5, "b": 5}, "type-mismatch", "5"),
         ("-a == 1", {"a": "x"}, "expression-failed", '"x"'),
-        ("abs(a) == 1", {"a": "x"}, "expression-failed", '"x"'),
+        ("abs(a) == 1", {"a": "x"}, "type-mismatch", '"x"'),
         ("len(a) == 1", {"a": 5}, "expression-failed", "5"),
         ("min(a) == 1", {"a": 5}, "expression-failed", "5"),
-        ("max(a, b) == 1", {"a": 5, "b": "x"}, "expression-failed", "5"),
+        ("max(a, b) == 1", {"a": 5, "b": "x"}, "type-mismatch", "5"),
         ("round(a, b) == 1", {"a": 5, "b": -999999999}, "expression-failed", "round to -999999999 digits"),
         ("round(a, b) == 1", {"a": 5, "b": -301}, "expression-failed", "round to -301 digits"),
         ("round(a, b) == 1", {"a": 5, "b": 301}, "expression-failed", "round to 301 digits"),
-        ("round(a, b) == 1", {"a": 5.5, "b": "x"}, "expression-failed", '"x"'),
+        ("round(a, b) == 1", {"a": 5.5, "b": "x"}, "type-mismatch", '"x"'),
         ("round(a, b, b) == 1", {"a": 5.5, "b": 1}, "expression-failed", "5.5"),
         ("abs(a, b) == 1", {"a": 5.5, "b": 1}, "expression-failed", "5.5"),
-        ("a / b > 0", {"a": 10**400, "b": 3}, "expression-failed", "too large"),
         ("a * a * a * a > 0", {"a": 10**2000}, "expression-failed", "the result is too large"),
         ("a > 0", {"a": 10**4000}, "expression-failed", "a is too large"),
         ("a > 0", {"a": [1]}, "type-mismatch", "a is [1], neither a number nor a text"),
@@ -266,7 +268,7 @@ def test_what_a_name_stands_for(evidence, value, shown):
         ({"packets": {"on": "host.eth9", "during": "probe"}}, "evidence-missing", "a capture on host.eth9"),
         ({"command": "nobody", "of": "exit"}, "evidence-missing", "nobody"),
         ({"command": "nobody", "of": "duration"}, "evidence-missing", "nobody"),
-        ({"command": "probe", "json": "absent"}, "type-mismatch", "absent is nothing"),
+        ({"command": "probe", "json": "absent"}, "json-nothing-found", "no object has the key 'absent'"),
         ({"command": "loud", "of": "stdout"}, "output-cut", "more than was kept"),
         ({"command": "loud", "json": "n"}, "output-cut", "more than was kept"),
         ({"command": "words", "json": "n"}, "not-json", "not JSON"),
@@ -465,10 +467,30 @@ def recorded(tmp_path_factory):
     return said(tmp_path_factory.mktemp("python"), NAMES)
 
 
+class _Exact(ast.NodeTransformer):
+    """Every number as the fraction that its decimal digits say."""
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, bool | str):
+            return node
+        call = ast.Call(ast.Name("Fraction", ast.Load()), [ast.Constant(repr(node.value))], [])
+        return ast.copy_location(call, node)
+
+
+def exactly(expr):
+    tree = ast.fix_missing_locations(_Exact().visit(ast.parse(expr, mode="eval")))
+    # round() takes its digits as a whole number
+    given = {name: Fraction(repr(value)) for name, value in NAMES.items()}
+    functions = {name: __builtins__[name] for name in FUNCTIONS} | {
+        "round": lambda value, digits=0: round(value, int(digits))
+    }
+    return eval(compile(tree, "", "eval"), {"__builtins__": {**functions, "Fraction": Fraction}}, given)
+
+
 @settings(max_examples=400, deadline=None)
 @given(expr=LOGIC)
 def test_it_is_pythons_arithmetic(recorded, expr):
-    """The same truth as Python's own eval; where that raises, unknown, or what the side without it decides."""
+    """The same truth as Python's own eval over exact fractions; where that raises, unknown, or what the side without it decides."""
     used = _names(expr) & set(NAMES)
     if not used:
         expr, used = f"a == 7 and {expr}", {"a"}
@@ -477,7 +499,7 @@ def test_it_is_pythons_arithmetic(recorded, expr):
     leaf = prediction({"expr": expr, "let": let({name: NAMES[name] for name in used})})
     trace = evaluate_expression(leaf, recorded, PREFIX, "")
     try:
-        wanted = eval(expr, {"__builtins__": {name: __builtins__[name] for name in FUNCTIONS}}, dict(NAMES))
+        wanted = exactly(expr)
     except ZeroDivisionError:
         tree = ast.parse(expr, mode="eval").body
         if isinstance(tree, ast.Compare) and len(tree.ops) == 1:  # nothing beside it could decide
@@ -504,5 +526,5 @@ def test_every_value_is_the_one_that_python_has(recorded, expr):
     trace = evaluate_expression(leaf, recorded, PREFIX, "")
     for part in trace.children:
         if part.truth is None and part.reason is None:
-            value = eval(str(part.subject), {}, dict(NAMES))
+            value = exactly(str(part.subject))
             assert part.actual == str(value) or math.isclose(float(part.actual), value)

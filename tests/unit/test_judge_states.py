@@ -15,6 +15,7 @@ from labrun.protocol.state import (
     AddressState,
     LinkState,
     NeighbourState,
+    NextHop,
     NftRule,
     NftState,
     NodeState,
@@ -168,8 +169,6 @@ def test_a_device_that_the_kernel_does_not_tell_is_not_none(evidence, predicted,
         ("links", {"name": "lo"}, {"mtu": {"contains": "6"}}, None),
         ("links", {"name": "lo"}, {"up": {"ge": 0}}, None),
         ("links", None, {"name": {"ge": 0}, "up": True}, False),  # one false decides
-        ("sockets", None, {"port": 80}, False),  # of nothing, each is false
-        ("links", {"name": "eth9"}, {"mtu": {"contains": "6"}}, False),
     ],
 )
 def test_what_each_is_like(seen, kind, where, each, truth):
@@ -238,8 +237,8 @@ def test_a_field_without_value_is_shown_as_nothing(seen):
 def test_each_of_nothing_says_so(seen):
     trace = judge(seen, at("links", {"name": "eth9"}, each={"mtu": 1}))
     subject = 'links of host at after where name == "eth9"'
-    assert (trace.path, trace.operator, trace.expected, trace.actual) == ("each", "each", "at least one", "none")
-    assert (str(trace.subject), sentence(trace)) == (subject, f"{subject}: there is none (of 3)")
+    assert (trace.path, trace.operator, trace.expected, trace.truth) == ("each", "each", "at least one", None)
+    assert (str(trace.subject), trace.reason) == (subject, "none-selected")
     assert trace.refs == (Ref(FILE, path="nodes.host.links"),)
 
 
@@ -348,3 +347,40 @@ def test_a_field_that_no_such_object_has_is_unknown_even_of_nothing(seen, part, 
 
 def test_every_kind_knows_its_fields():
     assert set(OBJECTS) == set(STATE_KINDS)
+
+
+MULTIPATH = RouteState("inet", "main", "10.9.0.0/16", "unicast", "boot", "global", nexthops=(
+    NextHop("10.0.0.2", "eth0"), NextHop("10.0.1.2", "eth1")))  # fmt: skip
+GROUP = RouteState("inet", "main", "10.7.0.0/16", "unicast", "boot", "global", nhid=7)
+PLAIN = RouteState("inet", "main", "10.8.0.0/16", "unicast", "boot", "link", dev="eth0")
+
+
+@pytest.mark.parametrize(
+    ("where", "count", "truth"),
+    [
+        ({"dst": "10.9.0.0/16", "gateway": "10.0.0.2"}, 1, True),  # any hop
+        ({"dst": "10.9.0.0/16", "gateway": "10.0.0.2", "dev": "eth0"}, 1, True),
+        ({"dst": "10.9.0.0/16", "gateway": "10.0.0.2", "dev": "eth1"}, 0, True),  # not of one hop together
+        ({"dst": "10.9.0.0/16", "gateway": "10.0.0.9"}, 0, True),
+        ({"dst": "10.7.0.0/16", "gateway": "10.0.0.2"}, 0, None),  # the group has it
+        ({"dst": "10.7.0.0/16", "dev": "eth0"}, 0, None),
+        ({"dst": "10.8.0.0/16", "gateway": "10.0.0.2"}, 0, True),  # it has none
+        ({"dst": "10.8.0.0/16", "mtu": 1400}, 0, None),  # what was learned is in no dump
+    ],
+)
+def test_what_a_route_has_several_times_or_elsewhere(tmp_path, where, count, truth):
+    evidence = Evidence(tmp_path / "experiment").snapshot(
+        "after", {"host": NodeState(routes=(MULTIPATH, GROUP, PLAIN))}
+    )
+    found = judge(evidence.done(), at("routes", where, count=count))
+    assert found.truth is truth
+    assert truth is not None or found.reason == "not-observable"
+
+
+@pytest.mark.parametrize(
+    ("each", "truth"),
+    [({"gateway": "10.0.0.2"}, None), ({"gateway": "10.0.0.9"}, False), ({"gateway": {"lacks": "9"}}, True)],
+)
+def test_each_hop_counts_where_they_differ(tmp_path, each, truth):
+    evidence = Evidence(tmp_path / "experiment").snapshot("after", {"host": NodeState(routes=(MULTIPATH,))}).done()
+    assert judge(evidence, at("routes", None, each=each)).truth is truth

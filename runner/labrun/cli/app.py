@@ -139,7 +139,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _told(sentence: str, code: int) -> int:
-    from labrun.cli.terminal import visible
+    from labrun.logic.visible import visible
 
-    print(visible(f"labrun: {sentence}", keep_lines=True), file=sys.stderr)
+    print(visible(f"labrun: {sentence}", "\n\t"), file=sys.stderr)
     return code

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 @options.tag
 def list_labs(tags: tuple[str, ...]) -> int:
     """List the labs: slug, title, number of hypotheses, tags. What each run of them has is counted last."""
-    from labrun.cli.terminal import console_for, counted, visible
+    from labrun.cli.terminal import console_for, counted
     from labrun.lab.catalogue import all_labs, labs_folder
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.logic.visible import visible
 
     console = console_for(sys.stdout)
     wrong = False
@@ -33,7 +34,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
             cells = load_cells(path)
         except LabError as error:
             wrong = True
-            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            print(visible(str(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         if tags and not set(tags) & set(lab.model.tags):
@@ -64,10 +65,11 @@ def _matrix(parameters: Mapping[str, tuple[Scalar, ...]]) -> str:
 @click.argument("lab", shell_complete=options.complete_labs)
 def show(lab: str) -> None:
     """Show a lab: its question, its steps as they run, and its hypotheses. LAB is a slug, a folder or a file."""
-    from labrun.cli.terminal import console_for, visible
+    from labrun.cli.terminal import console_for
     from labrun.lab.catalogue import find_labs
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
+    from labrun.logic.visible import visible
     from labrun.protocol.shown import equivalent
 
     named = find_labs([lab], Path.cwd())[0]
@@ -90,19 +92,20 @@ def show(lab: str) -> None:
         none = next((control.none for control in hypothesis.control if control.none), None)
         control = f"{len(controls)} control(s)" if controls else f"no control: {none}" if none else "no control"
         out += [f"{hypothesis.id} (expected: {hypothesis.expect}; {control})", f"  {hypothesis.claim}"]
-    console_for(sys.stdout).print(visible("\n".join(out), keep_lines=True))
+    console_for(sys.stdout).print(visible("\n".join(out), "\n\t"))
 
 
 @click.command
 @click.argument("labs", metavar="[LAB...]", nargs=-1, shell_complete=options.complete_labs)
 def check(labs: tuple[str, ...]) -> int:
     """Validate labs (all if none is given) without running anything; name the hypotheses that have no control."""
-    from labrun.cli.terminal import visible
     from labrun.lab.catalogue import Named, all_labs, find_labs, labs_folder
+    from labrun.lab.check.advice import advice
     from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.logic.visible import visible
 
     cwd = Path.cwd()
     wrong = 0
@@ -117,10 +120,12 @@ def check(labs: tuple[str, ...]) -> int:
                     raise LabError(problems)
         except LabError as error:
             wrong += 1
-            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            print(visible(str(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         print(visible(f"{lab.shown}: ok, {_hypotheses(lab)}"))
+        for problem in advice(lab):
+            print(visible(f"  note: {problem}"))
         for hypothesis in lab.model.hypotheses:
             none = next((control.none for control in hypothesis.control if control.none), None)
             if none is not None:

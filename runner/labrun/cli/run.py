@@ -241,6 +241,6 @@ def _about(info: EngineInfo, reason: str | None) -> str:
 
 
 def _say(text: str) -> None:
-    from labrun.cli.terminal import visible
+    from labrun.logic.visible import visible
 
-    print(visible(text, keep_lines=True), file=sys.stderr, flush=True)
+    print(visible(text, "\n\t"), file=sys.stderr, flush=True)

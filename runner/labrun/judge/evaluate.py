@@ -5,7 +5,6 @@ The message of a leaf shows both sides and where to look.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -49,7 +48,7 @@ from labrun.lab.predictions import (
     StateIs,
     TraceIs,
 )
-from labrun.logic.compare import Count, holds, negate
+from labrun.logic.compare import Count, Truth, any_of, holds, negate
 from labrun.observe.commands import Ended, Stream, Text, duration_s, observe_command, read_text, step_ref
 from labrun.observe.instruments import without_trace
 from labrun.observe.jsonpath import search_json
@@ -126,7 +125,7 @@ def _command(leaf: CommandIs, case: _Case, path: str) -> Evaluation:
         status = observed.exit if isinstance(observed, Ended) else observed
         made = _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
         said = last_words(variant, record) if record is not None and status != 0 else None
-        traces += [replace(one, note=f"its last words: {said}") if said and one.note is None else one for one in made]
+        traces += [replace(one, note=f"its last words: {said}") if said and one.truth is False else one for one in made]
     streams: tuple[tuple[Stream, Check | None], ...] = (("stdout", leaf.stdout), ("stderr", leaf.stderr))
     for field, check in streams:
         if check is None:
@@ -164,33 +163,23 @@ def _json_checks(
         if text is not None:
             value, refs = text.cut or search_json(text.value, expression), (text.ref,)
         made = _value_checks(join(path, expression), f"{subject}: {expression}", check, value, refs)
-        if value is None:
-            made = [_nothing_found(trace) for trace in made]
-        elif any(_alike(value, one) for one in (check.equals, *(check.one_of or ()))):
-            made = [_other_type(trace) for trace in made]
-        traces += made
+        traces += [_of_null(trace) for trace in made] if value is None else made
     return traces
 
 
-def _alike(value: Any, expected: Any) -> bool:
-    """Is one of them the text of the other? JSON tells `"1500"` from `1500`; a lab that does not made a mistake."""
-    if isinstance(value, str) and isinstance(expected, bool | int | float):
-        return value == json.dumps(expected)
-    return isinstance(expected, str) and isinstance(value, bool | int | float) and expected == json.dumps(value)
-
-
-def _other_type(trace: Evaluation) -> Evaluation:
-    """That a text is no number is no finding about either."""
-    if trace.operator not in ("equals", "one_of") or trace.truth is not False:
-        return trace
-    return replace(trace, truth=None, reason="type-mismatch", note="one is a text in JSON, and the other is not")
-
-
-def _nothing_found(trace: Evaluation) -> Evaluation:
-    """Nothing equals nothing else, and there is nothing to search in or to put in order: `lacks` would always hold."""
+def _of_null(trace: Evaluation) -> Evaluation:
+    """`null` equals nothing else; there is nothing in it to search, or to put in order: `lacks` would always hold."""
     if trace.operator in ("equals", "one_of"):
         return trace
-    return replace(trace, truth=None, actual=None, reason="json-nothing-found", note=f"{trace.subject} finds nothing")
+    return replace(trace, truth=None, reason="json-nothing-found", note=f"{trace.subject} is null")
+
+
+def _of_text(operator: str, value: str, ended: bool, expected: Any) -> Truth:
+    """A text may be written with its last line break, or without."""
+    truth = holds(operator, value, expected)
+    if operator in ("equals", "one_of") and ended:
+        return any_of((truth, holds(operator, value + "\n", expected)))
+    return truth
 
 
 def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Evaluation]:
@@ -198,11 +187,11 @@ def _text_checks(path: str, subject: str, check: Check, text: Text) -> list[Eval
     traces = []
     alone = without_trace(text.value)
     for operator, expected in check.operators().items():
-        truth = holds(operator, text.value, expected)
+        truth = _of_text(operator, text.value, text.ended, expected)
         doubt = None
         if isinstance(alone, Unknown):
             truth, doubt = None, alone
-        elif truth is not holds(operator, alone, expected):
+        elif truth is not _of_text(operator, alone, text.ended, expected):
             truth, doubt = None, Unknown("instrument-interferes", "what decides is the table with which labrun traces")
         if text.cut is not None and not text.surely(operator, expected):
             truth, doubt = None, text.cut
@@ -262,9 +251,10 @@ def _chain(leaf: PacketsAre, chain: tuple[str, ...], case: _Case, path: str, sub
     doubt = observed.doubt or seen.doubt
     others = sum(way.count for way in seen.others)
     truth = None if doubt is not None else seen.chain.count > 0 and not others
-    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous else []
+    found = [f"{seen.count} seen on {seen.chain}"] if seen.chain.count or seen.ambiguous or seen.rewritten else []
     actual = "; ".join([*found, *([seen.instead()] if others else [])]) or "no packet was seen"
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
+    numbers += tuple(number for pair in seen.rewritten for number in pair)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
     reason, note = (doubt.code, doubt.message) if doubt is not None else (None, None)
     return Evaluation(path, what, truth, "seen_on", expected, actual, reason, note, (ref,))
@@ -308,7 +298,7 @@ def _state(leaf: StateIs, variant: VariantRecord, prefix: str, path: str, moment
 
 
 def _each(each: dict[str, Any], observed: Objects | Unknown, subject: Subject, path: str) -> list[Evaluation]:
-    """Every found object passes every check. Where there is no object at all, the prediction is false."""
+    """Every found object passes every check. Of none nothing is known: `count` asks whether there is one."""
     where = join(path, "each")
     if isinstance(observed, Unknown):
         return [
@@ -319,8 +309,8 @@ def _each(each: dict[str, Any], observed: Objects | Unknown, subject: Subject, p
     if observed.doubt is not None:
         return [unknown(where, subject, "each", "at least one", observed.doubt, (observed.file,))]
     if not observed.found:
-        text = f"there is none (of {observed.total})"
-        return [Evaluation(where, subject, False, "each", "at least one", "none", None, text, (observed.file,))]
+        why = Unknown("none-selected", f"there is none (of {observed.total}), so that nothing is said of each")
+        return [unknown(where, subject, "each", "at least one", why, (observed.file,))]
     return [
         trace
         for found in observed.found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from labrun.evidence.ref import Ref
 from labrun.judge.results import Evaluation, Subject, Truth
 from labrun.lab.predictions import Check
-from labrun.logic.compare import Untold, all_of, any_of, holds
-from labrun.observe.unknown import Unknown, untold
+from labrun.logic.compare import Several, Spelled, Untold, all_of, any_of, holds
+from labrun.observe.unknown import Unknown
 
 SYMBOLS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
 IN_TIME = ("eventually", "never", "consistently")
@@ -44,9 +45,20 @@ def compared(path: str, subject: Subject | str, operator: str, expected: Any, ac
               refs: tuple[Ref, ...], doubt: Unknown | None = None) -> Evaluation:  # fmt: skip
     if truth is None and doubt is None:
         mismatch = Unknown("type-mismatch", f"{operator} cannot compare {show(actual)} with {show(expected)}")
-        doubt = untold(str(subject)) if isinstance(actual, Untold) else mismatch
+        doubt = _why(subject, actual) or mismatch
     reason, note = (doubt.code, doubt.message) if truth is None and doubt is not None else (None, None)
     return Evaluation(path, of(subject), truth, operator, show(expected), show(actual), reason, note, refs)
+
+
+def _why(subject: Subject | str, actual: Any) -> Unknown | None:
+    """Why a value that is there decides nothing."""
+    if isinstance(actual, Untold):
+        return Unknown("not-observable", f"{subject}: {actual}")
+    if isinstance(actual, Several):
+        return Unknown("not-one", f"{subject}: there are several, and they differ: {show(actual)}")
+    if isinstance(actual, Spelled):
+        return Unknown("not-observable", f"{subject}: it may be written in another way")
+    return None
 
 
 def of(subject: Subject | str) -> Subject:
@@ -81,17 +93,32 @@ def times(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {'once' if count == 1 else f'{count} times'}" for what, count in counts.items())
 
 
+# As JSON and Python write them: what ends a line, or cannot be seen, is said.
+_ESCAPES = {9: "\\t", 13: "\\r", 0: "\\0", 11: "\\v", 12: "\\f", 27: "\\e", 0xA0: "\\u00a0"}
+
+
 def show(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Fraction):
+        return _decimal(value)
     if isinstance(value, tuple | list):
         return "[" + ", ".join(show(item) for item in value) + "]"
     if isinstance(value, str):
         text = value if len(value) <= _SHOWN else value[:_SHOWN] + f"... ({len(value)} characters)"
-        return f'"{text}"'
+        return f'"{text.translate(_ESCAPES)}"'
     return str(value)
+
+
+def _decimal(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value.numerator)
+    try:
+        return f"{float(value):.15g}"
+    except OverflowError:
+        return f"{value.numerator}/{value.denominator}"
 
 
 def conditions(where: Mapping[str, Check]) -> str:

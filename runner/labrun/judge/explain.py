@@ -9,6 +9,7 @@ from __future__ import annotations
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluation import NAMED, SYMBOLS, sentence, times
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Truth
+from labrun.logic.visible import visible
 
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
@@ -53,6 +54,7 @@ def _control(control: ControlResult) -> list[str]:
     wanted = "its own prediction must hold" if control.must else "the prediction must not hold"
     head = f"In the control ({_line(control.change)}) {wanted}, and it {_HOLDS[control.truth]}."
     note = [f"  {_prose(control.note)}"] if control.note else []
+    note += [f"  Also different there: {_line(text)}." for text in control.differs]
     return [head, *note, *_tree(control.trace, "  ")]
 
 
@@ -115,11 +117,4 @@ def _prose(text: str) -> str:
 
 def _line(text: str) -> str:
     """One line: what is text of a lab or of its output must not look like a line of ours."""
-    return "".join(_PICTURES.get(character, character) for character in text.strip())
-
-
-# What str.splitlines() takes for a line break; U+2400 on are the pictures of control characters.
-_PICTURES = {
-    "\n": "␊", "\r": "␍", "\v": "␋", "\f": "␌", "\x1c": "␜", "\x1d": "␝", "\x1e": "␞", "\x85": "<U+0085>",
-    "\u2028": "<U+2028>", "\u2029": "<U+2029>",
-}  # fmt: skip
+    return visible(text.strip())

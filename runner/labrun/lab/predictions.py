@@ -66,7 +66,7 @@ class Check(Strict):
             raise fail("empty", f"no operator: this asserts nothing. Give one of {', '.join(type(self).model_fields)}")
         if "" in (self.contains, self.lacks):
             raise fail("empty", "every text contains the empty one: this asserts nothing")
-        if self.matches is not None and all(re.search(self.matches, text, re.MULTILINE) for text in _ANY_TEXT):
+        if self.matches is not None and all(re.search(self.matches, text) for text in _ANY_TEXT):
             raise fail("empty", f"every text matches {self.matches!r}: this asserts nothing")
         if (impossible := contradiction(self.operators())) is not None:
             raise fail("never", impossible)
@@ -293,18 +293,37 @@ class StateSelector(Strict):
     where: dict[str, AnyTest] = {}
 
 
+def _looks_enough(lasts_s: float, every_s: float, word: str) -> None:
+    """One at the beginning and one at the end, at least."""
+    if lasts_s < every_s:
+        raise fail("time", f"every {every_s:g} s, {word} {lasts_s:g} s: there would be one look alone")
+
+
 class Eventually(Strict):
-    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence."""
+    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence.
+
+    The kernel reports changes of links, addresses, routes, rules and neighbours: each is one more look.
+    """
 
     within: Duration
     every: Duration = 0.1
 
+    @author_check
+    def _enough(self) -> Eventually:
+        _looks_enough(self.within, self.every, "within")
+        return self
+
 
 class Throughout(Strict):
-    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence."""
+    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence. See `Eventually`."""
 
     for_: Duration = Field(alias="for")
     every: Duration = 0.1
+
+    @author_check
+    def _enough(self) -> Throughout:
+        _looks_enough(self.for_, self.every, "for")
+        return self
 
 
 class Timed(Strict):
@@ -454,7 +473,8 @@ class TraceIs(Strict):
 class ValueOf(Strict):
     """A value for an expression: the number of packets or objects, or ``of`` what a command or an object has.
 
-    ``of`` a command: exit, stdout, stderr, duration, or json: JMESPath. ``of`` a state: a field of the one object.
+    ``of`` a command: exit, stdout, stderr, number (what it printed, as one), duration, or json: JMESPath. ``of`` a
+    state: a field of the one object.
     """
 
     packets: PacketSelector | None = None
@@ -477,9 +497,9 @@ class ValueOf(Strict):
         if len(given) != 1:
             raise fail("value", "a value is one of packets, command, " + ", ".join(STATE_KINDS))
         if self.command is not None and (self.of is None) == (self.json_ is None):
-            raise fail("value", "of a command: give of: exit, stdout, stderr or duration; or json: JMESPATH")
-        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "duration"):
-            raise fail("value", f"of: exit, stdout, stderr or duration, not {self.of!r}")
+            raise fail("value", "of a command: give of: exit, stdout, stderr, number or duration; or json: JMESPATH")
+        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "number", "duration"):
+            raise fail("value", f"of: exit, stdout, stderr, number or duration, not {self.of!r}")
         if self.json_ is not None:
             if self.command is None:
                 raise fail("value", "json goes with command")

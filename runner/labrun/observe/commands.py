@@ -16,16 +16,23 @@ from labrun.protocol.record import dataclass
 READ_LIMIT = 64 * 1024 * 1024
 
 
+# What a pattern can ask of that which follows.
+_ENDS = ("(?!", "\\Z", "\\z")
+
 Stream = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all."""
+    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all.
+
+    ``ended``: there was a last line break.
+    """
 
     value: str
     cut: Unknown | None
     ref: Ref
+    ended: bool = False
 
     def surely(self, operator: str, expected: str) -> bool:
         """On a text that was cut: is the comparison decided, whatever followed?
@@ -36,7 +43,9 @@ class Text:
         if operator in ("contains", "lacks"):
             return expected in self.value
         whole_lines, line_break, _ = self.value.rpartition("\n")
-        if operator != "matches" or not line_break or any(mark in expected for mark in ("(?!", "\\Z", "\\z")):
+        of_lines = "(?m" in expected  # then $ is the end of a line that is whole
+        ends = any(mark in expected for mark in _ENDS) or ("$" in expected and not of_lines)
+        if operator != "matches" or not line_break or ends:
             return False
         return holds("matches", whole_lines, expected) is True
 
@@ -97,9 +106,10 @@ def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str)
     """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
     output = ended.stdout if stream == "stdout" else ended.stderr
     data = variant.output(output, READ_LIMIT)
-    value = data.decode(errors="replace").removesuffix("\n")
+    whole = data.decode(errors="replace")
+    value = whole.removesuffix("\n")
     cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
-    return Text(value, cut, Ref(prefix + output.path))
+    return Text(value, cut, Ref(prefix + output.path), value != whole)
 
 
 def _status(code: int | None, name: str | None) -> int | Unknown:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from labrun.logic.compare import Truth
 from labrun.observe.journeys import Seen, Sightings
@@ -97,8 +98,8 @@ class _Asked:
         asked = self.question
         return (asked.interfaces is None or interface in asked.interfaces) and asked.direction in (None, direction)
 
-    def take_super(self, number: int, interface: str, time_ns: int, linktype: int, data: bytes, length: int,
-                   offload: Offload) -> None:  # fmt: skip
+    def take_super(self, number: int, interface: str, time_ns: int, direction: Direction | None, linktype: int,
+                   data: bytes, length: int, offload: Offload) -> None:  # fmt: skip
         """Count a super-packet as itself and as the packets that it stands for: between the two lies the number."""
 
         def passes(part: bytes, size: int) -> Truth:
@@ -122,20 +123,20 @@ class _Asked:
         if len(self.numbers) < SHOWN:
             self.numbers.append(number)
         if self.sightings is not None:
-            self.sightings.add(interface, number, time_ns, data, linktype, length)
+            self.sightings.add(interface, number, time_ns, data, linktype, length, direction)
 
     def answer(self) -> Answer:
         seen = None if self.sightings is None else self.sightings.result()
         return Answer(self.count, tuple(self.numbers), self.unsure, seen, self.supers, self.more)
 
 
-def scan(path: Path, questions: Sequence[Question]) -> Scan:
+def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = None) -> Scan:
     """The answers in the order of the questions. PcapngError if the file is damaged, OSError if it cannot be read."""
     every = [_Asked(question) for question in questions]
     routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
     total, truncated = 0, False
     try:
-        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path):
+        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened):
             total = number
             try:
                 asked = routes[interface, direction]
@@ -146,7 +147,7 @@ def scan(path: Path, questions: Sequence[Question]) -> Scan:
                 if not one.first <= time_ns <= one.last:
                     continue
                 if offload is not None and offload.gso_size:
-                    one.take_super(number, interface, time_ns, linktype, data, length, offload)
+                    one.take_super(number, interface, time_ns, direction, linktype, data, length, offload)
                     continue
                 if one.match is not None:
                     truth = one.match(data, linktype, length, interface)

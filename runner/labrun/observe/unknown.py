@@ -56,7 +56,3 @@ def missing(variant: VariantRecord, what: str) -> Unknown:
     if cause is None:
         return Unknown("evidence-missing", f"{what} is not in the evidence")
     return Unknown(cause.code, f"{what} was not observed: {cause.message}")
-
-
-def untold(subject: str) -> Unknown:
-    return Unknown("not-observable", f"{subject}: it was not told or not counted")

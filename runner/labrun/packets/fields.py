@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labrun.logic.compare import Operators, Truth, all_of, any_of
+from labrun.logic.compare import ORDER, Operators, Truth, all_of, any_of
 from labrun.logic.suggest import did_you_mean
 from labrun.packets.dissect.layer import CUT, Cut, Found, Layer, Part, Value, ipv6_text
 from labrun.packets.dissect.registry import FIELDS, Field
@@ -33,13 +33,6 @@ Matcher = Callable[[bytes, int, int, str], Truth]
 """(data, linktype, length on the wire, interface) -> does the packet pass?"""
 
 _Test = Callable[[Value], bool]
-ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "ge": lambda actual, expected: actual >= expected,
-    "le": lambda actual, expected: actual <= expected,
-    "gt": lambda actual, expected: actual > expected,
-    "lt": lambda actual, expected: actual < expected,
-}
-
 LARGEST = 0xFFFFFFFF  # of the fields that stand at no fixed place
 SEARCHES = ("contains", "lacks", "matches")
 KIND_WORDS = {
@@ -191,7 +184,7 @@ def _searched(operator: str, expected: Any) -> _Test:
     if operator == "contains":
         return lambda value: expected in str(value)
     if operator == "matches":
-        search = re.compile(expected, re.MULTILINE).search
+        search = re.compile(expected).search
         return lambda value: search(str(value)) is not None
     compare = ORDER[operator]
     return lambda value: compare(value, expected)

@@ -17,6 +17,8 @@ from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.results import LabResult, RunResult
 from labrun.lab.problems import LabError
+from labrun.logic.visible import visible
+from labrun.observe.journeys import wiring_of
 from labrun.protocol.actions import Trace
 from labrun.protocol.plan import EXPERIMENT
 from labrun.report import anchors
@@ -32,7 +34,7 @@ from labrun.report.room import Room
 from labrun.report.topology import TopologyView, topology_of
 from labrun.report.transcript import step_view
 from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
-from labrun.report.visible import one_line, shorten, visible
+from labrun.report.visible import one_line, shorten
 from labrun.report.volatile import named
 
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
@@ -141,7 +143,7 @@ def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[Varian
     for name in entry.variants if entry is not None else (EXPERIMENT,):
         folder = layout.variant_folder(run, slug, name)
         try:
-            found.append(read_variant(folder))
+            found.append(read_variant(folder, run))
         except EvidenceError as error:
             notes.append(f"{name}: {one_line(str(error)).replace(str(run), '.')}")
     return found, notes
@@ -309,7 +311,7 @@ def _variant_view(
     is_control = variant.plan.variant != EXPERIMENT
     room.next_variant({anchor: packet for capture in read for anchor, packet in capture.packets.items()}, is_control)
     sightings = [sighting for capture in read for sighting in capture.sightings]
-    every = marked(journeys_of(sightings), _traces(variant))
+    every = marked(journeys_of(sightings, wiring_of(variant)), _traces(variant))
     watched = [Place(c.view.node, name) for c in read for name in c.view.interfaces]
     ladder = ladder_of(_looked_at(every) if is_control else every, watched, len(every))
     drawn = frozenset(journey.name for journey in (ladder.journeys if ladder else ()))
