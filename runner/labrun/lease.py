@@ -44,7 +44,7 @@ def _place() -> str:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in ticks since boot (field 22 of /proc/PID/stat); None if there is none, or it has ended."""
+    """When a process began, in ticks since boot (field 22 of /proc/PID/stat); None if there is none, or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

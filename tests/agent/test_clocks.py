@@ -29,7 +29,7 @@ class Machine:
         return self.now_ns + 7 * 10**17
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.1, 0.5, 0.7])
+@pytest.mark.parametrize("stall", [0.0, 0.1, 0.5])
 def test_a_stop_between_two_reads_does_not_set_the_clocks_apart(stall):
     for seed in range(200):
         machine = Machine(seed, stall)
