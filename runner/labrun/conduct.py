@@ -19,7 +19,7 @@ from labrun.evidence import layout
 from labrun.evidence.files import write_whole
 from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
-from labrun.evidence.writer import EvidenceFull, EvidenceWriter
+from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
 from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
 from labrun.protocol.events import Done, Fault, StepStarted
@@ -61,6 +61,7 @@ class _Conductor:
     clock: Callable[[], float]
     interrupted: threading.Event
     lock: threading.Lock
+    room: DiskRoom
 
     def variant(self, compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
@@ -69,7 +70,7 @@ class _Conductor:
         name = layout.repeated(plan.variant, repeat)
         t_ns = 0
         done = False
-        with EvidenceWriter(folder, plan) as writer:
+        with EvidenceWriter(folder, plan, self.room, self.run) as writer:
             try:
                 with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
                     for frame in frames:
@@ -107,7 +108,7 @@ def conduct(
     repeats: int = 1,
 ) -> Conducted:
     """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists."""
-    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock())
+    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock(), DiskRoom())
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
         folder.mkdir(parents=True)

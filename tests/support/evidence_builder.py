@@ -6,6 +6,7 @@ start: steps end when they are said to, packets come when they are said to, and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def capture_file(
         kept = seen.data[: seen.kept]
         out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction], seen.offload))
     return b"".join(out)
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run directory that a variant's folder is in, if it is in one."""
+    return folder.parents[2] if folder.parents[1].name == "labs" else None
 
 
 class Evidence:
@@ -171,11 +177,21 @@ class Evidence:
         result = step.pop("result", SnapshotResult(path))
         return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
 
-    def series(self, name: str, moments: Sequence[tuple[float, NodeState]], ship: bool = True, **step: Any) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state)."""
+    def series(
+        self,
+        name: str,
+        moments: Sequence[tuple[float, NodeState]],
+        ship: bool = True,
+        changes: Sequence[float] = (),
+        **step: Any,
+    ) -> Evidence:
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
         path = f"snapshots/{name}.jsonl"
         if ship:
-            lines = (dumps(Sample(round(at * MS), KernelState({"host": state}))) for at, state in moments)
+            lines = (
+                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                for at, state in moments
+            )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())
         result = step.pop("result", SeriesResult(path, len(moments)))
         return self.step(name, actions.Snapshot(("host",)), result, node=None, **step)
@@ -211,8 +227,9 @@ class Evidence:
 
     def write(self) -> Path:
         plan = Plan("lab", self._variant, tuple(self._steps), ("host",), self._filters).sealed()
-        with EvidenceWriter(self.folder, plan) as writer:
-            for frame in (self.hello, *self._frames):
+        hello = dataclasses.replace(self.hello, plan=plan.digest)
+        with EvidenceWriter(self.folder, plan, run=run_of(self.folder)) as writer:
+            for frame in (hello, *self._frames):
                 writer.put(frame)
         return self.folder
 

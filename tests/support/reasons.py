@@ -261,6 +261,13 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a moment": judged({**STALE, "never": {"for": "1s"}}, lambda evidence: evidence.series(
             "watch", [], ship=False).piece("snapshots/watch.jsonl", b"?\n").done()),
     },
+    "evidence-damaged": {
+        "a capture that never ended": judged(COUNT, captured(Seen(30, icmp()))),
+        "a trace that never ended": judged(WALK, traced(*forwarded(1), events=-1)),
+        "drops that are less than none": judged(COUNT, captured(Seen(30, icmp()), end={"drops": -1})),
+        "a longer file than was sent": judged(SAYS, lambda e: e.run("probe", b"64 bytes from").piece(
+            "outputs/probe.stdout", b" 10.0.0.2").done()),
+    },
     "prediction-unreadable": {
         "of a later labrun": judged({"command": "probe", "exit": 0, "colour": "green"}, ran()),
         "of an earlier one": judged({"all": [EXIT, {"comand": "probe"}]}, ran(), WITHOUT, ran(1)),
@@ -271,7 +278,8 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     },
     "unstable": {"now and then": unstable(0, 1, 0, 0), "half and half": unstable(1, 0)},
     "capture-unhealthy": {
-        "never finished": judged(COUNT, captured(Seen(30, icmp()))),
+        "fewer packets than were kept": judged(COUNT, lambda e: e.capture("seen", "lo", at=(0, 10)).run("probe").captured(
+            "seen", ("lo",), Seen(30, icmp())).capture_ended("seen", 2, during=(0, 1000)).done()),
         "not all the time": judged({**COUNT, "count": 0}, captured(end={"during": (50, 1000)})),
     },
     "capture-unreadable": {
@@ -320,7 +328,7 @@ SAMPLES: dict[str, dict[str, Sample]] = {
                                        captured(Seen(30, b"x" * 40), end={}, lo=147)),
     },
     "trace-unhealthy": {
-        "never finished": judged(WALK, traced(*forwarded(1), events=-1)),
+        "no space": judged(WALK, traced(*forwarded(1), trouble="no space left")),
         "trouble": judged({**WALK, "ends": "accept", "count": 1}, traced(*forwarded(1), trouble="no space left")),
     },
     "still-running": {

@@ -46,6 +46,7 @@ from labrun.protocol.events import (
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan, Step
 from labrun.protocol.state import AddressState, KernelState, LinkState, NodeState, RouteState
+from support.evidence_builder import run_of
 
 WALL_NS = 1_790_000_000_000_000_000
 _MS = 1_000_000
@@ -56,7 +57,7 @@ class Recorder:
 
     def __init__(self, folder: Path, steps: Sequence[Step], variant: str = "experiment") -> None:
         self.plan = Plan("lab", variant, tuple(steps), ("host",)).sealed()
-        self._writer = EvidenceWriter(folder, self.plan)
+        self._writer = EvidenceWriter(folder, self.plan, run=run_of(folder))
         self._now = 0
 
     def __enter__(self) -> Recorder:

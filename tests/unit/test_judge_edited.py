@@ -27,7 +27,7 @@ def compiled(size=1, **changes):
 
 def stored(lab):
     plans = lab.plans
-    return {plan.variant: VariantRecord(Path(plan.variant), plan, None, (), (), True) for plan in plans}
+    return {plan.variant: VariantRecord(Path(plan.variant), plan, None, (), (), True, Path()) for plan in plans}
 
 
 def steps(*changed):

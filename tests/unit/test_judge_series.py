@@ -167,9 +167,27 @@ def test_one_moment(evidence, state, truth):
     assert trace.truth is truth
 
 
-def test_one_moment_is_all_of_a_time_that_is_shorter_than_its_period(evidence):
-    short = {"consistently": {"for": "50ms", "every": "100ms"}}
-    assert judge(evidence.series("watch", moments(S)).done(), leaf(**short)).truth is True
+@pytest.mark.parametrize("time", [{"for": "50ms", "every": "100ms"}, {"for": "1s", "every": "2s"}])
+def test_a_time_with_one_look_alone_is_refused(time):
+    with pytest.raises(ValueError, match="one look alone"):
+        prediction(leaf(consistently=time))
+
+
+@pytest.mark.parametrize("often", [100, 50, 20, 10])
+def test_a_prediction_s_looks_are_its_own(evidence, often):
+    """Another prediction looks more often at the same snapshot: what it alone saw decides nothing here."""
+    states = [R if at % 100 == 50 and often != 100 else S for at in range(0, 401, often)]
+    variant = moments(*states, every=often)
+    found = judge(evidence.series("watch", variant).done(), leaf("REACHABLE", never={"for": "400ms", "every": "100ms"}))
+    assert found.truth is True
+    assert "5 moments" in found.actual
+
+
+def test_what_the_kernel_reported_between_two_looks_is_a_look(evidence):
+    looks = [*moments(S, S, S), (7050.0, entries(R))]
+    evidence.series("watch", sorted(looks, key=lambda look: look[0]), changes=(7050.0,)).done()
+    found = judge(evidence, leaf("REACHABLE", never={"for": "200ms", "every": "100ms"}))
+    assert found.truth is False and "after 0.05 s" in found.actual
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from labrun.judge.run import judge_edited, judge_entry, judge_run
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
 from labrun.lab.problems import LabError
-from labrun.protocol.codec import dumps
 from support.evidence_builder import Evidence
+from support.labs import carried_out
 from support.recorded import run_record
 
 SLUG = "tried"
@@ -213,10 +213,10 @@ def test_a_lab_is_judged_with_the_parameters_that_it_ran_with(tmp_path, repeats,
 
 
 def test_stored_evidence_is_judged_by_an_edited_lab(tmp_path):
-    entry = ran(tmp_path, probe(exit=1))
+    entry = ran(tmp_path, None)
     plan = compile_lab(parse_lab(json.dumps(LAB), tmp_path / "lab.yaml", SLUG, "mine.yaml")).experiment
-    (layout.variant_folder(tmp_path, SLUG, "experiment", 1) / layout.PLAN).write_text(dumps(plan))
     write_run(tmp_path, run_record([entry]))
+    carried_out(tmp_path, plan, {"probe": 1})
     hypothesis = {"id": "new", "claim": "C", "predict": {"command": "probe", "exit": 1}}
     edited = json.dumps(LAB | {"hypotheses": [hypothesis]})
     result = judge_edited(tmp_path, [edited_lab(entry, edited, Path("mine.yaml"))])
@@ -231,10 +231,10 @@ def test_stored_evidence_is_judged_by_an_edited_lab(tmp_path):
 
 
 def test_evidence_of_other_steps_judges_nothing_and_says_why(tmp_path):
-    entry = ran(tmp_path, probe())
+    entry = ran(tmp_path, None)
     plan = compile_lab(parse_lab(json.dumps(LAB), tmp_path / "lab.yaml", SLUG, "mine.yaml")).experiment
-    (layout.variant_folder(tmp_path, SLUG, "experiment", 1) / layout.PLAN).write_text(dumps(plan))
     write_run(tmp_path, run_record([entry]))
+    carried_out(tmp_path, plan)
     edited = json.dumps(LAB | {"steps": [LAB["steps"][0], {"id": "probe", "run": "probe more"}]})
     (lab,) = judge_edited(tmp_path, [edited_lab(entry, edited, Path("mine.yaml"))]).labs
     said = "step 'probe' did something else in the run than the edited lab says: run it"

@@ -78,7 +78,7 @@ def test_packets_know_their_step_and_who_cites_them(view: RunView) -> None:
 def test_a_broken_lab_says_what_is_missing(view: RunView) -> None:
     broken = lab(view, "broken")
     assert broken.experiment is None and broken.problem == "Broke: the daemon went away."
-    assert any("not a variant's evidence" in note for note in broken.notes)
+    assert any("experiment/events.jsonl: there is no such file" in note for note in broken.notes)
     assert any("cannot be read" in note for note in broken.notes)
     assert lab(view, "needs-a-tool").notes == ()
 

@@ -347,7 +347,10 @@ def test_results_json_keeps_the_contract(tmp_path):
         "evidence": ["labs/tried/experiment/events.jsonl:7"],
     }  # fmt: skip
     assert (hypothesis["message"], hypothesis["line"]) == ("as predicted, and not so in the control", 1)
-    assert hypothesis["controls"] == [{"variant": "h", "change": "without step 'cause'", "truth": False, "must": False}]
+    differs = ["step 'probe' ended with exit 1, in the experiment with exit 0"]
+    assert hypothesis["controls"] == [
+        {"variant": "h", "change": "without step 'cause'", "truth": False, "must": False, "differs": differs}
+    ]
     assert (hypothesis["no_control"], hypothesis["because"]) == (None, None)
     (capture,) = lab["captures"]
     assert capture == {

@@ -34,6 +34,7 @@ from labrun.protocol.state import KernelState, Sample
 
 Handler = Callable[[Stage, Step, Any, float], Result | None]
 _POLL_S = 0.01
+_MOST_LOOKS = 10_000  # of one snapshot; what changes more often is looked at as planned
 _FIRST_POLL_S = 0.001  # a server listens a few milliseconds after its start
 # Commands have values in their environment; nft and scapy have languages of their own.
 _OWN_VALUES = ("run", "start", "nft", "send", "stop")
@@ -84,8 +85,9 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
 
 
 def _command(stage: Stage, step: Step, action: actions.Run | actions.Start) -> tuple[tuple[str, ...], str | None]:
-    """What is run, and its stdin, with the values in it; a line for the shell has them in its environment."""
-    argv = action.argv if step.shell is not None else tuple(filled(word, stage.values) for word in action.argv)
+    """What is run, and its stdin, with the values in it; a shell has them in its environment."""
+    by_shell = action.argv[0].rpartition("/")[2] in ("bash", "sh", "dash")
+    argv = action.argv if by_shell else tuple(filled(word, stage.values) for word in action.argv)
     return argv, None if action.stdin is None else filled(action.stdin, stage.values)
 
 
@@ -284,19 +286,26 @@ def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: floa
 
 def _series(stage: Stage, step: Step, action: actions.Snapshot, for_s: float) -> Result:
     """Look again and again, at fixed moments from the first one on; a late look does not delay those after it."""
+    from labrun.agent.changes import Changes
+
     name = f"snapshots/{step.id}.jsonl"
     count = 0
     begin = time.monotonic()
-    with stage.emitter.path(name).open("w", encoding="utf-8") as file:
+    due = begin
+    with stage.emitter.path(name).open("w", encoding="utf-8") as file, Changes(stage.nodes, action.nodes) as changes:
+        changed = False
         while True:
             t_ns = stage.emitter.t_ns()
-            file.write(dumps(Sample(t_ns, _state(stage, action))) + "\n")
+            file.write(dumps(Sample(t_ns, _state(stage, action), changed or None)) + "\n")
             count += 1
             now = time.monotonic()
             if now - begin >= for_s:
                 break
-            passed = int((now - begin) / action.every_s) + 1
-            time.sleep(max(0.0, begin + min(passed * action.every_s, for_s) - now))
+            if now >= due:
+                due = begin + min((int((now - begin) / action.every_s) + 1) * action.every_s, for_s)
+            changed = count < _MOST_LOOKS and changes.wait(max(0.0, due - now))
+            if not changed:
+                time.sleep(max(0.0, due - time.monotonic()))
     stage.emitter.ship(name, final=True)
     return SeriesResult(name, count)
 
@@ -371,6 +380,14 @@ def _condition(stage: Stage, step: Step, action: actions.Wait, deadline: float) 
             return any(link.name == name and link.up and link.operstate in ("UP", "UNKNOWN") for link in links)
 
         return up, f"{name} to be up"
+    if action.addresses:
+        from labrun.agent.settle import tentative
+
+        def usable() -> bool:
+            with stage.nodes.inside(node):
+                return not tentative(stage.netlink(node))
+
+        return usable, "no address to be tentative"
     if action.packets is not None:
         capture = stage.captures[action.packets]
 

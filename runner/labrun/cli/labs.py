@@ -100,6 +100,7 @@ def show(lab: str) -> None:
 def check(labs: tuple[str, ...]) -> int:
     """Validate labs (all if none is given) without running anything; name the hypotheses that have no control."""
     from labrun.lab.catalogue import Named, all_labs, find_labs, labs_folder
+    from labrun.lab.check.advice import advice
     from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
@@ -123,6 +124,8 @@ def check(labs: tuple[str, ...]) -> int:
             continue
         lab = cells[0]
         print(visible(f"{lab.shown}: ok, {_hypotheses(lab)}"))
+        for problem in advice(lab):
+            print(visible(f"  note: {problem}"))
         for hypothesis in lab.model.hypotheses:
             none = next((control.none for control in hypothesis.control if control.none), None)
             if none is not None:

@@ -6,12 +6,13 @@ named pipes, devices, folders in a file's place.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -24,7 +25,7 @@ class EvidenceMissing(EvidenceError):
     """There is no such file in the run."""
 
 
-def open_below(root: Path, path: str) -> BinaryIO:
+def open_below(root: Path, path: str) -> BufferedReader:
     """The regular file at ``path`` (slashes between) below ``root``, for reading; no part of the way may be a link.
 
     Raises EvidenceMissing where there is none, EvidenceError where it is something else.
@@ -79,11 +80,32 @@ def read_below(root: Path, path: str, limit: int) -> bytes:
             raise EvidenceError(f"{root / path}: {error.strerror}") from error
 
 
+def size_below(root: Path, path: str) -> int:
+    """Its length in bytes. Raises as `open_below`."""
+    with open_below(root, path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def digest_below(root: Path, path: str) -> tuple[int, str]:
+    """Length and SHA-256 of that file. Raises as `open_below`."""
+    with open_below(root, path) as file:
+        try:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise EvidenceError(f"{root / path}: {error.strerror}") from error
+        return file.tell(), digest
+
+
+def plain_name(name: str) -> bool:
+    """May this stand for one file or folder of a run?"""
+    return 0 < len(name.encode(errors="replace")) <= 255 and name not in (".", "..") and not set(name) & {"/", "\0"}
+
+
 def write_whole(path: Path, text: str) -> None:
     """Put a file of this text at ``path``, in one step: a reader, or a crash, finds the old one or the new one.
 
-    A link in its place is replaced, not followed. Raises OSError where nothing can be written; then what was there
-    before is still there.
+    A link in its place is replaced, not followed. What is replaced goes when the new one is on the disk. Raises OSError
+    where nothing can be written; then what was there before is still there.
     """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -91,7 +113,8 @@ def write_whole(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if path.exists():
+                os.fsync(file.fileno())
         fresh.replace(path)
     except BaseException:
         with suppress(OSError):

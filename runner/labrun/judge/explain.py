@@ -54,6 +54,7 @@ def _control(control: ControlResult) -> list[str]:
     wanted = "its own prediction must hold" if control.must else "the prediction must not hold"
     head = f"In the control ({_line(control.change)}) {wanted}, and it {_HOLDS[control.truth]}."
     note = [f"  {_prose(control.note)}"] if control.note else []
+    note += [f"  Also different there: {_line(text)}." for text in control.differs]
     return [head, *note, *_tree(control.trace, "  ")]
 
 

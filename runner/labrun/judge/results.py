@@ -78,6 +78,7 @@ class Evaluation:
 class ControlResult:
     """What came of a control. ``change``: what is different there, in words.
 
+    ``differs``: what else is not as in the experiment.
     ``must``: the truth that it must have. The hypothesis's prediction must be false in a control; where the control
     has a prediction of its own, that must be true.
     """
@@ -88,6 +89,7 @@ class ControlResult:
     trace: Evaluation
     note: str | None = None
     must: bool = False
+    differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,13 @@ def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
         ],
         "evidence": list(dict.fromkeys(str(ref) for leaf in leaves for ref in leaf.refs)),
         "controls": [
-            {"variant": control.variant, "change": control.change, "truth": control.truth, "must": control.must}
+            {
+                "variant": control.variant,
+                "change": control.change,
+                "truth": control.truth,
+                "must": control.must,
+                "differs": list(control.differs),
+            }
             for control in hypothesis.controls
         ],
         "no_control": hypothesis.no_control,

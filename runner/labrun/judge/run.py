@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from labrun.evidence import layout
+from labrun.evidence.files import EvidenceMissing
 from labrun.evidence.lab import StoredLab, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, read_run
@@ -74,9 +77,8 @@ def _judge(run: Path, entry: LabEntry, lab: StoredLab, edited: tuple[Plan, ...] 
     for repeat in range(1, entry.repeats + 1):
         variants: dict[str, VariantRecord] = {}
         for name in entry.variants:
-            folder = layout.variant_folder(run, entry.slug, name, repeat)
-            if (folder / layout.EVENTS).exists():
-                variants[name] = read_variant(folder)
+            with suppress(EvidenceMissing):
+                variants[name] = _read(run, entry, lab, name, repeat)
         gone: dict[str, Unknown] = {}
         if edited is not None:
             variants, gone = match(edited, variants)
@@ -84,6 +86,16 @@ def _judge(run: Path, entry: LabEntry, lab: StoredLab, edited: tuple[Plan, ...] 
             scan_ahead(variant, predictions, variant_prefix(entry.slug, variant), Accounts.of(predictions))
         results.append(_result(lab, entry, variants, gone))
     return results[0] if len(results) == 1 else repeated(results)
+
+
+def _read(run: Path, entry: LabEntry, lab: StoredLab, name: str, repeat: int) -> VariantRecord:
+    """A variant's evidence; damaged also where it is another's. Raises EvidenceMissing where there is none."""
+    record = read_variant(layout.variant_folder(run, entry.slug, name, repeat), run)
+    if record.damage is None and record.plan.variant != name:
+        return replace(record, damage=f"this is the evidence of '{record.plan.variant}', in the place of '{name}'")
+    if record.damage is None and lab.plans.get(name, record.plan.digest) != record.plan.digest:
+        return replace(record, damage="its plan is not the one that the lab was compiled to")
+    return record
 
 
 def _result(lab: StoredLab, entry: LabEntry, variants: dict[str, VariantRecord], gone: dict[str, Unknown]) -> LabResult:

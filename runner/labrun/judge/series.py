@@ -17,8 +17,10 @@ from labrun.judge.results import Evaluation, Truth
 from labrun.lab.predictions import StateIs
 from labrun.logic.compare import all_of, any_of, negate
 from labrun.observe.unknown import Unknown, missing
+from labrun.protocol.state import Sample
 
 _NS = 1_000_000_000
+_EARLY_NS = 1_000_000  # that a planned look may be before its time
 _BUSY_NS = 50_000_000  # that a look may be late, on a machine that is busy
 _GAP_PERIODS = 3
 _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
@@ -44,7 +46,7 @@ def in_time(
     if not series:
         return unknown(path, subject, word, None, missing(variant, f"the moments of '{leaf.selector.at}'"))
     end_ns = series[0].t_ns + round(lasts_s * _NS)
-    numbers = [number for number, sample in enumerate(series) if sample.t_ns <= end_ns] or [0]
+    numbers = [number for number in _own(series, period_ns) if series[number].t_ns <= end_ns] or [0]
     traces = [at_moment(number) for number in numbers]
     truths = [trace.truth for trace in traces]
     truth = _OVER[word](truths)
@@ -59,6 +61,19 @@ def in_time(
         text = f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s"
         return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
     return _told(path, subject, word, truth, numbers, traces, [time - times[0] for time in times])
+
+
+def _own(series: Sequence[Sample], period_ns: int) -> list[int]:
+    """The looks that this prediction asked for, and those at changes: another may look more often at the snapshot."""
+    found: list[int] = []
+    due_ns = series[0].t_ns
+    for number, sample in enumerate(series):
+        if sample.change or sample.t_ns >= due_ns - _EARLY_NS or number == len(series) - 1:
+            found.append(number)
+        if not sample.change and sample.t_ns >= due_ns - _EARLY_NS:
+            passed = (sample.t_ns - series[0].t_ns + _EARLY_NS) // period_ns
+            due_ns = series[0].t_ns + (passed + 1) * period_ns
+    return found
 
 
 def _told(

@@ -13,6 +13,7 @@ from labrun.evidence.run import EvidenceError
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import joined, sentence
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
+from labrun.observe.contrast import contrast
 from labrun.observe.outcome import Accounts
 from labrun.observe.unknown import Unknown, cut_short, first_cause
 from labrun.protocol.plan import EXPERIMENT
@@ -63,9 +64,10 @@ def _control(
     if model.predict is not None:
         trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab, name))
     trace = _undisturbed(trace, _no_counterfactual(variants.get(name)))
-    return ControlResult(
-        name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
-    )
+    experiment, control = variants.get(EXPERIMENT), variants.get(name)
+    differs = contrast(experiment, control) if experiment is not None and control is not None else ()
+    must = model.predict is not None
+    return ControlResult(name, _change(model, control), trace.truth, trace, model.note, must, differs)
 
 
 def _and_not(own: Evaluation, claimed: Evaluation) -> Evaluation:
@@ -106,6 +108,8 @@ def _trace(
         return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
+        if variant.damage is not None:
+            return Evaluation("", Subject("the evidence"), None, reason="evidence-damaged", note=variant.damage)
         trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(lab.predictions()))
         cause = None if variant.complete else first_cause(variant)
         if cause is None:

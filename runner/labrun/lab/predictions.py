@@ -293,18 +293,37 @@ class StateSelector(Strict):
     where: dict[str, AnyTest] = {}
 
 
+def _looks_enough(lasts_s: float, every_s: float, word: str) -> None:
+    """One at the beginning and one at the end, at least."""
+    if lasts_s < every_s:
+        raise fail("time", f"every {every_s:g} s, {word} {lasts_s:g} s: there would be one look alone")
+
+
 class Eventually(Strict):
-    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence."""
+    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence.
+
+    The kernel reports changes of links, addresses, routes, rules and neighbours: each is one more look.
+    """
 
     within: Duration
     every: Duration = 0.1
 
+    @author_check
+    def _enough(self) -> Eventually:
+        _looks_enough(self.within, self.every, "within")
+        return self
+
 
 class Throughout(Strict):
-    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence."""
+    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence. See `Eventually`."""
 
     for_: Duration = Field(alias="for")
     every: Duration = 0.1
+
+    @author_check
+    def _enough(self) -> Throughout:
+        _looks_enough(self.for_, self.every, "for")
+        return self
 
 
 class Timed(Strict):

@@ -297,12 +297,16 @@ class SaveModel(Strict):
 
 
 class WaitModel(Strict):
-    """Exactly one condition; the step's ``timeout`` is its deadline."""
+    """Exactly one condition; the step's ``timeout`` is its deadline.
+
+    ``addresses: usable``: no IPv6 address of the node is tentative any more. An `address` step does not wait for that.
+    """
 
     port: Port | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     succeeds: Command | None = None
     link_up: Interface | None = None
+    addresses: Literal["usable"] | None = None
     packets: Slug | None = None
     output: Slug | None = None
     count: Annotated[Int, Field(ge=1)] = 1
@@ -311,7 +315,7 @@ class WaitModel(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> WaitModel:
-        condition = _exactly_one(self, ("port", "succeeds", "link_up", "packets", "output"), "wait")
+        condition = _exactly_one(self, ("port", "succeeds", "link_up", "addresses", "packets", "output"), "wait")
         if (condition == "output") != (self.matches is not None):
             raise fail("wait", "output and matches go together: {output: STEP, matches: REGEX}")
         return self
@@ -461,9 +465,10 @@ def _namespace(_: StepModel, model: NamespaceModel, __: tuple[str, ...]) -> acti
 
 
 def _wait(_: StepModel, model: WaitModel, __: tuple[str, ...]) -> actions.Action:
-    fields = model.model_dump(exclude={"every", "succeeds"})
+    fields = model.model_dump(exclude={"every", "succeeds", "addresses"})
     succeeds = argv(model.succeeds) if model.succeeds is not None else None
-    return actions.Wait(succeeds=succeeds, every_s=model.every, **fields)
+    addresses = True if model.addresses is not None else None
+    return actions.Wait(succeeds=succeeds, addresses=addresses, every_s=model.every, **fields)
 
 
 _ACTIONS: dict[str, Any] = {

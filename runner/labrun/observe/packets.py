@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
+from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
@@ -174,25 +175,27 @@ def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> 
     """All of one capture file, in one pass over it."""
     path = asked[0].path
     try:
-        found = scan(variant.folder / path, [one.question for one in asked])
-    except FileNotFoundError:
+        with variant.open(path) as file:
+            found = scan(Path(path), [one.question for one in asked], file)
+    except EvidenceMissing:
         return [missing(variant, f"the capture file {path}") for _ in asked]
-    except (PcapngError, OSError) as error:
-        return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
+    except (PcapngError, EvidenceError, OSError) as error:
+        return [Unknown("capture-unreadable", str(error)) for _ in asked]
     return [
-        _weighed(one, _named(answer, variant.folder / path), found, prefix)
+        _weighed(one, _named(answer, variant, path), found, prefix)
         for one, answer in zip(asked, found.answers, strict=True)
     ]
 
 
-def _named(answer: Answer, path: Path) -> Answer:
+def _named(answer: Answer, variant: VariantRecord, path: str) -> Answer:
     """With the fields by which packets that may be one differ: of the first such pair."""
     seen = answer.seen
     if seen is None or seen.doubt is None or seen.doubt.code == "packets-cut" or not seen.rewritten:
         return answer
     pair = seen.rewritten[0]
-    found = {packet.number: packet for packet in takewhile(lambda one: one.number <= max(pair), read_packets(path))
-             if packet.number in pair}  # fmt: skip
+    with variant.open(path) as file:
+        until = takewhile(lambda one: one.number <= max(pair), read_packets(Path(path), file))
+        found = {packet.number: packet for packet in until if packet.number in pair}
     one, other = (found[number] for number in pair)
     fields = ", ".join(differences(one.data, other.data, one.linktype))
     text = f"packet {one.number} may have gone on as packet {other.number}, rewritten: they differ in {fields} alone"

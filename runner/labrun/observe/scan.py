@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from labrun.logic.compare import Truth
 from labrun.observe.journeys import Seen, Sightings
@@ -129,13 +130,13 @@ class _Asked:
         return Answer(self.count, tuple(self.numbers), self.unsure, seen, self.supers, self.more)
 
 
-def scan(path: Path, questions: Sequence[Question]) -> Scan:
+def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = None) -> Scan:
     """The answers in the order of the questions. PcapngError if the file is damaged, OSError if it cannot be read."""
     every = [_Asked(question) for question in questions]
     routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
     total, truncated = 0, False
     try:
-        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path):
+        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened):
             total = number
             try:
                 asked = routes[interface, direction]

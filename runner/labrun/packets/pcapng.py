@@ -202,9 +202,12 @@ class _Blocks:
             raise self.error("a packet block without a time or of the obsolete kind, which labrun does not read")
 
 
-def read_packets(path: Path) -> Iterator[Packet]:
-    """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits."""
-    with path.open("rb") as file:
+def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]:
+    """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits.
+
+    ``opened``: the file at ``path``, from its beginning; it is closed at the end.
+    """
+    with opened or path.open("rb") as file:
         blocks = _Blocks(path, file)
         interfaces: list[_Described] = []
         number = 0

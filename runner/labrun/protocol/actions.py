@@ -246,6 +246,7 @@ class Wait:
     protocol: Literal["tcp", "udp"] = "tcp"
     succeeds: tuple[str, ...] | None = None  # argv; reads only, it may run many times
     link_up: str | None = None  # operational state up (carrier and all)
+    addresses: bool | None = None  # no IPv6 address of a running link is tentative (RFC 4862, 5.4)
     packets: str | None = None  # a capture step of this node has kept at least `count` packets
     output: str | None = None  # a started step's output matches `matches`
     count: int = 1

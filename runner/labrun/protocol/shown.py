@@ -260,6 +260,8 @@ def _wait(action: Wait) -> str:
         condition = f"ss {option} {quoted(f'sport = :{action.port}')} | grep -q ."
     elif action.link_up is not None:
         condition = f"ip -oneline link show dev {quoted(action.link_up)} up | grep -q 'state UP'"
+    elif action.addresses:
+        condition = "! ip -6 -oneline address show tentative | grep -q ."
     elif action.succeeds is not None:
         condition = _words(action.succeeds)
     elif action.packets is not None:

@@ -143,7 +143,7 @@ def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[Varian
     for name in entry.variants if entry is not None else (EXPERIMENT,):
         folder = layout.variant_folder(run, slug, name)
         try:
-            found.append(read_variant(folder))
+            found.append(read_variant(folder, run))
         except EvidenceError as error:
             notes.append(f"{name}: {one_line(str(error)).replace(str(run), '.')}")
     return found, notes

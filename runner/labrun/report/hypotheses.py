@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from labrun.judge.evaluation import sentence
 from labrun.judge.explain import explain, first_word, spread
-from labrun.judge.results import Evaluation, HypothesisResult, Subject, is_surprise
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, is_surprise
 from labrun.logic.visible import visible
 from labrun.report import anchors
 from labrun.report.references import Places
@@ -27,7 +27,7 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
             Column(
                 title="Control" if len(controls) == 1 else f"Control {number}",
                 change=_text(control.change),
-                note=visible(control.note, "\n\t") if control.note else None,
+                note=_note(control),
                 truth=control.truth,
                 wanted=control.must,
                 href=f"#{anchors.variant(slug, control.variant)}" if control.variant in places.variants else None,
@@ -53,6 +53,13 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
         place=Link(f"{one_line(file)}:{result.line}", anchors.file_href(f"labs/{slug}/lab.yaml")),
         explanation=visible(explain(result), "\n"),
     )
+
+
+def _note(control: ControlResult) -> str | None:
+    """The author's words, and what else is not as in the experiment."""
+    words = [visible(control.note, "\n\t")] if control.note else []
+    words += [f"Also different there: {_text(text)}." for text in control.differs]
+    return "\n\n".join(words) or None
 
 
 def _message(slug: str, result: HypothesisResult) -> str:

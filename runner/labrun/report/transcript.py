@@ -11,6 +11,7 @@ from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
 from labrun.logic.visible import visible
 from labrun.protocol.actions import Capture, Run, Send, Snapshot, Start, Stop, Wait
+from labrun.protocol.actions import Link as LinkAction
 from labrun.protocol.events import (
     ChangeResult,
     CommandResult,
@@ -144,6 +145,8 @@ def _remark(record: StepRecord) -> str | None:
     result = record.ended.result if record.ended else None
     if isinstance(result, ChangeResult) and result.errno:
         return f"The kernel refused: {one_line(result.message or result.errno)} ({one_line(result.errno)})"
+    if isinstance(record.step.action, LinkAction) and record.step.phase == "lab" and record.step.action.up:
+        return "labrun then waited until the kernel knew whether the link has a carrier"
     if isinstance(result, SendResult):
         return f"sent {result.packets}: {one_line(result.summary)}"
     if isinstance(result, LookupResult):

@@ -77,11 +77,12 @@ def _texts(step: StepModel) -> Iterator[tuple[str, str, bool]]:
     command = step.run if step.run is not None else step.start
     if isinstance(command, str):
         yield step.verb, command, True
+    program = command.split()[:1] if isinstance(command, str) else list(command or ())[:1]
+    by_shell = bool(program) and program[0].rpartition("/")[2] in ("sh", "bash", "dash")
     for word in command if isinstance(command, tuple) else ():
-        yield step.verb, word, False
+        yield step.verb, word, by_shell
     if step.stdin is not None:
-        program = command.split()[:1] if isinstance(command, str) else list(command or ())[:1]
-        yield "stdin", step.stdin, bool(program) and program[0].rpartition("/")[2] in ("sh", "bash", "dash")
+        yield "stdin", step.stdin, by_shell
     if step.nft is not None:
         yield "nft", step.nft, False
     if step.send is not None:
