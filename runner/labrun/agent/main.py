@@ -84,6 +84,7 @@ def _begin(stage: Stage) -> bool:
             environment.packages(),
             programs,
             environment.userland(),
+            stage.nodes.settings() or None,
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
