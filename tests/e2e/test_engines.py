@@ -156,8 +156,9 @@ def test_a_lab_cannot_reach_out(write_lab: WriteLab, labrun: Labrun, backend: Ba
 
 def test_limits_hold(write_lab: WriteLab, labrun: Labrun) -> None:
     fork = (
-        "import os, time\nn = 0\nwhile n < 3000:\n    try:\n        child = os.fork()\n    except OSError:\n        break\n"
-        "    if child == 0:\n        time.sleep(30)\n        os._exit(0)\n    n += 1\nprint(n)\n"
+        "import os, time\nn, all = 0, []\nwhile n < 3000:\n    try:\n        child = os.fork()\n    except OSError:\n        break\n"
+        "    if child == 0:\n        time.sleep(30)\n        os._exit(0)\n    n += 1\n    all.append(child)\nprint(n)\n"
+        "for child in all:\n    os.kill(child, 9)\n    os.waitpid(child, 0)\n"
     )
     folder = write_lab(
         "greedy",

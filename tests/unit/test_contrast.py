@@ -21,7 +21,7 @@ def test_other_ends_and_other_times_are_said(tmp_path: Path) -> None:
     other = variant(tmp_path / "two", exit=1, ms=10, errno="EEXIST").read()
     assert contrast(one, other) == (
         "step 'probe' ended with exit 1, in the experiment with exit 0",
-        "step 'probe' took 0.01 s, in the experiment 1.5 s",
+        "step 'probe' took much less time than in the experiment",
         "step 'typed' ended with errno EEXIST, in the experiment with errno none",
     )
     assert contrast(one, one) == ()

@@ -126,6 +126,14 @@ def test_what_was_complete_before_the_failure_stays_firm(tmp_path: Path) -> None
         assert evaluate(prediction(asked), variant, PREFIX).truth is True
 
 
+def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
+    """`ping` ends with 2 where there is no route, as where its arguments are wrong; its complaint tells them apart."""
+    words = b"ping: connect: Network is unreachable\n"
+    variant = recorded(tmp_path, exit=2, shell="ping -c 1 10.9.0.1", stderr=words).read()
+    assert evaluate(prediction({"command": "probe", "exit": {"gt": 0}}), variant, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+
+
 def test_a_status_by_which_a_program_did_not_try_must_be_named(tmp_path: Path) -> None:
     variant = recorded(tmp_path, exit=2, shell="curl --nosuch x", stderr=b"curl: option --nosuch: is unknown\n").read()
     for check, truth in ((0, None), ({"gt": 0}, None), ({"ge": 2}, None), (2, True), ({"one_of": [2, 3]}, True)):

@@ -125,7 +125,7 @@ def _command(leaf: CommandIs, case: _Case, path: str) -> Evaluation:
         status = observed.exit if isinstance(observed, Ended) else observed
         made = _value_checks(join(path, "exit"), f"exit of {leaf.command}", leaf.exit, status, refs)
         said = last_words(variant, record) if record is not None and status != 0 else None
-        traces += [replace(one, note=f"its last words: {said}") if said and one.note is None else one for one in made]
+        traces += [replace(one, note=f"its last words: {said}") if said and one.truth is False else one for one in made]
     streams: tuple[tuple[Stream, Check | None], ...] = (("stdout", leaf.stdout), ("stderr", leaf.stderr))
     for field, check in streams:
         if check is None:

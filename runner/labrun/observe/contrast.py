@@ -28,11 +28,12 @@ def _of_step(here: StepRecord, there: StepRecord | None) -> list[str]:
     one, other = _end(here), _end(there)
     if one != other and None not in (one, other):
         found.append(f"step '{name}' ended with {other}, in the experiment with {one}")
-    long_s, short_s = _took_s(here), _took_s(there)
+    long_s, short_s = _took_s(here), _took_s(there)  # no figures: they differ from run to run
     if long_s is not None and short_s is not None:
         low, high = sorted((long_s, short_s))
         if high - low > _AT_LEAST_S and high > _LONGER * low:
-            found.append(f"step '{name}' took {short_s:.2g} s, in the experiment {long_s:.2g} s")
+            word = "less" if short_s < long_s else "more"
+            found.append(f"step '{name}' took much {word} time than in the experiment")
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
-from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, complaint, not_allowed, not_found, pipelines
+from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, answered, complaint, not_allowed, not_found, pipelines
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
 from labrun.protocol.events import CommandResult, ProcessEnded
@@ -136,23 +136,24 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     heads = {name for pipeline in called for name in pipeline} if len(parts) == 1 else set()
     for number, (part, name) in enumerate(zip(parts, names, strict=True)):
         last = number == len(parts) - 1
-        tried = any(part in DID_NOT_TRY.get(head, ()) for head in (heads or {name}))
+        refused = answered(name, stderr)
+        did_not_try = not refused and any(part in DID_NOT_TRY.get(head, ()) for head in (heads or {name}))
         which = f"'{name}', a part of its pipeline, exited" if name and not last else "it exited"
         complains = complaint(stderr, part) if part or last else None
-        if part and (tried or complains):
+        if part and (did_not_try or complains):
             text = f"step '{step.id}': {which} with {part}, which says that it did not try{said}"
             return Failure(Unknown("usage-error", text), status if last else None, True)
         if complains:
             text = f"step '{step.id}' complains of its arguments: {complains}"
             return Failure(Unknown("usage-error", text), None, True)
-        answers = part == 0 or part in ANSWERS.get(name, ()) or (part == SIGPIPE and not last)
+        answers = part == 0 or refused or part in ANSWERS.get(name, ()) or (part == SIGPIPE and not last)
         if last and step.exits is not None:
             answers = False
         if not answers:
             text = f"step '{step.id}': {which} with {part}{said}"
             return Failure(Unknown("step-failed", text), status if last else None, False)
-    if len(parts) > 1 and (refused := not_allowed(stderr)) is not None:
-        return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {refused}"), None, False)
+    if len(parts) > 1 and (forbidden := not_allowed(stderr)) is not None:
+        return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {forbidden}"), None, False)
     return None
 
 

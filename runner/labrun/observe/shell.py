@@ -5,6 +5,8 @@ A reader of lines, not a shell: what it cannot read has no programs, and then no
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -47,6 +49,12 @@ ANSWERS: dict[str, frozenset[int]] = {
     for name in names.split()
 }
 SIGPIPE = 141  # 128 + 13: whoever read its output had enough, as `head` does
+
+# What a probe prints when the kernel itself answered: it did try (errno(3)).
+_PROBES = frozenset("ping ping6 nc ncat socat curl traceroute tracepath arping".split())  # noqa: SIM905
+_ANSWERED = re.compile("|".join(os.strerror(code) for code in (
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EADDRNOTAVAIL, errno.EMSGSIZE,
+    errno.EHOSTDOWN, errno.ENETDOWN)))  # fmt: skip
 
 _COMPLAINTS = re.compile(
     r"(?:un(?:known|recogni[sz]ed)|invalid|illegal|bad) (?:option|argument:|command|switch|flag)"
@@ -94,6 +102,11 @@ def complaint(stderr: str, status: int) -> str | None:
     """The line in which a program says that it does not understand what it was asked for; None if none does."""
     pattern = _COMPLAINTS if status else _ALWAYS
     return next((line.strip() for line in stderr.splitlines() if pattern.search(line)), None)
+
+
+def answered(program: str, stderr: str) -> bool:
+    """Did the kernel refuse what the program sent, so that its complaint is the network's answer?"""
+    return program in _PROBES and _ANSWERED.search(stderr) is not None
 
 
 def not_found(stderr: str) -> str | None:
