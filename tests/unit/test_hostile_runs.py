@@ -226,6 +226,9 @@ KINDS: dict[str, Harm] = {
     "events that are no JSON": text(f"{VARIANT}/events.jsonl", b"\xff\xfe\n\0\n"),
     "numbers beyond all bounds": events(lambda kept, secret: kept[-1].update(t_ns=1 << 200)),
     "an event before time": events(lambda kept, secret: kept[-1].update(t_ns=-1, wall_ns=-1)),
+    "a filter that is no program": events(lambda kept, secret: kept[0].update(programs=[
+        {"expression": one["expression"], "linktype": one["linktype"], "instructions": [[0xD2, 0, 0, 0]]}
+        for one in kept[0]["programs"]])),  # type: ignore[attr-defined]
     "folders that were swapped": swapped,
     "a lab that is a bomb of aliases": text(f"{LAB}/lab.yaml", "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}]\n"
