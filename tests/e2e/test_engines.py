@@ -200,3 +200,14 @@ def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab
     )
     ran = labrun("run", "nosy", env={"CANARY": "a token"})
     assert ran.verdicts("nosy") == {"h1": ("supported", "as-predicted")}, ran.out
+
+
+def test_the_doctor_finds_no_way_out(labrun: Labrun, backend: Backend) -> None:
+    ran = labrun("doctor", "--security")
+    assert ran.exit == 0 and "HOLE" not in ran.out, ran.out
+    (said,) = [
+        part
+        for part in ran.out.split("\n\n")
+        if part.startswith(f"{'docker least' if backend.name == 'docker' else 'native'}:")
+    ]
+    assert "not tried" not in said and "not found out" not in said and "over something of the host's: no" in said, said
