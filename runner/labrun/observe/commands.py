@@ -7,7 +7,7 @@ from typing import Literal
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.logic.compare import holds
-from labrun.observe.outcome import Accounts, ending, failure, signal_status
+from labrun.observe.outcome import Accounts, complaints, ending, failure, signal_status
 from labrun.observe.unknown import Unknown, cut_short, missing, step_trouble
 from labrun.protocol.events import Output
 from labrun.protocol.record import dataclass
@@ -90,6 +90,8 @@ def observe_command(variant: VariantRecord, step_id: str, accounts: Accounts) ->
     left = ", ".join(ended.left or ())
     text = f"step '{step_id}' left processes running ({left}), which may print more"
     early = Unknown("still-running", text) if left else None
+    if early is None and step_id not in accounts.complaints:
+        early = complaints(variant, record)
     return Ended(_status(ended.exit, ended.signal), ended.stdout, ended.stderr, early)
 
 
