@@ -106,11 +106,19 @@ class LabSide:
         return self._answer()
 
     def _answer(self) -> tuple[str, list[int]]:
-        data, fds, _flags, _address = socket.recv_fds(self._line, _MESSAGE, _FDS, socket.MSG_CMSG_CLOEXEC)
+        data, fds = _received(self._line)
         head, _, words = data.decode().partition(" ")
         if head == "ok":
             return words, fds
         raise OSError(int(head or errno.EPIPE), words or "the lab's side of the sandbox is gone")
+
+
+def _received(line: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and its descriptors, closed at exec (recv_fds of Python 3.11 does not pass its flags on)."""
+    data, fds, _flags, _address = socket.recv_fds(line, _MESSAGE, _FDS)
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, fds
 
 
 # --- the starter ---
@@ -190,7 +198,7 @@ def _refusal(error: BaseException) -> bytes:
 
 def _request(line: socket.socket, own: int) -> bool:
     """Answer one; False when nobody asks any more. ``own``: /proc/PID/ns of this process."""
-    data, fds, _flags, _address = socket.recv_fds(line, _MESSAGE, _FDS, socket.MSG_CMSG_CLOEXEC)
+    data, fds = _received(line)
     if not data:
         return False
     verb, _, name = data.decode().partition(" ")
