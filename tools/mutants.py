@@ -1,4 +1,6 @@
-"""How good are the tests of judging? Every mutant of judge/, observe/, logic/ and packets/, each judged by the tests that reach the mutated function.
+"""How good are the tests of judging? Every mutant of it, each judged by the tests that reach the mutated function.
+
+Judging is what the rooms judge/, observe/, logic/ and packets/ do.
 
     python tools/mutants.py                  all of these: minutes to an hour, by the machine
     python tools/mutants.py --alive          again those that lived last time, and those of functions that changed

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
+from labrun.evidence.files import write_whole
+from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
-from labrun.evidence.writer import EvidenceFull, EvidenceWriter
+from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
+from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
 from labrun.protocol.events import Done, Fault, StepStarted
 from labrun.protocol.frames import Piece
@@ -47,7 +50,7 @@ class Progress(Protocol):
 
 def entry_of(compiled: CompiledLab, repeats: int = 1) -> LabEntry:
     variants = tuple(plan.variant for plan in compiled.plans)
-    return LabEntry(compiled.lab.slug, compiled.lab.shown, variants, dict(compiled.lab.cell), repeats)
+    return LabEntry(compiled.lab.slug, portable(compiled.lab.shown), variants, dict(compiled.lab.cell), repeats)
 
 
 @dataclass
@@ -58,6 +61,7 @@ class _Conductor:
     clock: Callable[[], float]
     interrupted: threading.Event
     lock: threading.Lock
+    room: DiskRoom
 
     def variant(self, compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
@@ -66,7 +70,7 @@ class _Conductor:
         name = layout.repeated(plan.variant, repeat)
         t_ns = 0
         done = False
-        with EvidenceWriter(folder, plan) as writer:
+        with EvidenceWriter(folder, plan, self.room, self.run) as writer:
             try:
                 with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
                     for frame in frames:
@@ -104,11 +108,12 @@ def conduct(
     repeats: int = 1,
 ) -> Conducted:
     """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists."""
-    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock())
+    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock(), DiskRoom())
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
         folder.mkdir(parents=True)
-        (folder / layout.LAB).write_text(compiled.lab.text, encoding="utf-8")
+        write_whole(folder / layout.LAB, compiled.lab.text)
+        write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
     judged: dict[str, LabResult] = {}
     try:
@@ -186,4 +191,4 @@ def write_results(run: Path, result: RunResult) -> None:
     from labrun.judge.results import results_json
 
     text = json.dumps(results_json(result), indent=1, ensure_ascii=False)
-    (run / layout.RESULTS).write_text(text + "\n", encoding="utf-8")
+    write_whole(run / layout.RESULTS, text + "\n")

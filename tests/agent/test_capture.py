@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,9 +22,11 @@ from pathlib import Path
 import pytest
 from agent.conftest import CLONE_NEWNET, CLONE_NEWUSER, LIBC, Netns, ethernet, ipv4_udp, unshare
 from labrun.agent.capture import Capture, CaptureError, CaptureStats
+from labrun.agent.offloads import switch
 from labrun.agent.packet_ring import RingSize
 from labrun.agent.pcap_filter import FilterError
 from labrun.packets.pcapng import Packet, read_packets, summary
+from labrun.packets.segments import segments
 from pyroute2 import IPRoute
 from support.netns import Netns as Elsewhere
 
@@ -447,3 +450,103 @@ def capture_as(user: int, path: Path) -> list[object]:
         sock.sendto(b"hello", ("127.0.0.1", 5000))
     stats = capture.stop()
     return [stats.packets, stats.drops, stats.reason]
+
+
+@pytest.mark.parametrize(("promiscuous", "filtered"), [(False, True), (True, True), (True, False)])
+def test_only_who_asks_for_it_makes_an_interface_promiscuous(
+    netns: Netns, path: Path, promiscuous: bool, filtered: bool
+) -> None:
+    netns.veth("a", "b")
+    netns.ip.link("add", ifname="br", kind="bridge")
+    for key in ("iptables", "ip6tables", "arptables"):
+        Path(f"/proc/sys/net/bridge/bridge-nf-call-{key}").write_text(str(int(filtered)))
+    capture = started(path, "a", "br", promiscuous=promiscuous)
+    levels = [netns.ip.link("get", ifname=name)[0].get_attr("IFLA_PROMISCUITY") for name in ("a", "br")]
+    stats = capture.stop()
+    assert levels == [int(promiscuous)] * 2
+    assert stats.bridges == (("br",) if promiscuous and filtered else ())
+    assert (b"promiscuous" in path.read_bytes()) is promiscuous
+
+
+BULK = """
+import socket, sys, threading
+family, kind, host = getattr(socket, sys.argv[1]), getattr(socket, sys.argv[2]), sys.argv[3]
+with socket.socket(family, kind) as sock:
+    if kind == socket.SOCK_STREAM:
+        sock.connect((host, 9000))
+        for _ in range(20):
+            sock.sendall(bytes(range(256)) * 200)
+    else:
+        sock.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT
+        sock.sendto(bytes(range(256)) * 40, (host, 9000))
+"""
+SINK = """
+import socket, sys
+with socket.create_server(("", 9000), family=getattr(socket, sys.argv[1])) as server:
+    print(flush=True)
+    peer, _ = server.accept()
+    while peer.recv(1 << 16):
+        pass
+"""
+
+
+def finished(frame: bytes) -> bytes:
+    """Without what no sender has filled in: the checksums, of IPv4, TCP and UDP."""
+    network, four = 14, frame[14] >> 4 == 4
+    transport = network + (20 if four else 40)
+    places = [transport + (16 if frame[network + (9 if four else 6)] == 6 else 6), *([network + 10] if four else [])]
+    data = bytearray(frame)
+    for place in places:
+        data[place : place + 2] = bytes(2)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("family", "hosts"), [("AF_INET", ("10.0.0.1", "10.0.0.2")), ("AF_INET6", ("fd00::1", "fd00::2"))]
+)
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+def test_a_super_packet_is_cut_as_the_kernel_cuts_it(
+    netns: Netns, path: Path, family: str, hosts: tuple[str, str], kind: str
+) -> None:
+    """left - p1, bridge, p2 - right. What came in on p1 as super-packets goes out on p2, whose offloads are off."""
+    netns.ip.link("add", ifname="br", kind="bridge")
+    with Elsewhere() as left, Elsewhere() as right:
+        for port, host, address in (("p1", left, hosts[0]), ("p2", right, hosts[1])):
+            netns.ip.link("add", ifname=port, kind="veth", peer={"ifname": "eth0", "net_ns_fd": host.fd})
+            netns.ip.link("set", index=netns.index(port), master=netns.index("br"))
+            host.sh(
+                f"sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0 net.ipv6.conf.eth0.accept_dad=0; ip link set eth0 up; ip addr add {address}/{64 if ':' in address else 24} dev eth0"
+            )
+        netns.up("br", "p1", "p2")
+        netns.carries("p1", "p2")
+        switch("p2", on=False)
+        with right.enter():
+            sink = subprocess.Popen([sys.executable, "-c", SINK, family], stdout=subprocess.PIPE)
+        assert sink.stdout is not None
+        sink.stdout.readline()
+        left.sh(f"ping -c1 -W5 {hosts[1]}")
+        capture = started(path, "p1", "p2", filter_expression="port 9000 and src host " + hosts[0])
+        with left.enter():
+            subprocess.run([sys.executable, "-c", BULK, family, kind, hosts[1]], check=True, timeout=20)
+        if kind == "SOCK_STREAM":
+            assert sink.wait(20) == 0
+        stats = capture.stop()
+        sink.kill()
+        sink.wait()
+    assert stats.complete
+    came = [packet for packet in read_packets(path) if packet.interface == "p1"]
+    left_by = [packet for packet in read_packets(path) if packet.interface == "p2"]
+    supers = [packet for packet in came if packet.offload is not None and packet.offload.gso_size]
+    assert supers and not any(packet.offload for packet in left_by)
+    expected = []
+    for packet in came:
+        if packet in supers:
+            assert packet.offload is not None
+            cut = segments(packet.data, packet.linktype, packet.length, packet.offload)
+            assert cut is not None and len(cut) > 1
+            expected += [data for data, length in cut]
+            assert all(len(data) == length for data, length in cut)
+        else:
+            expected.append(packet.data)
+    # Processors cut super-packets side by side, so the order on p2 is not p1's.
+    assert sorted(map(finished, expected)) == sorted(finished(packet.data) for packet in left_by)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,6 +165,27 @@ def test_set_everything(here: Here) -> None:
     assert "UP" in here.other.ip("link show dev eth8")[0]["flags"]
     here.do(Link("set", "lo", up=True))
     assert "UP" in here.link("lo")["flags"]
+
+
+def test_offloads_are_switched_on_and_off(here: Here) -> None:
+    def state() -> list[int]:
+        """ETHTOOL_GTXCSUM, GSG, GTSO, GGSO and GGRO of linux/ethtool.h."""
+        found = []
+        with here.ns.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for command in (0x16, 0x18, 0x1E, 0x23, 0x2B):
+                asked = array.array("I", (command, 0))
+                fcntl.ioctl(sock, 0x8946, struct.pack("16sP16x", b"a0", asked.buffer_info()[0]))
+                found.append(asked[1])
+        return found
+
+    here.do(VETH)
+    assert state()[:4] == [1, 1, 1, 1]
+    here.do(Link("set", "a0", offloads="off"))
+    assert state() == [0, 0, 0, 0, 0]
+    here.do(Link("set", "a0", offloads="on"))
+    assert state() == [1, 1, 1, 1, 1]
+    with pytest.raises(KernelRefused, match="No such device"):
+        here.do(Link("set", "none", offloads="off"))
 
 
 def test_delete(here: Here) -> None:

@@ -21,7 +21,6 @@ from labrun.engines.shipment import agent_command, parcel
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.writer import EvidenceWriter
 from labrun.judge.evaluate import evaluate
-from labrun.lab.compile import EXPERIMENT
 from labrun.packets.pcapng import read_packets
 from labrun.protocol import actions
 from labrun.protocol.actions import (
@@ -54,7 +53,7 @@ from labrun.protocol.events import (
     WaitResult,
 )
 from labrun.protocol.frames import Piece, read_frames
-from labrun.protocol.plan import Limits, Plan, Step
+from labrun.protocol.plan import EXPERIMENT, Limits, Plan, Step
 from support.evidence_builder import prediction
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="needs root for namespaces")

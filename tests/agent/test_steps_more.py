@@ -8,7 +8,21 @@ import os
 import pytest
 from agent.test_steps import Lab, all_ok, ended, result, shell, stdout, step
 from labrun.observe.hooks import packet_paths
-from labrun.protocol.actions import Address, Link, Lookup, Neighbour, Nft, Route, Run, Snapshot, Stop, Sysctl, Trace
+from labrun.protocol.actions import (
+    Address,
+    Link,
+    Lookup,
+    Neighbour,
+    Nft,
+    Route,
+    Run,
+    Snapshot,
+    Start,
+    Stop,
+    Sysctl,
+    Trace,
+    Wait,
+)
 from labrun.protocol.events import LookupResult, SeriesResult, TraceEnded
 from labrun.protocol.plan import Save
 
@@ -143,7 +157,7 @@ def test_counters_count_packets_and_bytes(lab):
 # --- IPv6 addresses ---
 
 
-def test_an_ipv6_address_can_be_used_by_the_next_step(lab):
+def test_an_ipv6_address_can_be_used_after_the_wait_for_it(lab):
     """The kernel asks first whether another machine has it, which takes a second or two."""
 
     def on(node):
@@ -152,6 +166,7 @@ def test_an_ipv6_address_can_be_used_by_the_next_step(lab):
     variant = all_ok(lab.go(
         step("one", on("a")), step("two", on("b"), "b"),
         step("far", Address("add", "fd00::2/64", "eth0"), "b"), step("near", Address("add", "fd00::1/64", "eth0")),
+        step("asked", Wait(addresses=True)), step("there", Wait(addresses=True), "b"),
         shell("ping", "ping -c 1 -W 1 fd00::2; ip -6 address show dev eth0 tentative"), pair=True,
     ))  # fmt: skip
     assert b"1 received" in stdout(variant, "ping")
@@ -212,7 +227,7 @@ def test_commands_have_values_in_their_environment(lab):
     ))  # fmt: skip
     assert stdout(variant, "use").decode() == f"{odd}|43|1500"
     assert result(variant, "pwned").exit == 0
-    assert stdout(variant, "words") == b"${n}", "no shell, nothing that fills in"
+    assert stdout(variant, "words") == b"42", "the value itself, without a shell"
     assert {b"n=42", b"mtu=1500"} <= set(stdout(variant, "env").splitlines())
     assert variant.values() == {"mtu": "1500", "odd": odd, "n": 42}
 
@@ -303,3 +318,29 @@ def test_a_match_that_is_none_fails_the_step(lab):
     variant = lab.go(step("hooks", Trace("icmpp nonsense")), shell("after", "true"))
     assert ended(variant, "hooks").status == "failed"
     assert variant.step("after").started is None and variant.complete
+
+
+def test_a_change_between_two_looks_is_looked_at(lab):
+    """It came and went within one period: the kernel reported both."""
+    variant = all_ok(lab.go(
+        step("later", Start(("sh", "-c", "sleep 0.3; ip link set eth0 mtu 1400; sleep 0.2; ip link set eth0 mtu 1500; sleep 9"))),
+        step("watch", Snapshot(("a",), ("links",), for_s=1.0, every_s=1.0), node=None), pair=True,
+    ))  # fmt: skip
+    series = variant.series("watch")
+    seen = [next(link.mtu for link in sample.state.nodes["a"].links if link.name == "eth0") for sample in series]
+    assert 1400 in seen and seen[0] == seen[-1] == 1500
+    assert [bool(sample.change) for sample in series] == [False, *[True] * (len(series) - 2), False]
+
+
+def test_an_address_step_waits_for_nothing_and_a_wait_step_does(lab):
+    variant = all_ok(lab.go(
+        step("on", Sysctl((("net.ipv6.conf.eth0.disable_ipv6", "0"), ("net.ipv6.conf.eth0.accept_dad", "1")))),
+        step("add", Address("add", "fd00::5/64", "eth0")), step("before", Snapshot(("a",), ("addresses",)), node=None),
+        step("usable", Wait(addresses=True)), step("after", Snapshot(("a",), ("addresses",)), node=None), pair=True,
+    ))  # fmt: skip
+
+    def flags(name):
+        state = variant.snapshot(name).nodes["a"]
+        return next(address.flags for address in state.addresses if address.address == "fd00::5")
+
+    assert "tentative" in flags("before") and "tentative" not in flags("after")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from labrun.agent.nft_state import nft_state
 from labrun.agent.trace import Trace, TraceError
 from labrun.observe.hooks import PacketPath, matches, packet_paths
 from labrun.protocol.codec import loads
+from labrun.protocol.events import Unseen
 from labrun.protocol.traces import TraceEvent
+from pyroute2 import IPRoute
 from support.netns import Netns
 
 ECHO = "icmp type echo-request"
@@ -294,3 +298,185 @@ def test_as_root_of_a_user_namespace(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
     (way,) = packet_paths(loads(TraceEvent, line) for line in path.read_bytes().splitlines())
     assert way.path == ("output@lo", "postrouting@lo", "prerouting@lo", "input@lo")
+
+
+PING4 = {"source": "10.0.1.2", "destination": "10.0.2.2", "protocol": "icmp", "icmp_type": 8, "icmp_code": 0, "ttl": 64}
+PING6 = {"source": "::1", "destination": "::1", "protocol": "icmpv6", "icmp_type": 128, "icmp_code": 0, "ttl": 64}
+UDP4 = {"source": "10.0.1.2", "destination": "10.0.2.2", "protocol": "udp", "dport": 9, "ttl": 64}
+
+
+@pytest.mark.parametrize("devices", [(), ("eth0", "eth1", "lo"), ("eth1",)])
+@pytest.mark.parametrize(
+    ("here", "command", "match", "told"),
+    [
+        ("left", "ping -c1 -W5 10.0.2.2", ECHO, PING4),
+        ("left", "bash -c 'echo > /dev/udp/10.0.2.2/9'", "udp dport 9", UDP4),
+        ("middle", "sysctl -qw net.ipv6.conf.lo.disable_ipv6=0; ping -c1 -W5 ::1", "icmpv6 type echo-request", PING6),
+    ],
+)
+def test_headers_are_told_whatever_the_family_of_the_first_table(
+    net: Net, here: str, command: str, match: str, told: dict[str, object], devices: tuple[str, ...]
+) -> None:
+    (path,) = net.traced(getattr(net, here), command, match, devices=devices)
+    assert {name: getattr(path.first, name) for name in told} == told and not path.first.hidden()
+    assert path.outcome == "accept" and path.doubt is None
+
+
+def test_what_is_no_ip_is_told_as_such(net: Net) -> None:
+    net.left.sh("ip neigh flush all")
+    trace = net.started(None, devices=("eth0",))
+    net.left.sh("ping -c1 -W5 10.0.1.1")
+    assert trace.stop().complete
+    arp = [path for path in net.paths() if path.first.protocol == "arp"]
+    assert arp and not any(path.first.hidden() for path in arp)
+
+
+def test_a_drop_by_iptables_legacy_is_in_doubt(net: Net) -> None:
+    net.middle.sh("iptables-legacy -A INPUT -p icmp -j DROP")
+    (path,) = net.traced(net.left, "ping -c1 -W0.2 10.0.1.1 || true")
+    assert (path.path, path.outcome) == (("prerouting@eth0", "input@eth0"), "lost")
+    assert path.doubt is not None
+    assert matches(path, ("prerouting", "input", "drop")) is matches(path, ("prerouting", "input")) is None
+    assert matches(path, ("prerouting", "forward", "drop")) is matches(path, ("prerouting",)) is False
+
+
+@pytest.fixture
+def bridged(net: Net) -> Net:
+    """left (10.0.1.2) and right (10.0.1.3) on a bridge of middle whose frames cross netfilter's hooks."""
+    net.middle.sh("""ip link add br0 type bridge; ip addr flush dev eth0; ip addr flush dev eth1
+        ip link set eth0 master br0; ip link set eth1 master br0; ip link set br0 up
+        sysctl -qw net.bridge.bridge-nf-call-iptables=1""")
+    net.right.sh("ip addr flush dev eth0; ip addr add 10.0.1.3/24 dev eth0")
+    net.left.sh("ping -c1 -W5 10.0.1.3")
+    return net
+
+
+@pytest.mark.parametrize("promiscuous", [False, True])
+def test_a_bridged_packet_is_one_packet_whoever_looks_at_the_bridge(bridged: Net, promiscuous: bool) -> None:
+    """A promiscuous bridge takes each frame in, and forwards a clone that has a trace id of its own."""
+    bridged.middle.sh(f"ip link set br0 promisc {'on' if promiscuous else 'off'}")
+    (path,) = bridged.traced(bridged.left, "ping -c1 -W5 10.0.1.3")
+    assert path.path == ("prerouting@br0", "forward@br0>br0", "postrouting@br0")
+    assert path.outcome == "accept" and path.doubt is None
+    assert len({event.id for event in bridged.events()}) == (2 if promiscuous else 1)
+    bridged.middle.sh("iptables-nft -P FORWARD DROP")
+    (path,) = bridged.traced(bridged.left, "ping -c1 -W0.2 10.0.1.3 || true")
+    assert (path.path, path.outcome) == (("prerouting@br0", "forward@br0>br0"), "drop")
+
+
+def test_copies_of_a_broadcast_are_each_a_way(bridged: Net) -> None:
+    """One for each other port, and one for this machine, for which br_netfilter steals it from its second prerouting."""
+    forwarded, local = bridged.traced(bridged.left, "ping -b -c1 -W0.2 10.0.1.255 || true")
+    assert (forwarded.path, forwarded.outcome, forwarded.doubt) == (
+        ("prerouting@br0", "forward@br0>br0", "postrouting@br0"), "accept", None,
+    )  # fmt: skip
+    assert local.path == ("prerouting@br0",) and local.doubt is not None
+
+
+DROPS = {"netdev": "table netdev lab { chain early { type filter hook ingress device eth0 priority 0\n drop\n } }",
+         "bridge": "table bridge lab { chain early { type filter hook prerouting priority 0\n drop\n } }",
+         "first": f"table ip lab {{ chain early {{ type filter hook prerouting priority {-(1 << 31)}\n drop\n }} }}"}  # fmt: skip
+SILENCE = "table ip lab { chain in { type filter hook input priority 0\n meta nftrace set 0\n } }"
+
+
+def words(unseen: tuple[Unseen, ...]) -> list[str]:
+    return [one.what for one in unseen]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (DROPS["netdev"], "the chain netdev lab early at ingress"),
+        (DROPS["bridge"], "the chain bridge lab early at prerouting"),
+        ("tc qdisc add dev eth0 ingress", "tc at ingress of eth0"),
+        ("tc qdisc add dev eth0 clsact", "tc at ingress of eth0"),
+    ],
+)
+def test_what_may_drop_before_the_trace_is_told(net: Net, before: str, told: str, late: bool) -> None:
+    def act() -> None:
+        if before.startswith("tc"):
+            net.middle.sh(before)
+        else:
+            net.ruleset(before)
+
+    if not late:
+        act()
+    trace = net.started()
+    if late:
+        act()
+        net.middle.sh("nft flush ruleset; tc qdisc del dev eth0 ingress 2>/dev/null || true")  # gone again
+    stats = trace.stop()
+    assert stats.complete and (words(stats.blind), stats.silencers) == ([told], ())
+    assert (stats.blind[0].since_ns > stats.started_ns) is late
+
+
+def test_a_chain_of_our_priority_that_came_later_is_told(net: Net) -> None:
+    trace = net.started()
+    net.ruleset(DROPS["first"])
+    net.left.sh("ping -c1 -W0.2 10.0.1.1 || true")
+    stats = trace.stop()
+    assert (stats.events, words(stats.blind)) == (0, ["the chain ip lab early at prerouting"])
+    (path,) = net.traced(net.left, "ping -c1 -W0.2 10.0.1.1 || true")  # now it was there first, and comes after ours
+    assert path.outcome == "drop"
+
+
+def test_what_the_trace_follows_itself_and_what_comes_after_it_hides_nothing(net: Net) -> None:
+    net.ruleset(DROPS["netdev"])
+    net.ruleset("""table ip more { chain in { type filter hook input priority 0; policy drop
+        meta nftrace set 1\n }\n chain free { meta nftrace set 1\n counter\n } }""")
+    net.middle.sh("tc qdisc add dev eth1 root pfifo; iptables-nft -A FORWARD -j TRACE")
+    trace = net.started(devices=("eth0",))
+    stats = trace.stop()
+    assert (stats.blind, stats.silencers) == ((), ())
+    trace = net.started(devices=("eth1",))
+    assert words(trace.stop().blind) == ["the chain netdev lab early at ingress"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "meta nftrace set 0",
+        "ip protocol icmp counter meta nftrace set 0 accept",
+        "meta mark set 1 meta nftrace set 0",
+        "meta nftrace set 0 meta mark set 1",
+    ],
+)
+def test_a_rule_that_ends_tracing_is_told(net: Net, rule: str) -> None:
+    net.ruleset(f"table ip lab {{ chain in {{ type filter hook input priority 0\n {rule}\n }} }}")
+    trace = net.started()
+    net.left.sh("ping -c1 -W5 10.0.1.1")
+    stats = trace.stop()
+    assert (stats.blind, words(stats.silencers)) == ((), ["a rule of ip lab in"])
+    (path,) = net.paths()
+    assert (path.outcome, matches(path, ("prerouting", "input"))) == ("lost", None)
+    trace = net.started()
+    net.middle.sh("nft flush ruleset")
+    assert words(trace.stop().silencers) == ["a rule of ip lab in"], "it was there when the trace began"
+
+
+def xdp_pass() -> int:
+    """A program that lets everything pass: r0 = XDP_PASS; exit (bpf(2), BPF_PROG_LOAD)."""
+    code = struct.pack("=BBhi", 0xB7, 0, 0, 2) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+    program, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    asked = struct.pack("=IIQQ", 6, 2, ctypes.addressof(program), ctypes.addressof(licence)).ljust(128, b"\0")
+    number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+    fd: int = ctypes.CDLL(None, use_errno=True).syscall(number, 5, ctypes.create_string_buffer(asked), 128)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_xdp_program_is_told(net: Net, late: bool) -> None:
+    def attach() -> None:
+        with net.middle.enter(), IPRoute() as ipr:
+            fd = xdp_pass()
+            ipr.link("set", index=ipr.link_lookup(ifname="eth0")[0], xdp_fd=fd)
+            os.close(fd)
+
+    if not late:
+        attach()
+    trace = net.started()
+    if late:
+        attach()
+    assert words(trace.stop().blind) == ["an XDP program on eth0"]

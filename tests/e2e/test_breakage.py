@@ -1,15 +1,20 @@
 """What happens when things break, for real: each lab gets one clear message, the others go on, nothing is left."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
 from e2e.conftest import Backend, Labrun, Ran
+from labrun.engines.docker import LABEL
+from labrun.lease import lease
 from support.sandboxes import launched_by
 
 OK = "{command: a, exit: 0}"
@@ -181,11 +186,14 @@ def test_a_missing_tool_skips_the_lab_with_its_reason_and_strict_makes_that_a_fa
 ) -> None:
     write_lab("lacks", "  - {id: a, run: 'true'}", OK, extra="requires: {tools: [ping, nosuchtool]}")
     ran = labrun("run", "lacks")
-    assert ran.exit == 0
+    assert ran.exit == 3, "nothing was judged"
+    assert "0 hypotheses judged, 1 lab skipped, 0 broken. Nothing was judged." in ran.out
     lab = ran.lab("lacks")
     assert (lab["status"], lab["reason"], lab["hypotheses"], lab["unjudged"]) == ("skipped", "missing-tool", [], ["h1"])
     assert "nosuchtool" in ran.out, "a skip does not hide"
-    assert labrun("run", "lacks", "--strict").exit == 3
+    write_lab("fine", "  - {id: a, run: 'true'}", OK)
+    assert labrun("run", "lacks", "fine").exit == 0
+    assert labrun("run", "lacks", "fine", "--strict").exit == 3
 
 
 def test_wrong_labs_are_reported_and_the_others_go_on(write_lab: WriteLab, labrun: Labrun, tmp_path: Path) -> None:
@@ -223,10 +231,21 @@ def test_a_daemon_that_is_away_is_one_sentence(write_lab: WriteLab, docker_labru
 
 
 def test_clean_removes_what_was_left(docker_client: Any, lab_image: str, docker_labrun: Labrun) -> None:
-    left = docker_client.containers.create(lab_image, command=["sleep", "60"], labels={"labrun.run": "test-left-over"})
-    ran = docker_labrun("clean")
-    assert ran.exit == 0 and f"removed container {left.name}" in ran.out
-    assert left.name not in docker_labrun("clean").out
+    """Containers that were never started: one of a process that is gone, and one of this process."""
+    script = "import json; from labrun.lease import lease; print(json.dumps(lease()))"
+    gone = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    left, held = (
+        docker_client.containers.create(lab_image, ["sleep", "60"], labels={LABEL: "test-left-over", **owner})
+        for owner in (gone, lease())
+    )
+    try:
+        ran = docker_labrun("clean")
+        assert ran.exit == 0 and f"removed container {left.name}" in ran.out and held.name not in ran.out
+        with pytest.raises(docker.errors.NotFound):
+            left.reload()
+        held.reload()
+    finally:
+        held.remove(force=True)
 
 
 def test_clean_leaves_a_live_run_alone(write_lab: WriteLab, tmp_path: Path, backend: Backend, labrun: Labrun) -> None:
@@ -247,8 +266,6 @@ def test_the_doctor_says_what_works(docker_labrun: Labrun) -> None:
 
 
 def test_json_is_alone_on_stdout(write_lab: WriteLab, labrun: Labrun) -> None:
-    import json
-
     write_lab("quick", "  - {id: a, run: 'true'}", OK)
     ran = labrun("run", "quick", "--json")
     assert json.loads(ran.out) == ran.results

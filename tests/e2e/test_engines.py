@@ -71,7 +71,7 @@ def test_a_tool_that_the_host_lacks_skips_the_lab_and_names_the_package(
     write_lab("lacks", "  - {id: a, run: 'true'}", "{command: a, exit: 0}", extra=f"requires: {{tools: [{missing}]}}")
     ran = labrun("run", "lacks", "--engine", "native", "--userland", "host")
     lab = ran.lab("lacks")
-    assert (ran.exit, lab["status"], lab["reason"]) == (0, "skipped", "missing-tool")
+    assert (ran.exit, lab["status"], lab["reason"]) == (3, "skipped", "missing-tool")
     assert re.search(rf"{missing}; Debian: \S+", lab["message"]), lab
 
 
@@ -156,8 +156,9 @@ def test_a_lab_cannot_reach_out(write_lab: WriteLab, labrun: Labrun, backend: Ba
 
 def test_limits_hold(write_lab: WriteLab, labrun: Labrun) -> None:
     fork = (
-        "import os, time\nn = 0\nwhile n < 3000:\n    try:\n        child = os.fork()\n    except OSError:\n        break\n"
-        "    if child == 0:\n        time.sleep(30)\n        os._exit(0)\n    n += 1\nprint(n)\n"
+        "import os, time\nn, all = 0, []\nwhile n < 3000:\n    try:\n        child = os.fork()\n    except OSError:\n        break\n"
+        "    if child == 0:\n        time.sleep(30)\n        os._exit(0)\n    n += 1\n    all.append(child)\nprint(n)\n"
+        "for child in all:\n    os.kill(child, 9)\n    os.waitpid(child, 0)\n"
     )
     folder = write_lab(
         "greedy",
@@ -177,3 +178,25 @@ def test_a_named_engine_is_never_replaced(write_lab: WriteLab, docker_labrun: La
         assert ran.exit == 3 and "no Docker engine answers" in ran.err
     assert docker_labrun("run", "quick", "--engine", "native", "--isolation", "privileged").exit == 3
     assert docker_labrun("run", "quick", "--engine", "docker", "--userland", "host").exit == 3
+
+
+def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab: WriteLab, labrun: Labrun) -> None:
+    """Process 1 is no way out: neither its environment, nor its program, nor sockets that no network namespace keeps."""
+    look = (
+        "import os, socket\n"
+        "try:\n    print('environ', b'CANARY' in open('/proc/1/environ', 'rb').read())\n"
+        "except OSError:\n    print('environ', False)\n"
+        "try:\n    os.close(os.open('/proc/1/exe', os.O_RDWR))\n    print('exe', True)\n"
+        "except OSError:\n    print('exe', False)\n"
+        "for family in (40, 38):\n"
+        "    try:\n        socket.socket(family, socket.SOCK_STREAM if family == 40 else socket.SOCK_SEQPACKET)\n"
+        "        print(family, True)\n"
+        "    except OSError:\n        print(family, False)\n"
+    )
+    write_lab(
+        "nosy",
+        "  - {id: look, run: [python3, -c, " + json.dumps(look) + "]}",
+        "{command: look, exit: 0, stdout: {lacks: 'True', contains: '40 False'}}",
+    )
+    ran = labrun("run", "nosy", env={"CANARY": "a token"})
+    assert ran.verdicts("nosy") == {"h1": ("supported", "as-predicted")}, ran.out

@@ -69,7 +69,7 @@ def test_every_cell_is_a_run_and_a_row_of_its_own(tmp_path: Path, labrun: Labrun
     }  # fmt: skip
     for cell, mtu in zip(cells, (1400, 9000), strict=True):
         folder = ran.run / "labs" / cell
-        assert sorted(path.name for path in folder.iterdir()) == ["as-written", "experiment", "lab.yaml"]
+        assert sorted(path.name for path in folder.iterdir()) == ["as-written", "experiment", "lab.json", "lab.yaml"]
         said = (folder / "experiment/outputs/said.stdout").read_text()
         assert said == f"{mtu}\n{mtu}\n"
         assert (folder / "as-written/outputs/said.stdout").read_text() == "1280\n1280\n"
@@ -101,10 +101,12 @@ def test_three_repeats_that_agree(write_lab: Callable[..., Path], labrun: Labrun
     assert ran.exit == 0, ran.out + ran.err
     steady, fast = ran.lab("steady")["hypotheses"]
     assert (steady["verdict"], steady["repeats"]) == ("supported", {"supported": 3})
-    least, middle, most = fast["timing"]["duration of probe in s"]
+    least, middle, most = fast["timing"]["command probe: duration in s"]
     assert 0 < least <= middle <= most < 5
     folder = ran.run / "labs" / "steady"
-    assert sorted(path.name for path in folder.iterdir()) == ["experiment", "experiment.2", "experiment.3", "lab.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "experiment", "experiment.2", "experiment.3", "lab.json", "lab.yaml",
+    ]  # fmt: skip
     assert all(
         (folder / name / "events.jsonl").stat().st_size for name in ("experiment", "experiment.2", "experiment.3")
     )

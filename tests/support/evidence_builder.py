@@ -6,6 +6,7 @@ start: steps end when they are said to, packets come when they are said to, and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +59,14 @@ def prediction(value: object) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A packet that was captured. ``kept``: bytes of it, where it was cut."""
+    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 6."""
 
     at: float
     data: bytes
     on: str = "lo"
     direction: str | None = "in"
     kept: int | None = None
+    offload: bytes = b""
 
 
 _FLAGS = {"in": pcapng.EPB_FLAGS[0], "out": pcapng.EPB_FLAGS[4], None: 0}
@@ -80,8 +82,13 @@ def capture_file(
         place = list(interfaces).index(seen.on)
         time_ns = WALL_NS + round(seen.at * MS)
         kept = seen.data[: seen.kept]
-        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction]))
+        out.append(pcapng.enhanced_packet(place, time_ns, kept, len(seen.data), _FLAGS[seen.direction], seen.offload))
     return b"".join(out)
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run directory that a variant's folder is in, if it is in one."""
+    return folder.parents[2] if folder.parents[1].name == "labs" else None
 
 
 class Evidence:
@@ -104,12 +111,12 @@ class Evidence:
     def step(
         self, name: str, action: actions.Action, result: Result | None = None, *, at: tuple[float, float] | None = None,
         status: str = "ok", message: str | None = None, node: str | None = "host", wall_shift: float = 0,
-        started: bool = True, ended: bool = True, shell: str | None = None, saved: dict[str, Any] | None = None,
+        started: bool = True, ended: bool = True, shell: str | None = None, may_fail: bool = False, saved: dict[str, Any] | None = None,
     ) -> Evidence:  # fmt: skip
         """``wall_shift``: by how much the wall clock was set between start and end, in ms."""
         begin, end = at or (self._now, self._now + 10)
         self._now = max(self._now, end)
-        self._steps.append(Step(name, action, node, shell=shell))
+        self._steps.append(Step(name, action, node, shell=shell, may_fail=may_fail))
         if started:
             self._frames.append(StepStarted(name, round(begin * MS), WALL_NS + round(begin * MS)))
         if started and ended:
@@ -154,14 +161,14 @@ class Evidence:
     def capture_ended(
         self, name: str, packets: int, *, during: tuple[float, float] = (20, 1000), drops: int = 0, not_kept: int = 0,
         trouble: str | None = None, interfaces: Sequence[str] = ("lo",), ends: Sequence[float | None] | None = None,
-        starts: Sequence[float] | None = None,
+        starts: Sequence[float] | None = None, bridges: Sequence[str] = (),
     ) -> Evidence:  # fmt: skip
         """``ends``, ``starts``: as ``interfaces``, when each went away or came, in ms."""
         came = None if starts is None else tuple(WALL_NS + round(at * MS) for at in starts)
         begin, end = (WALL_NS + round(at * MS) for at in during)
         gone = None if ends is None else tuple(None if at is None else WALL_NS + round(at * MS) for at in ends)
         return self.event(CaptureEnded(name, *self._times(), f"captures/{name}.pcapng", tuple(interfaces), packets,
-                                       drops, not_kept, begin, end, trouble, gone, came))  # fmt: skip
+                                       drops, not_kept, begin, end, trouble, gone, came, tuple(bridges)))  # fmt: skip
 
     def snapshot(self, name: str, nodes: Mapping[str, NodeState], ship: bool = True, **step: Any) -> Evidence:
         path = f"snapshots/{name}.json"
@@ -170,11 +177,21 @@ class Evidence:
         result = step.pop("result", SnapshotResult(path))
         return self.step(name, actions.Snapshot(tuple(nodes) or ("host",)), result, node=None, **step)
 
-    def series(self, name: str, moments: Sequence[tuple[float, NodeState]], ship: bool = True, **step: Any) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state)."""
+    def series(
+        self,
+        name: str,
+        moments: Sequence[tuple[float, NodeState]],
+        ship: bool = True,
+        changes: Sequence[float] = (),
+        **step: Any,
+    ) -> Evidence:
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
         path = f"snapshots/{name}.jsonl"
         if ship:
-            lines = (dumps(Sample(round(at * MS), KernelState({"host": state}))) for at, state in moments)
+            lines = (
+                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                for at, state in moments
+            )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())
         result = step.pop("result", SeriesResult(path, len(moments)))
         return self.step(name, actions.Snapshot(("host",)), result, node=None, **step)
@@ -189,8 +206,10 @@ class Evidence:
     def traced(self, name: str, *events: TraceEvent) -> Evidence:
         return self.piece(f"traces/{name}.jsonl", "".join(f"{dumps(event)}\n" for event in events).encode())
 
-    def trace_ended(self, name: str, events: int, drops: int = 0, trouble: str | None = None) -> Evidence:
-        return self.event(TraceEnded(name, *self._times(), f"traces/{name}.jsonl", events, drops, trouble))
+    def trace_ended(
+        self, name: str, events: int, drops: int = 0, trouble: str | None = None, **unseen: Any
+    ) -> Evidence:
+        return self.event(TraceEnded(name, *self._times(), f"traces/{name}.jsonl", events, drops, trouble, **unseen))
 
     def fault(self, code: str, message: str = "it broke", step: str | None = None) -> Evidence:
         return self.event(Fault(round(self._now * MS), code, message, step))
@@ -208,8 +227,9 @@ class Evidence:
 
     def write(self) -> Path:
         plan = Plan("lab", self._variant, tuple(self._steps), ("host",), self._filters).sealed()
-        with EvidenceWriter(self.folder, plan) as writer:
-            for frame in (self.hello, *self._frames):
+        hello = dataclasses.replace(self.hello, plan=plan.digest)
+        with EvidenceWriter(self.folder, plan, run=run_of(self.folder)) as writer:
+            for frame in (hello, *self._frames):
                 writer.put(frame)
         return self.folder
 
@@ -239,3 +259,27 @@ def udp(port: int, size: int = 0) -> bytes:
     return ethernet(
         ipv4(17, (4000).to_bytes(2, "big") + port.to_bytes(2, "big") + (8 + size).to_bytes(2, "big") + bytes(2 + size))
     )
+
+
+def tagged(frame: bytes, vlan: int = 7) -> bytes:
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + b"\x81\x00" + vlan.to_bytes(2) + frame[12:]
+
+
+def extended(kind: int = 143) -> bytes:
+    """An ICMPv6 message behind a hop-by-hop header with a router alert, as MLD reports are sent (RFC 3810)."""
+    options, message = b"\x3a\x00\x05\x02\x00\x00\x01\x00", bytes((kind, *bytes(7)))
+    header = (
+        b"\x60\0\0\0" + len(options + message).to_bytes(2) + b"\x00\x01" + bytes(15) + b"\x01" + bytes(15) + b"\x02"
+    )
+    return bytes(12) + b"\x86\xdd" + header + options + message
+
+
+def tunnelled(frame: bytes) -> bytes:
+    """The frame's packet in GRE over IPv4 (RFC 2784)."""
+    return ethernet(ipv4(47, b"\0\0\x08\x00" + frame[14:], "192.0.2.1", "192.0.2.2"))
+
+
+def refused(frame: bytes) -> bytes:
+    """The ICMP error that quotes the frame's packet: port unreachable (RFC 792)."""
+    return ethernet(ipv4(1, b"\x03\x03" + bytes(6) + frame[14:], "10.0.0.2", "10.0.0.1"))

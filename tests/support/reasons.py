@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,13 +17,12 @@ import labrun
 from labrun.judge.explain import explain
 from labrun.judge.repeats import repeated
 from labrun.judge.results import HypothesisResult, LabResult
-from labrun.judge.verdict import judge_hypothesis
-from labrun.lab.load import parse_lab
 from labrun.observe.unknown import Unknown
-from labrun.protocol.events import LookupResult
+from labrun.protocol.events import LookupResult, Unseen
 from labrun.protocol.state import LinkState, NeighbourState, NodeState, RouteState
-from support.evidence_builder import Evidence, Seen, icmp, udp
-from support.traced import both, forwarded, lab
+from support.evidence_builder import Evidence, Seen, extended, icmp, tagged, udp
+from support.labs import judge_first, unchecked
+from support.traced import both, forwarded, lab, own
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reasons"
 Build = Callable[[Evidence], Evidence]
@@ -36,6 +34,7 @@ COUNT = {"packets": {"on": "host.lo", "during": "probe"}, "count": 1}
 PATH = ["prerouting@eth0", "forward@eth0>eth1", "postrouting@eth1"]
 WALK = {"trace": {"at": "hooks", "during": "probe"}, "path": PATH}
 OTHER = Unknown("other-steps", "step 'probe' did something else in the run than the edited lab says: run it")
+SUPER = Seen(30, udp(53, 4000), offload=bytes((1, 5, 0, 0, 0xE8, 3)))  # 1000 bytes of data in each segment
 FROM_FAR = {"trace": {"at": "hooks", "where": {"source": "fd01::2"}}, "ends": "accept"}
 STEPS = [{"id": "cause", "run": "sysctl -w net.ipv4.ip_forward=1"}, {"id": "probe", "run": "ping -c 1 10.0.0.2"}]
 
@@ -51,12 +50,11 @@ def judged(
                       "control": control or {"none": "This is a sample."}}  # fmt: skip
         content = {"title": "T", "question": "Q", "topology": {"nodes": {"host": {}}}, "steps": STEPS,
                    "hypotheses": [hypothesis]}  # fmt: skip
-        lab = parse_lab(json.dumps(content), folder / "lab.yaml", "ping", "labs/ping/lab.yaml")
         variants = {}
         for name, make in (("experiment", build), ("h", against)):
             if make is not None:
                 variants[name] = make(Evidence(folder / name, name)).read()
-        return judge_hypothesis(lab, 0, variants, ("h",) if control is not None else (), gone)
+        return judge_first(unchecked(content, "ping"), variants, gone)
 
     return sample
 
@@ -230,6 +228,22 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "several": judged(SAYS, ran(), OWN, SLOW),
     },
     "not-run": {"one check": judged(EXIT, None), "several": judged(SAYS, None, WITHOUT, None)},
+    "none-selected": {
+        "no such link": judged({"links": {"at": "state", "where": {"name": "eth9"}}, "each": {"up": True}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+        "under a not": judged({"not": {"links": {"at": "state"}, "each": {"up": True}}}, lambda evidence:
+            evidence.run("cause").snapshot("state", {"host": NodeState(links=())}).done()),
+    },
+    "json-ambiguous": {
+        "a key twice": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1500, "mtu": 9000}')),
+        "a number without end": judged({"command": "probe", "json": {"mtu": 1500}}, ran(0, b'{"mtu": 1e999}')),
+    },
+    "usage-error": {
+        "the command itself": judged(EXIT, lambda evidence: evidence.run("cause").run(
+            "probe", stderr=b"curl: option --max-tme: is unknown\n", exit=2, shell="curl --max-tme 2 10.0.0.2").done()),
+        "a step before it": judged(EXIT, lambda evidence: evidence.run(
+            "cause", stderr=b"Try `iptables -h' for more information.\n", exit=2, shell="iptables -j DORP").run("probe").done()),
+    },
     "timeout": {"the command itself": judged(EXIT, SLOW), "every check of it": judged(SAYS, SLOW)},
     "step-failed": {
         "an earlier step": judged(EXIT, FAILED),
@@ -247,13 +261,25 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a moment": judged({**STALE, "never": {"for": "1s"}}, lambda evidence: evidence.series(
             "watch", [], ship=False).piece("snapshots/watch.jsonl", b"?\n").done()),
     },
+    "evidence-damaged": {
+        "a capture that never ended": judged(COUNT, captured(Seen(30, icmp()))),
+        "a trace that never ended": judged(WALK, traced(*forwarded(1), events=-1)),
+        "drops that are less than none": judged(COUNT, captured(Seen(30, icmp()), end={"drops": -1})),
+        "a longer file than was sent": judged(SAYS, lambda e: e.run("probe", b"64 bytes from").piece(
+            "outputs/probe.stdout", b" 10.0.0.2").done()),
+    },
+    "prediction-unreadable": {
+        "of a later labrun": judged({"command": "probe", "exit": 0, "colour": "green"}, ran()),
+        "of an earlier one": judged({"all": [EXIT, {"comand": "probe"}]}, ran(), WITHOUT, ran(1)),
+    },
     "checker-crashed": {
         "headers that are none": judged(WALK, traced(*[dataclasses.replace(e, network="zz") for e in forwarded(1)])),
         "a defect of ours": judged({**WALK, "trace": {"at": "hooks", "where": {"odd": 1}}}, traced(*forwarded(1))),
     },
     "unstable": {"now and then": unstable(0, 1, 0, 0), "half and half": unstable(1, 0)},
     "capture-unhealthy": {
-        "never finished": judged(COUNT, captured(Seen(30, icmp()))),
+        "fewer packets than were kept": judged(COUNT, lambda e: e.capture("seen", "lo", at=(0, 10)).run("probe").captured(
+            "seen", ("lo",), Seen(30, icmp())).capture_ended("seen", 2, during=(0, 1000)).done()),
         "not all the time": judged({**COUNT, "count": 0}, captured(end={"during": (50, 1000)})),
     },
     "capture-unreadable": {
@@ -277,10 +303,23 @@ SAMPLES: dict[str, dict[str, Sample]] = {
                          captured(Seen(30, udp(53, 99), kept=36), end={})),
         "ways": judged(WAYS, captured(Seen(30, icmp(99), "west", kept=60), EAST, names=("west", "east"), end={})),
     },
+    "filter-passed-over": {
+        "a VLAN tag": judged({**COUNT, "count": 0, "packets": {"on": "host.lo", "match": "icmp"}},
+                             captured(Seen(30, tagged(icmp())), end={})),
+        "an extension header": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp6"}},
+                                      captured(Seen(30, extended()), end={})),
+    },
     "ambiguous": {
         "two alike": judged(WAYS, captured(WEST, Seen(30.5, icmp(), "west"), EAST, names=("west", "east"), end={})),
         "three alike": judged({**WAYS, "nat": True}, captured(WEST, WEST, Seen(32, icmp(), "west"), EAST,
                                                               names=("west", "east"), end={})),
+    },
+    "perhaps-rewritten": {
+        "another source": judged(WAYS, captured(WEST, Seen(31, icmp()[:26] + bytes((192, 0, 2, 1)) + icmp()[30:], "east"),
+                                                names=("west", "east"), end={})),
+        "another class": judged({**WAYS, "packets": {"on": "host.any"}},
+                                captured(WEST, Seen(31, icmp()[:15] + b"\x48" + icmp()[16:], "east"),
+                                         names=("west", "east"), end={})),
     },
     "unknown-link-type": {
         "a filter": judged({**COUNT, "packets": {"on": "host.lo", "match": "icmp"}},
@@ -289,7 +328,7 @@ SAMPLES: dict[str, dict[str, Sample]] = {
                                        captured(Seen(30, b"x" * 40), end={}, lo=147)),
     },
     "trace-unhealthy": {
-        "never finished": judged(WALK, traced(*forwarded(1), events=-1)),
+        "no space": judged(WALK, traced(*forwarded(1), trouble="no space left")),
         "trouble": judged({**WALK, "ends": "accept", "count": 1}, traced(*forwarded(1), trouble="no space left")),
     },
     "still-running": {
@@ -349,6 +388,24 @@ SAMPLES: dict[str, dict[str, Sample]] = {
     "headers-not-told": {
         "a later fragment of IPv6": judged(FROM_FAR, fragments),
         "how many": judged({**FROM_FAR, "count": 1}, fragments),
+    },
+    "instrument-interferes": {
+        "how many": judged(COUNT, captured(Seen(30, icmp()), end={"bridges": ("br0",)})),
+        "none": judged({**COUNT, "count": 0}, captured(end={"bridges": ("br0",)})),
+    },
+    "super-packets": {
+        "how many": judged({**COUNT, "count": 3}, captured(SUPER, end={})),
+        "how large": judged(
+            {"packets": {"on": "host.lo", "during": "probe", "fields": {"ip.len": {"gt": 1500}}}, "count": 0},
+            captured(SUPER, end={})),
+    },
+    "trace-blind": {
+        "a drop that nobody reports": judged(
+            {**WALK, "path": ["prerouting@eth0", "input@eth0", "drop"]},
+            traced(*both(1, "prerouting", 2), own(1, "input_enter", 2))),
+        "none that was seen": judged(
+            {"trace": {"at": "hooks", "during": "probe"}, "count": 0},
+            traced(blind=(Unseen("the chain netdev lab early at ingress"),))),
     },
     "watched-with-gaps": {
         "never": judged({**STALE, "never": {"for": "300ms", "every": "10ms"}}, watched("DELAY", "DELAY", every=300)),

@@ -16,7 +16,15 @@ from labrun.evidence import layout
 from labrun.evidence.ref import Ref
 from labrun.evidence.run import LabEntry, RunRecord, write_run
 from labrun.evidence.writer import EvidenceWriter
-from labrun.judge.results import CaptureSummary, ControlResult, Evaluation, HypothesisResult, LabResult, RunResult
+from labrun.judge.results import (
+    CaptureSummary,
+    ControlResult,
+    Evaluation,
+    HypothesisResult,
+    LabResult,
+    RunResult,
+    Subject,
+)
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps, encode
 from labrun.protocol.events import (
@@ -38,6 +46,7 @@ from labrun.protocol.events import (
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan, Step
 from labrun.protocol.state import AddressState, KernelState, LinkState, NodeState, RouteState
+from support.evidence_builder import run_of
 
 WALL_NS = 1_790_000_000_000_000_000
 _MS = 1_000_000
@@ -48,7 +57,7 @@ class Recorder:
 
     def __init__(self, folder: Path, steps: Sequence[Step], variant: str = "experiment") -> None:
         self.plan = Plan("lab", variant, tuple(steps), ("host",)).sealed()
-        self._writer = EvidenceWriter(folder, self.plan)
+        self._writer = EvidenceWriter(folder, self.plan, run=run_of(folder))
         self._now = 0
 
     def __enter__(self) -> Recorder:
@@ -221,11 +230,11 @@ def _own_address(run: Path) -> LabResult:
 
     def trace(variant: str, count: int) -> Evaluation:
         capture = f"labs/own-address/{variant}/captures/seen.pcapng"
-        return Evaluation("", "all of", count == 1, "all", children=(
-            Evaluation("all.0.count.equals", "packets on host.lo during probe matching 'icmp': count", count == 1, "equals",
+        return Evaluation("", Subject("all of"), count == 1, "all", children=(
+            Evaluation("all.0.count.equals", Subject("packets on host.lo during probe", "matching 'icmp'", "count"), count == 1, "equals",
                   "1", str(count), refs=(Ref(capture, packets=(1,) if count else ()),),
-                  message=f"packets on host.lo during probe matching 'icmp': count == 1, actual {count}"),
-            Evaluation("all.1.exit.equals", "exit of probe", count == 1, "equals", "0", "0" if count else "1",
+                  note=None),
+            Evaluation("all.1.exit.equals", Subject("exit of probe"), count == 1, "equals", "0", "0" if count else "1",
                   refs=(Ref(f"labs/own-address/{variant}/outputs/probe.stdout", line=1),)),
         ))  # fmt: skip
 
@@ -238,7 +247,7 @@ def _own_address(run: Path) -> LabResult:
     )  # fmt: skip
     out = HypothesisResult(
         "goes-out-docker0", "It goes out on docker0.", "refuted", "refuted", True, "contradicted", "contradicted", 60,
-        Evaluation("count.equals", "packets on host.docker0 during probe: count", False, "equals", "1", "0",
+        Evaluation("count.equals", Subject("packets on host.docker0 during probe", quantity="count"), False, "equals", "1", "0",
               refs=(Ref("labs/own-address/experiment/captures/seen.pcapng"),)),
         no_control="The claim is false.",
     )  # fmt: skip
@@ -274,12 +283,12 @@ def _colours(run: Path) -> LabResult:
     wrong = HypothesisResult(
         "wrong", "There are three colours.", "supported", "refuted", False, "contradicted",
         "exit of colours == 0, actual 2 (labs/colours/experiment/outputs/colours.stderr:1)", 12,
-        Evaluation("exit.equals", "exit of colours", False, "equals", "0", "2",
+        Evaluation("exit.equals", Subject("exit of colours"), False, "equals", "0", "2",
               refs=(Ref("labs/colours/experiment/outputs/colours.stderr", 1),)),
     )  # fmt: skip
     unsure = HypothesisResult(
         "unsure", "It ends.", "supported", "inconclusive", False, "timeout", "step 'never': not done after 10 s", 20,
-        Evaluation("exit.equals", "exit of never", None, "equals", "0", None, "timeout", "step 'never': not done after 10 s"),
+        Evaluation("exit.equals", Subject("exit of never"), None, "equals", "0", None, "timeout", "step 'never': not done after 10 s"),
     )  # fmt: skip
     return LabResult("colours", "Colours", "labs/colours/lab.yaml", "error", (unsure, wrong), (), "timeout",
                      "step 'never': not done after 10 s")  # fmt: skip
@@ -358,13 +367,13 @@ def hostile_run(root: Path) -> tuple[Path, RunResult]:
         recorder.capture("seen", (name,), packets, drops=3)
         recorder.fault("agent-crashed", ATTACK, "probe")
     file = f"labs/{slug}/experiment"
-    leaf = Evaluation("all.0", ATTACK, None, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, (
+    leaf = Evaluation("all.0", Subject(ATTACK), None, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, (
         Ref(f"{file}/captures/seen.pcapng", packets=(1, 2, 99)), Ref(f"{file}/outputs/probe.stdout", 3),
         Ref("../../etc/passwd", 1), Ref("/etc/passwd"), Ref(f"javascript:{HIT}", 4), Ref("https://evil.example/x"),
     ))  # fmt: skip
     hypothesis = HypothesisResult(
         "h", ATTACK, "supported", "inconclusive", False, ATTACK, ATTACK, 3,
-        Evaluation("", ATTACK, None, "all", children=(leaf,)),
+        Evaluation("", Subject(ATTACK), None, "all", children=(leaf,)),
         (ControlResult("gone", ATTACK, None, leaf, "\n\n".join(ATTACKS)),), ATTACK, "\n\n".join(ATTACKS),
     )  # fmt: skip
     write_run(run, record)

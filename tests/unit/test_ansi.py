@@ -7,9 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labrun.logic.visible import visible
 from labrun.report.ansi import Span, Style, plain_text, terminal_lines
 from labrun.report.palette import DARK_TERMINAL, LIGHT_TERMINAL, contrast, palette_css
-from labrun.report.visible import code_spans, one_line, size, text_of, visible
+from labrun.report.visible import code_spans, one_line, size, text_of
 
 
 def classes(text: str) -> list[tuple[str, tuple[str, ...]]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.lab.predictions import Check
-from labrun.logic.compare import Count, all_of, any_of, holds, negate
+from labrun.logic.compare import Count, Several, Untold, all_of, any_of, holds, negate
 
 TRUTH = st.sampled_from([True, False, None])
 
@@ -19,23 +19,33 @@ CASES = [
     ("equals", 1, 2, False),
     ("equals", "a", "a", True),
     ("equals", "a", "A", False),
-    ("equals", "1", 1, False),
-    ("equals", 1, "1", False),
+    ("equals", "1", 1, None),
+    ("equals", 1, "1", None),
     ("equals", True, True, True),
-    ("equals", True, 1, False),
-    ("equals", 1, True, False),
-    ("equals", False, 0, False),
-    ("equals", 0, False, False),
+    ("equals", True, 1, None),
+    ("equals", 1, True, None),
+    ("equals", False, 0, None),
+    ("equals", 0, False, None),
     ("equals", None, "", False),
     ("equals", None, 0, False),
     ("equals", None, False, False),
-    ("equals", ["UP"], "UP", False),
+    ("equals", ["UP"], "UP", None),
     ("one_of", 2, (1, 2), True),
     ("one_of", 3, (1, 2), False),
-    ("one_of", True, (0, 1), False),
+    ("one_of", True, (0, 1), None),
     ("one_of", "b", ("a", "b"), True),
-    ("one_of", "1", (1,), False),
+    ("one_of", "1", (1,), None),
     ("one_of", None, ("a",), False),
+    ("one_of", 3, ("3", 4), False),  # compared with those of its kind
+    ("equals", 0.3, 0.30, True),
+    ("equals", float("inf"), 1, None),
+    ("contains", [1, 2], "1", None),
+    ("contains", [1, "1"], "1", True),
+    ("lacks", [80, 443], "80", None),
+    ("equals", Several((1, 1)), 1, True),
+    ("equals", Several((1, 2)), 1, None),
+    ("equals", Several((2, 3)), 1, False),
+    ("equals", Untold("why"), "why", None),
     ("contains", "abc", "b", True),
     ("contains", "abc", "", True),
     ("contains", "abc", "B", False),
@@ -51,8 +61,10 @@ CASES = [
     ("lacks", ["UP"], "UP", False),
     ("lacks", None, "a", True),
     ("lacks", 10, "1", None),
-    ("matches", "one\ntwo", "^two$", True),
-    ("matches", "one\ntwo", "^one$", True),
+    ("matches", "one\ntwo", "^two$", False),  # of the text
+    ("matches", "one\ntwo", "(?m)^two$", True),
+    ("matches", "one\n\ntwo", "^$", False),
+    ("matches", "one\ntwo", "(?m)^one$", True),
     ("matches", "xtwox", "two", True),
     ("matches", "one\ntwo", "one.two", False),  # a dot is no line break
     ("matches", "one", "two", False),

@@ -21,7 +21,8 @@ from labrun.judge.results import exit_code, results_json
 from labrun.judge.run import judge_run
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
-from labrun.protocol.events import CommandResult, Done, Hello, Output, StepEnded, StepStarted
+from labrun.protocol.actions import Run
+from labrun.protocol.events import ChangeResult, CommandResult, Done, Hello, Output, StepEnded, StepStarted
 from labrun.protocol.frames import Piece
 from support.recorded import run_record
 
@@ -55,6 +56,19 @@ def whole(exit=0):
     return (hello(), *probe(exit), Done(10 * MS, 10 * MS))
 
 
+def fitted(plan, script):
+    """As an agent begins: with the digest of its plan, and every step before the one that is judged."""
+    if not script or not isinstance(script[0], Hello):
+        return script
+    before = []
+    for step in plan.steps:
+        if step.id != "probe":
+            none = [Output(f"outputs/{step.id}.{stream}", 0, 0) for stream in ("stdout", "stderr")]
+            result = CommandResult(0, None, *none) if isinstance(step.action, Run) else ChangeResult()
+            before += [StepStarted(step.id, 0, 0), StepEnded(step.id, 0, 0, "ok", None, result)]
+    return (replace(script[0], plan=plan.digest), *before, *script[1:])
+
+
 @dataclass
 class Told:
     """Progress, as a list."""
@@ -73,7 +87,8 @@ class Told:
         self._note("started", slug, variants)
 
     def step(self, slug, variant, step):
-        self._note("step", slug, variant, step)
+        if step == "probe":
+            self._note("step", slug, variant, step)
 
     def judged(self, result, seconds):
         self._note("judged", result.id, result.status, [h.verdict for h in result.hypotheses], seconds)
@@ -94,7 +109,7 @@ class Stage:
         """``scripts``: slug -> (experiment's, control's)."""
         self.labs = [lab(slug, self.path, len(given) - 1) for slug, given in scripts.items()]
         flat = {
-            (compiled.lab.slug, plan.variant): script
+            (compiled.lab.slug, plan.variant): fitted(plan, script)
             for compiled, given in zip(self.labs, scripts.values(), strict=True)
             for plan, script in zip(compiled.plans, given, strict=True)
             if script is not None
@@ -107,7 +122,7 @@ class Stage:
         return self.conducted.whole
 
     def variant(self, slug, name="experiment"):
-        return read_variant(layout.variant_folder(self.run, slug, name))
+        return read_variant(layout.variant_folder(self.run, slug, name), self.run)
 
     def faults(self, slug, name="experiment"):
         return [(fault.code, fault.message, fault.t_ns) for fault in self.variant(slug, name).faults]
@@ -181,7 +196,9 @@ def test_as_many_sandboxes_at_once_as_jobs(stage):
     """All of them hang; only when the third is there, the engine is cancelled."""
     scripts = {f"lab-{n}": ((hello(), Block()),) for n in range(5)}
     compiled = [lab(slug, stage.path, 0) for slug in scripts]
-    engine = ScriptedEngine({(one.lab.slug, "experiment"): scripts[one.lab.slug][0] for one in compiled})
+    engine = ScriptedEngine(
+        {(one.lab.slug, "experiment"): fitted(one.experiment, scripts[one.lab.slug][0]) for one in compiled}
+    )
 
     def cancel():
         for _ in range(3):
@@ -295,7 +312,9 @@ def test_an_interrupt_ends_everything_and_keeps_what_there_is(stage):
         "too": (whole(0),),
     }
     compiled = [lab(slug, stage.path, 0) for slug in scripts]
-    engine = ScriptedEngine({(one.lab.slug, "experiment"): scripts[one.lab.slug][0] for one in compiled})
+    engine = ScriptedEngine(
+        {(one.lab.slug, "experiment"): fitted(one.experiment, scripts[one.lab.slug][0]) for one in compiled}
+    )
     thread = interrupt_when(engine, 1, lambda: any(call[:2] == ("judged", "done") for call in stage.told.calls))
     assert stage.go(scripts, jobs=1, engine=engine) is False
     thread.join()
@@ -312,7 +331,9 @@ def test_an_interrupt_ends_everything_and_keeps_what_there_is(stage):
 def test_an_interrupt_with_several_sandboxes_running(stage):
     scripts = {f"lab-{n}": ((hello(), Block(), *probe()),) for n in range(4)}
     compiled = [lab(slug, stage.path, 0) for slug in scripts]
-    engine = ScriptedEngine({(one.lab.slug, "experiment"): scripts[one.lab.slug][0] for one in compiled})
+    engine = ScriptedEngine(
+        {(one.lab.slug, "experiment"): fitted(one.experiment, scripts[one.lab.slug][0]) for one in compiled}
+    )
     thread = interrupt_when(engine, 3)
     assert stage.go(scripts, jobs=3, engine=engine) is False
     thread.join()
@@ -343,7 +364,7 @@ def test_a_run_has_its_record_from_the_start(tmp_path):
 def test_a_run_that_was_killed_can_be_judged(stage):
     begin(stage.run, run_record([entry_of(lab("one", stage.path))]))
     (found,) = judge_run(stage.run).labs
-    assert (found.status, found.reason) == ("error", "invalid-lab")  # not even its lab file was written
+    assert (found.status, found.reason) == ("error", "evidence-unreadable")  # not even its lab file was written
 
 
 def test_the_end_writes_results_and_reports_and_points_latest_at_the_run(stage):

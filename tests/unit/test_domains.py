@@ -13,7 +13,8 @@ from labrun.lab.check.fields import impossible
 from labrun.lab.check.satisfiable import Numbers, contradiction, outcomes, text_contradiction, told
 from labrun.lab.predictions import Check, CountCheck, TextCheck
 from labrun.logic.compare import holds
-from labrun.packets.fields import FIELDS, values
+from labrun.packets.fields import FIELDS
+from support.packet_values import values
 from unit.test_fields import CORPUS
 from unit.test_named import problems
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.judge.results import Evaluation
 from labrun.lab.predictions import (
     STATE_KINDS,
@@ -45,7 +46,7 @@ from labrun.protocol.state import (
     RuleState,
     SocketState,
 )
-from support.evidence_builder import WALL_NS, Evidence, Seen, icmp, prediction
+from support.evidence_builder import WALL_NS, Evidence, Seen, icmp, prediction, refused, tunnelled
 from support.traced import both, forwarded, lab
 
 PREFIX = "labs/lab/experiment/"
@@ -63,6 +64,20 @@ HOST = NodeState(
 )
 BLIND = NodeState(unavailable=dict.fromkeys((*STATE_KINDS, "nft"), "the kernel said EPERM"))
 BEFORE = dataclasses.replace(HOST, routes=())
+
+
+def other(part: str, **fields: Any) -> NodeState:
+    """HOST with other values in each of these objects."""
+    return dataclasses.replace(HOST, **{part: tuple(dataclasses.replace(one, **fields) for one in getattr(HOST, part))})
+
+
+def counting(rules: int = 3, counters: int = 300) -> NodeState:
+    nft = HOST.nft
+    assert nft is not None
+    return dataclasses.replace(HOST, nft=dataclasses.replace(
+        nft, rules=tuple(dataclasses.replace(rule, packets=rules) for rule in nft.rules),
+        counters=tuple(dataclasses.replace(one, bytes=counters) for one in nft.counters)))  # fmt: skip
+
 
 Build = Callable[[Evidence], Evidence]
 
@@ -174,21 +189,25 @@ CASES: dict[str, tuple[dict[str, Any], Build, Build, Build]] = {
                        captured(Seen(30, icmp(), kept=15))),
     "packets: fields": (packets(fields={"icmp.type": 8}), LINE, captured(Seen(30, icmp()[:34] + bytes(8))),
                         captured(Seen(30, icmp(), kept=30))),
+    "packets: inner": (packets(inner={"icmp.type": 8}), captured(Seen(30, tunnelled(icmp()))), LINE,
+                       captured(Seen(30, tunnelled(icmp()), kept=50))),
+    "packets: quoted": (packets(quoted={"icmp.type": 8}), captured(Seen(30, refused(icmp()))), LINE,
+                        captured(Seen(30, refused(icmp()), kept=50))),
     "packets: direction": (packets(direction="out"), captured(IN, OUT), LINE, captured(IN, OUT, not_kept=1)),
     "packets: capture": (packets(capture="seen"), LINE, captured(), ran()),
     "links": (at("links", {"name": "lo"}, each={"mtu": 65536}), snapped(HOST),
               snapped(NodeState(links=(dataclasses.replace(HOST.links[0], mtu=1500),))), snapped(BLIND)),
     "addresses": (at("addresses", {"dev": "lo"}, count=1), snapped(HOST), snapped(NodeState(addresses=())), snapped(BLIND)),
-    "routes": (at("routes", each={"gateway": "10.0.0.254"}), snapped(HOST), snapped(BEFORE), snapped(BLIND)),
+    "routes": (at("routes", each={"gateway": "10.0.0.254"}), snapped(HOST), snapped(other("routes", gateway="10.0.0.9")), snapped(BEFORE)),
     "rules": (at("rules", count={"ge": 1}), snapped(HOST), snapped(NodeState(rules=())), snapped(BLIND)),
     "neighbours": (at("neighbours", {"state": "REACHABLE"}, count=1), snapped(HOST), snapped(NodeState(neighbours=())), snapped(BLIND)),
-    "sockets": (at("sockets", {"port": 80}, each={"state": "LISTEN"}), snapped(HOST), snapped(NodeState(sockets=())), snapped(BLIND)),
-    "nft": (at("nft", {"chain": "in"}, each={"packets": 3}), snapped(HOST), snapped(NodeState(nft=NftState())), snapped(BLIND)),
-    "nft_counters": (at("nft_counters", {"name": "seen"}, each={"bytes": {"gt": 100}}), snapped(HOST), snapped(NodeState(nft=NftState())), snapped(BLIND)),
+    "sockets": (at("sockets", {"port": 80}, each={"state": "LISTEN"}), snapped(HOST), snapped(other("sockets", state="CLOSE")), snapped(BLIND)),
+    "nft": (at("nft", {"chain": "in"}, each={"packets": 3}), snapped(HOST), snapped(counting(rules=4)), snapped(BLIND)),
+    "nft_counters": (at("nft_counters", {"name": "seen"}, each={"bytes": {"gt": 100}}), snapped(HOST), snapped(counting(counters=4)), snapped(NodeState(nft=NftState()))),
     "counters": (at("counters", {"dev": "lo"}, each={"rx_dropped": 0}), snapped(HOST),
                  snapped(NodeState(counters=(dataclasses.replace(HOST.counters[0], rx_dropped=1),))), snapped(BLIND)),
     "state.count": (at("links", count=1), snapped(HOST), snapped(NodeState(links=())), snapped(BLIND)),
-    "state.each": (at("links", each={"up": True}), snapped(HOST), snapped(NodeState(links=())), snapped(BLIND)),
+    "state.each": (at("links", each={"up": True}), snapped(HOST), snapped(other("links", up=False)), snapped(NodeState(links=()))),
     "state, of a node": ({"links": {"at": "state", "in": "other"}, "count": 0}, snapped(HOST, other=NodeState(links=())),
                          snapped(BLIND, other=HOST), snapped(HOST)),
     "eventually": ({**at("neighbours", **REACHABLE), "eventually": MOMENTS["eventually"]},
@@ -303,7 +322,7 @@ def test_every_matcher_can_say(case: str, truth: bool | None, tmp_path: Path) ->
     trace = evaluate(prediction(predicted), variant, PREFIX)
     assert trace.truth is truth, trace
     deciding = [leaf for leaf in trace.deciding(truth) if leaf.truth is truth or case == "not"]
-    assert deciding and all(leaf.message for leaf in deciding)
+    assert deciding and all(sentence(leaf) for leaf in deciding)
     assert (trace.reason is None) == (truth is not None)
 
 
@@ -316,8 +335,8 @@ def lines(trace: Evaluation, indent: str = "") -> list[str]:
         else f"{indent}{trace.path or '-'}: {trace.truth}"
     ]
     found.append(f"{indent}  {trace.subject} | {asked} | {trace.actual}")
-    if trace.message is not None:
-        found.append(f"{indent}  {trace.message}")
+    if not trace.children or trace.operator == "expr":
+        found.append(f"{indent}  {sentence(trace)}")
     found += [f"{indent}  at {ref}" for ref in trace.refs]
     return found + [line for child in trace.children for line in lines(child, indent + "    ")]
 
@@ -361,7 +380,7 @@ NUMBERS: dict[str, tuple[Any, Any, Any, str]] = {
     "lt": (3, 2, 3, "3"),
     "contains": ("b", "abc", "xyz", 3),
     "lacks": ("b", "xyz", "abc", 3),
-    "matches": ("^b", "a\nb", "ab", 3),
+    "matches": ("^b", "ba", "a\nb", 3),
 }
 
 

@@ -21,7 +21,7 @@ from labrun.evidence.run import (
     resolve_run,
     write_run,
 )
-from labrun.evidence.writer import EvidenceFull, EvidenceWriter
+from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
 from labrun.protocol import actions
 from labrun.protocol.events import CommandResult, Done, Fault, Output, SnapshotResult, StepEnded, StepStarted
 from labrun.protocol.frames import Piece
@@ -48,7 +48,7 @@ def test_what_is_written_comes_back(folder):
     variant = evidence.fault("lab-timeout", "long", "six").done().read()
     assert variant.folder == folder
     assert variant.plan == variant.plan.sealed() and variant.plan.variant == "control"
-    assert variant.hello == evidence.hello
+    assert variant.hello == dataclasses.replace(evidence.hello, plan=variant.plan.digest)
     assert (variant.complete, [fault.code for fault in variant.faults]) == (True, ["lab-timeout"])
     one, two, three, four, five, six = variant.steps
     assert (one.started.t_ns, one.ended.t_ns, one.line) == (1_000_000, 2_000_000, 3)
@@ -93,7 +93,7 @@ def test_nothing_is_written_over(folder):
 def test_a_path_that_could_climb_out_or_hide_is_refused(folder, tmp_path, path):
     with EvidenceWriter(folder, PLAN) as writer, pytest.raises(ValueError, match="not a path for evidence"):
         writer.put(Piece(path, b"x"))
-    assert {file.name for file in tmp_path.rglob("*")} == {"experiment", layout.PLAN, layout.EVENTS}
+    assert {file.name for file in tmp_path.rglob("*")} == {"experiment", layout.PLAN, layout.EVENTS, layout.SEAL}
 
 
 def test_a_file_where_a_folder_should_be_is_an_error_and_not_a_loss(folder):
@@ -106,7 +106,7 @@ def test_a_file_where_a_folder_should_be_is_an_error_and_not_a_loss(folder):
 
 
 def test_the_limit_is_for_all_files_together(folder):
-    with EvidenceWriter(folder, PLAN, max_bytes=10) as writer:
+    with EvidenceWriter(folder, PLAN, DiskRoom(10)) as writer:
         writer.put(Piece("a", b"12345"))
         writer.put(Piece("b", b"12345"))
         with pytest.raises(EvidenceFull, match="stopped in c"):
@@ -116,14 +116,14 @@ def test_the_limit_is_for_all_files_together(folder):
 
 
 def test_events_count_too(folder):
-    with EvidenceWriter(folder, PLAN, max_bytes=60) as writer:
+    with EvidenceWriter(folder, PLAN, DiskRoom(60)) as writer:
         writer.put(Done(1, 2))
         with pytest.raises(EvidenceFull, match=r"stopped in events\.jsonl"):
             writer.put(Done(1, 2))
 
 
 def test_a_full_writer_still_takes_the_fault_that_says_so(folder):
-    with EvidenceWriter(folder, PLAN, max_bytes=10) as writer:
+    with EvidenceWriter(folder, PLAN, DiskRoom(10)) as writer:
         with pytest.raises(EvidenceFull):
             writer.put(Piece("a", bytes(11)))
         writer.put(Fault(0, "evidence-full", "more than one lab may keep"))
@@ -209,7 +209,7 @@ def test_events_of_steps_that_are_not_in_the_plan_are_nobodys(folder):
 def test_without_its_plan_or_events_a_folder_is_no_variant(folder, missing):
     Evidence(folder).run("one").done().write()
     (folder / missing).unlink()
-    with pytest.raises(EvidenceError, match="not a variant's evidence"):
+    with pytest.raises(EvidenceError, match="not a variant's evidence" if missing == layout.PLAN else "no such file"):
         read_variant(folder)
     with pytest.raises(EvidenceError):
         read_variant(folder / "nowhere")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labrun.cli.terminal import print_summary
 from labrun.evidence.ref import Ref
 from labrun.judge.explain import explain, first_word
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, RunResult
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, RunResult, Subject
 from support.reasons import SAMPLES
 
 
@@ -20,12 +20,12 @@ def of(trace: Evaluation, **fields: object) -> HypothesisResult:
     return HypothesisResult("h", "claim", "supported", "refuted", line=3, trace=trace, **given)  # type: ignore[arg-type]
 
 
-LEAF = Evaluation("exit.equals", "exit of a", False, "equals", "0", "1", None, "exit of a == 0, actual 1")
+LEAF = Evaluation("exit.equals", Subject("exit of a"), False, "equals", "0", "1")
 
 
 @given(st.text(alphabet=st.sampled_from("a\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029 "), max_size=20))
 def test_no_text_of_a_lab_or_its_output_makes_a_line_of_its_own(text: str) -> None:
-    leaf = Evaluation("p", text, False, "equals", text, text, None, text, (Ref("f", path=text),))
+    leaf = Evaluation("p", Subject(text), False, "equals", text, text, None, text, (Ref("f", path=text),))
     control = ControlResult("c", text, False, leaf, text)
     result = of(leaf, message=text, reason=text, controls=(control,), no_control=text)
     plain = of(LEAF, controls=(ControlResult("c", "x", False, LEAF, "x"),), no_control="x")
@@ -38,11 +38,11 @@ def test_no_text_of_a_lab_or_its_output_makes_a_line_of_its_own(text: str) -> No
 
 def test_every_leaf_and_every_place_is_there() -> None:
     refs = tuple(Ref("capture", packets=(number,)) for number in range(1, 9))
-    tree = Evaluation("", "all of", False, "all", children=(
-        Evaluation("all.0", "one", True, "equals", "1", "1", refs=refs),
-        Evaluation("all.1", "not", False, "not", children=(Evaluation("x", "two", True, "ge", "1", "5"),)),
-        Evaluation("all.2", "three", None, "lt", "1", None, "timeout", "it took too long"),
-        Evaluation("all.3", "four", False, "matches", '"^a"', '"b"'),
+    tree = Evaluation("", Subject("all of"), False, "all", children=(
+        Evaluation("all.0", Subject("one"), True, "equals", "1", "1", refs=refs),
+        Evaluation("all.1", Subject("not"), False, "not", children=(Evaluation("x", Subject("two"), True, "ge", "1", "5"),)),
+        Evaluation("all.2", Subject("three"), None, "lt", "1", None, "timeout", "it took too long"),
+        Evaluation("all.3", Subject("four"), False, "matches", '"^a"', '"b"'),
     ))  # fmt: skip
     text = explain(of(tree))
     assert "Holds, and must not: two: predicted >= 1, observed 5 (and 1 more)" in text
@@ -85,7 +85,7 @@ def test_the_terminal_prints_it_as_it_is(code: str, tmp_path: Path) -> None:
 
 def test_on_the_terminal_nothing_is_obeyed() -> None:
     stream = io.StringIO()
-    leaf = Evaluation("p", "\x1b[2J", False, "equals", "\u202e", "\x07", None, "\x9b31m")
+    leaf = Evaluation("p", Subject("\x1b[2J"), False, "equals", "\u202e", "\x07", None, "\x9b31m")
     print_summary(RunResult({}, (LabResult("a", "T", "f", "done", (of(leaf),), ()),)), stream)
     assert not set(stream.getvalue()) & set("\x1b\x07\x9b\u202e")
 
@@ -93,7 +93,7 @@ def test_on_the_terminal_nothing_is_obeyed() -> None:
 def trace(**fields: object) -> Evaluation:
     given = {
         "path": "p",
-        "subject": "exit of a",
+        "subject": Subject("exit of a"),
         "truth": False,
         "operator": "equals",
         "expected": "0",
@@ -110,12 +110,9 @@ AT = Ref("f", line=3)
     ("leaf", "lines"),
     [
         (trace(), ["  ✘ exit of a: predicted == 0, observed 1"]),
-        (trace(message="exit of a == 0, actual 1 (f:3)", refs=(AT,)), ["  ✘ exit of a: predicted == 0, observed 1", "      evidence: f:3"]),
-        (trace(message="exit of a == 0, actual 1; it was late"), ["  ✘ exit of a: predicted == 0, observed 1", "      it was late"]),
-        (trace(message="exit of a == 0, actual 1: it was late"), ["  ✘ exit of a: predicted == 0, observed 1", "      it was late"]),
-        (trace(message="exit of a: 1"), ["  ✘ exit of a: predicted == 0, observed 1"]),
-        (trace(message="something else"), ["  ✘ exit of a: predicted == 0, observed 1", "      something else"]),
-        (trace(operator="path", subject="its path", expected="x, y", actual="x", message="its path x, y: x (f:3); and z", refs=(AT,)),
+        (trace(refs=(AT,)), ["  ✘ exit of a: predicted == 0, observed 1", "      evidence: f:3"]),
+        (trace(note="it was late"), ["  ✘ exit of a: predicted == 0, observed 1", "      it was late"]),
+        (trace(operator="path", subject=Subject("its path"), expected="x, y", actual="x", note="and z", refs=(AT,)),
          ["  ✘ its path: predicted x, y, observed x", "      and z", "      evidence: f:3"]),
         (trace(operator=None, expected=None), ["  ✘ exit of a: observed 1"]),
         (trace(operator="matches"), ["  ✘ exit of a: predicted matches 0, observed 1"]),
@@ -136,17 +133,17 @@ def test_one_check_is_told_with_all_that_it_has(leaf: Evaluation, lines: list[st
 
 
 def test_branches_runs_and_controls_are_told() -> None:
-    leaf, good = trace(), trace(truth=True, actual="0", subject="exit of b")
-    tree = Evaluation("", "command a", False, "all", children=(
-        Evaluation("all.0", "any of", False, "any", children=(leaf, trace(subject="exit of c"))), good))  # fmt: skip
+    leaf, good = trace(), trace(truth=True, actual="0", subject=Subject("exit of b"))
+    tree = Evaluation("", Subject("command a"), False, "all", children=(
+        Evaluation("all.0", Subject("any of"), False, "any", children=(leaf, trace(subject=Subject("exit of c")))), good))  # fmt: skip
     held = ControlResult("c", "without\nstep x", True, good, "A  folded\nnote.", must=True)
     failed = ControlResult("d", "with y", False, leaf)
     text = explain(of(tree, controls=(held, failed), no_control="It is\na definition.", as_expected=True,
-                      repeats={"supported": 2, "refuted": 1}, timing={"duration of a in s": (0.123456, 1, 22.5)}))  # fmt: skip
+                      repeats={"supported": 2, "refuted": 1}, timing={"command a: duration in s": (0.123456, 1, 22.5)}))  # fmt: skip
     assert text.split("\n") == [
         "Claim: claim", "Verdict: refuted; as expected", "Reason: m [r]",
         "Runs: 3, supported 2 times, refuted once; what follows is of the first",
-        "Over all runs, duration of a in s: 0.1235 to 22.5, median 1", "",
+        "Over all runs, command a: duration in s: 0.1235 to 22.5, median 1", "",
         "In the experiment the prediction does not hold.",
         "First difference: exit of a: predicted == 0, observed 1 (and 1 more)",
         "  ✘ command a: all of these", "    ✘ one of these at least", "      ✘ exit of a: predicted == 0, observed 1",
@@ -156,5 +153,19 @@ def test_branches_runs_and_controls_are_told() -> None:
         "In the control (with y) the prediction must not hold, and it does not hold.",
         "  ✘ exit of a: predicted == 0, observed 1", "", "There is no control: It is a definition.",
     ]  # fmt: skip
-    unknown = Evaluation("", "all of", None, "all", children=(trace(truth=None, actual=None), good))
+    unknown = Evaluation("", Subject("all of"), None, "all", children=(trace(truth=None, actual=None), good))
     assert "\nFirst unknown: exit of a: predicted == 0, not observed\n  ? all of these\n" in explain(of(unknown))
+
+
+def test_of_a_group_that_must_not_hold_the_whole_group_decided() -> None:
+    """Neither `exit == 0` nor the count alone is what must not be: both together are."""
+    group = Evaluation("not", Subject("all of"), True, "all", children=(
+        trace(path="not.all.0", truth=True, actual="0"), trace(path="not.all.1", truth=True, subject=Subject("answers", quantity="count"))))  # fmt: skip
+    whole = Evaluation("", Subject("not"), False, "not", children=(group,))
+    assert whole.decisive() is group
+    assert (
+        "\nHolds, and must not: all of this together: exit of a: predicted == 0, observed 0; answers: count: "
+        in explain(of(whole))
+    )
+    inside = Evaluation("", Subject("all of"), False, "all", children=(trace(truth=True), whole))
+    assert inside.decisive() is group

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.agent import pcapng as write
 from labrun.lab.predictions import Check
+from labrun.logic.compare import any_of
 from labrun.packets.dissect.walk import MAX_LAYERS, walk
-from labrun.packets.fields import FIELDS, compile_fields, problem, values
+from labrun.packets.fields import FIELDS, Matcher, compile_fields, problem
 from labrun.packets.quick import quick_test
 from scapy.all import (
     ARP,
@@ -48,6 +49,7 @@ from scapy.all import (
     Raw,
     fragment,
 )
+from support.packet_values import values
 
 ETHERNET, RAW = 1, 101
 E = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -247,7 +249,7 @@ def mutated(count: int, seed: int) -> list[bytes]:
 def odd(data: bytes) -> bool:
     """Is this no packet that a stack would send? There tshark shows what it guesses, and labrun what it can name."""
     layers, _ = walk(data, ETHERNET, len(data))
-    for protocol, start, end, quoted in layers:
+    for protocol, start, end, part, _ in layers:
         header = data[start:end]
         if protocol.startswith("bogus") or (protocol == "eth" and int.from_bytes(header[12:14], "big") < 0x600):
             return True
@@ -261,7 +263,7 @@ def odd(data: bytes) -> bool:
             return True
         if protocol == "arp" and header[:6] != bytes.fromhex("000108000604"):
             return True
-        if protocol == "tcp" and (header[12:13] < b"\x50" or quoted):
+        if protocol == "tcp" and (header[12:13] < b"\x50" or part == "quoted"):
             return True
     return False
 
@@ -287,11 +289,18 @@ def test_mutated_packets_are_what_tshark_shows(seed: int) -> None:
     assert differing == []
 
 
+def anywhere(checks: dict[str, Check]) -> Matcher:
+    """In any header stack."""
+    asked = [compile_fields(checks), compile_fields({}, inner=checks)]
+    asked += [compile_fields({}, quoted=checks)] if all(FIELDS[name].quoted for name in checks) else []
+    return lambda *packet: any_of(match(*packet) for match in asked)
+
+
 @pytest.mark.parametrize("packet", CORPUS)
 def test_what_the_snaplen_cut_is_unknown_and_what_is_known_stays(packet: str) -> None:
     whole = CORPUS[packet]
     full = {name: ours(whole, ETHERNET, name) for name in FIELDS if not name.startswith("frame.")}
-    matchers = {name: [compile_fields({name: Check(equals=value)}) for value in found] for name, found in full.items()}
+    matchers = {name: [anywhere({name: Check(equals=value)}) for value in found] for name, found in full.items()}
     absent = {
         "icmp.code": Check(equals=77),
         "dns.qry.name": Check(equals="nobody"),
@@ -318,7 +327,7 @@ def test_a_field_before_the_cut_is_known_though_the_rest_is_not() -> None:
     other = compile_fields({"ip.ttl": Check(equals=1), "tcp.dstport": Check(equals=8080)})
     assert [match(whole[:34], 1, len(whole), "") for match in (ttl, port)] == [True, None]
     assert compile_fields({"icmp.type": Check(equals=8)})(whole[:54], 1, len(whole), "") is False
-    # The capture's cut at 34 hides whether a tunnel follows, so not even the TTL is surely no other one.
+    # What the capture cut at 34 may be another header of the same stack, so not even the TTL is surely no other one.
     assert other(whole[:34], 1, len(whole), "") is None
     assert other(whole, 1, len(whole), "") is False
 
@@ -418,7 +427,8 @@ def test_hostile_nesting_and_pointers_end() -> None:
     tunnels = bytes(E)[:12] + b"\x08\x00" + bytes(IP(src="1.1.1.1", dst="2.2.2.2", proto=4, len=0)) * 3000
     layers, cut = walk(tunnels, ETHERNET, len(tunnels))
     assert (len(layers), cut) == (MAX_LAYERS, True)
-    assert compile_fields({"ip.ttl": Check(equals=1)})(tunnels, ETHERNET, len(tunnels), "") is None
+    assert compile_fields({"ip.ttl": Check(equals=1)})(tunnels, ETHERNET, len(tunnels), "") is False
+    assert compile_fields({}, inner={"ip.ttl": Check(equals=1)})(tunnels, ETHERNET, len(tunnels), "") is None
     circle = struct.pack(">HHHHHH", 1, 0x8180, 1, 60000, 60000, 60000) + b"\xc0\x0c\x00\x01\x00\x01" * 10000
     packet = bytes(E / I4 / UDP(sport=53, dport=53, len=0) / circle[:60000])
     assert values(packet, ETHERNET, "dns.qry.name") == ()
@@ -431,16 +441,48 @@ def test_hostile_nesting_and_pointers_end() -> None:
     assert isinstance(values(packet, ETHERNET, "dns.resp.name"), tuple)
 
 
-def test_several_values_pass_if_one_does() -> None:
-    inner, data = CORPUS["vxlan"], CORPUS["vxlan"]
-    assert ours(inner, ETHERNET, "ip.ttl") == (63, 9)
-    for wanted in (63, 9):
-        assert compile_fields({"ip.ttl": Check(equals=wanted)})(data, ETHERNET, len(data), "") is True
-    # One value must pass all operators of a check; `lacks` speaks of all of them.
-    assert compile_fields({"ip.ttl": Check(gt=9, lt=63)})(data, ETHERNET, len(data), "") is False
-    assert compile_fields({"ip.src": Check(lacks="192.168")})(data, ETHERNET, len(data), "") is False
-    assert compile_fields({"ip.src": Check(lacks="172.")})(data, ETHERNET, len(data), "") is True
-    assert compile_fields({"ipv6.src": Check(lacks="172.")})(data, ETHERNET, len(data), "") is False
+def test_all_checks_are_about_one_header_stack() -> None:
+    """The type of an outer header is not held beside the address of an inner one."""
+    data = CORPUS["vxlan"]
+
+    def holds(outer: dict[str, object], **parts: dict[str, object]) -> bool | None:
+        checks = [{name: Check(equals=value) for name, value in each.items()} for each in (outer, *parts.values())]  # type: ignore[arg-type]
+        return compile_fields(checks[0], **dict(zip(parts, checks[1:], strict=True)))(data, ETHERNET, len(data), "")
+
+    assert ours(data, ETHERNET, "ip.ttl") == (63, 9)
+    assert holds({"ip.ttl": 63}) is True and holds({"ip.ttl": 9}) is False
+    assert holds({}, inner={"ip.ttl": 9}) is True and holds({}, inner={"ip.ttl": 63}) is False
+    assert holds({"tcp.dstport": 4321}) is False and holds({"vxlan.vni": 42}, inner={"tcp.dstport": 4321}) is True
+    assert holds({"ip.ttl": 63}, quoted={"ip.ttl": 9}) is False
+    data = CORPUS["unreachable"]
+    assert holds({"udp.dstport": 2222}) is False and holds({}, inner={"udp.dstport": 2222}) is False
+    assert holds({"icmp.type": 3, "ip.ttl": 63}, quoted={"udp.dstport": 2222, "ip.ttl": 1}) is True
+    assert holds({"icmp.type": 3}, quoted={"udp.dstport": 2222, "ip.ttl": 63}) is False
+
+
+def test_a_packet_quoted_in_a_tunnel_is_quoted() -> None:
+    inner = IP(src="192.168.1.1", dst="192.168.1.2") / ICMP(type=3, code=1) / QUOTED / UDP(sport=5, dport=6)
+    data = bytes(E / I4 / GRE() / inner)
+    for part, address in (("inner", "192.168.1.1"), ("quoted", "10.9.9.1")):
+        for other in ("inner", "quoted"):
+            match = compile_fields({}, **{other: {"ip.src": Check(equals=address)}})
+            assert match(data, ETHERNET, len(data), "") is (part == other)
+
+
+def test_what_the_capture_did_not_keep_may_be_another_stack() -> None:
+    whole = CORPUS["vxlan"]
+    inner = compile_fields({}, inner={"tcp.dstport": Check(equals=1)})
+    assert [inner(whole[:size], ETHERNET, len(whole), "") for size in (30, 60, len(whole))] == [None, None, False]
+    outer = compile_fields({"ip.ttl": Check(equals=9)})
+    assert [outer(whole[:size], ETHERNET, len(whole), "") for size in (30, 60, 70)] == [None, False, False]
+
+
+def test_one_value_passes_all_operators_and_lacks_is_of_all() -> None:
+    data = CORPUS["udp"]
+    for check, truth in ((Check(gt=62, lt=64), True), (Check(gt=9, lt=63), False)):
+        assert compile_fields({"ip.ttl": check})(data, ETHERNET, len(data), "") is truth
+    for name, lacking, truth in (("ip.addr", "10.0.2", False), ("ip.addr", "172.", True), ("ipv6.src", "172.", False)):
+        assert compile_fields({name: Check(lacks=lacking)})(data, ETHERNET, len(data), "") is truth
 
 
 PLAIN = (
@@ -524,10 +566,10 @@ def test_a_plain_packet_that_cannot_pass_is_not_taken_apart(monkeypatch: pytest.
     assert taken_apart == [plain[14:], plain[:40]]
 
 
-def test_a_pattern_s_anchors_are_those_of_a_line() -> None:
+def test_a_pattern_s_anchors_are_those_of_the_value() -> None:
     """As in what a command prints."""
     match = compile_fields({"frame.interface_name": Check(matches="^eth0$")})
-    assert [match(b"", ETHERNET, 0, text) for text in ("eth0", "lo\neth0", "lo eth0")] == [True, True, False]
+    assert [match(b"", ETHERNET, 0, text) for text in ("eth0", "lo\neth0", "lo eth0")] == [True, False, False]
 
 
 def test_of_a_cut_packet_only_what_was_kept_is_sure() -> None:

@@ -53,6 +53,58 @@ def test_a_packet_that_is_not_seen_again_is_lost() -> None:
     assert difference(path, ("prerouting",)) == "not seen to leave prerouting; expected it to go through"
 
 
+@pytest.mark.parametrize(
+    ("expected", "truth"),
+    [
+        (("prerouting@eth0", "input", "drop"), None),  # iptables-legacy drops and does not report
+        (("prerouting", "input@eth0"), None),  # or a rule ended its tracing
+        (("prerouting", "input", "output"), None),
+        (("prerouting",), False),
+        (("prerouting", "drop"), False),
+        (("prerouting", "forward", "drop"), False),
+        (("prerouting@eth1", "input"), False),
+    ],
+)
+def test_of_what_entered_a_hook_and_was_not_seen_again_the_seen_part_alone_is_sure(
+    expected: tuple[str, ...], truth: bool | None
+) -> None:
+    for more in ([], [lab(7, "input", "accept")], [lab(7, "input", "queue")]):
+        (path,) = packet_paths([*both(7, "prerouting", 2), own(7, "input_enter", 2), *more])
+        assert path.doubt is not None and "a drop by something that does not report is possible" in path.doubt
+        assert matches(path, expected) is truth
+
+
+def test_a_copy_that_a_bridge_forwards_is_the_packet() -> None:
+    """Recorded with a promiscuous capture on br0: the kernel forwards a clone, with a trace id of its own."""
+    dropped = [own(2, "forward_enter", 2, 2), lab(2, "forward", "drop", None)]
+    (path,) = packet_paths([*both(1, "prerouting", 2), *dropped])
+    assert (path.path, path.outcome, path.doubt) == (("prerouting@eth0", "forward@eth0>eth0"), "drop", None)
+    assert path.lines == (1, 2, 3, 4)
+    flooded = [*both(2, "forward", 2, 2), *both(3, "forward", 2, 2)]
+    assert [one.path[1:] for one in packet_paths([*both(1, "prerouting", 2), *flooded])] == [("forward@eth0>eth0",)] * 2
+    local = both(1, "input", 2)  # a broadcast: this machine gets one, too
+    paths = packet_paths([*both(1, "prerouting", 2), *flooded, *local])
+    assert sorted(one.stations[1].hook for one in paths) == ["forward", "forward", "input"]
+    assert all(one.stations[0].hook == "prerouting" and one.doubt is None for one in paths)
+
+
+@pytest.mark.parametrize("change", [{"network": PING.replace("39bc", "39bd")}, {"link": "00"}, {"iif": 3}])
+def test_what_is_not_byte_for_byte_as_it_was_is_no_copy(change: dict[str, object]) -> None:
+    before = [changed(event, link="0102") for event in both(1, "prerouting", 2)]
+    forward = [changed(event, **{"link": "0102", **change}) for event in both(2, "forward", 2, 2)]
+    paths = packet_paths([*before, *forward])
+    assert len(paths) == 2 and paths[1].doubt == "how it got there was not seen"
+    assert matches(paths[1], ("prerouting", "forward")) is None
+    assert paths[0].doubt is None
+
+
+def test_a_copy_of_one_of_two_equal_packets_may_be_of_either() -> None:
+    """Neither is said to have stopped or to have gone on."""
+    paths = packet_paths([*both(1, "prerouting", 2), *both(2, "prerouting", 2), *both(3, "forward", 2, 2)])
+    assert len(paths) == 3 and all(path.doubt is not None and "looks the same" in path.doubt for path in paths)
+    assert {matches(path, ("prerouting", "forward")) for path in paths} == {None}
+
+
 def test_a_trace_id_that_recurs_is_another_packet() -> None:
     lost = both(7, "prerouting", 2)
     assert [path.path for path in packet_paths([*forwarded(7), *lost, *forwarded(7)])] == [
@@ -127,7 +179,7 @@ def test_packets_that_interleave_are_told_apart(kinds: list[str], data: st.DataO
     streams: list[list[TraceEvent]] = []
     for number, kind in enumerate(kinds):
         id = number * 2
-        dropped = [own(id, "input_enter", 2), lab(id, "input", "drop")]
+        dropped = [*both(id, "prerouting", 2), own(id, "input_enter", 2), lab(id, "input", "drop")]
         network = PING.replace("39bc", f"{number:04x}")
         stream = {"forwarded": forwarded(id), "looped": looped(id, id + 1), "dropped": dropped}[kind]
         streams.append([TraceEvent(**{**_fields(event), "network": event.network and network}) for event in stream])
@@ -259,6 +311,40 @@ def test_an_event_is_a_line_and_back() -> None:
         assert loads(TraceEvent, dumps(event)) == event
 
 
+ETHERNET = "0297b74eb12b029bebbf4ab9"
+SIX = "60000000000811ff" + "00" * 15 + "01" + "00" * 15 + "02"
+UDP = "c3501f9000080000"
+PARSED = {
+    "source": "10.0.1.2",
+    "destination": "10.0.1.77",
+    "protocol": "icmp",
+    "icmp_type": 8,
+    "icmp_code": 0,
+    "ttl": 64,
+}
+PARSED_SIX = {"source": "::1", "destination": "::2", "protocol": "udp", "sport": 50000, "dport": 8080, "ttl": 255}
+
+
+@pytest.mark.parametrize("family", ["netdev", "bridge"])
+@pytest.mark.parametrize("link", [ETHERNET + "{}", ETHERNET + "81000064{}", None])  # None: on the way out, or a tun
+@pytest.mark.parametrize(
+    ("kind", "network", "transport", "told"),
+    [("0800", PING, "08000000", PARSED), ("86dd", SIX, UDP, PARSED_SIX), ("0806", "0001080006040001", None, None)],
+)
+def test_events_that_do_not_name_the_protocol_tell_as_much_as_others(
+    family: str, link: str | None, kind: str, network: str, transport: str | None, told: dict[str, object] | None
+) -> None:
+    """`netdev` and `bridge` tables judge frames: what a frame carries stands in its link header."""
+    headers = {"network": network, "transport": transport, "link": link and link.format(kind)}
+    found = identity(changed(own(1, "ingress_enter", 2), protocol=family, **headers))
+    if told is not None:
+        assert found == Identity(**told) and not found.hidden()  # type: ignore[arg-type]
+    elif link is not None:
+        assert found == Identity(protocol="arp") and not found.hidden()
+    else:
+        assert found.hidden() == frozenset(Identity.__slots__)
+
+
 BELOW = ("protocol", "sport", "dport", "icmp_type", "icmp_code")
 
 
@@ -268,6 +354,8 @@ BELOW = ("protocol", "sport", "dport", "icmp_type", "icmp_code")
         (Identity(protocol="ip6"), {*BELOW, "source", "destination", "ttl"}),
         (Identity(protocol="ip"), {*BELOW, "source", "destination", "ttl"}),
         (Identity(protocol="arp"), set()),  # it has no such headers
+        (Identity(protocol="88cc"), set()),
+        *((Identity(protocol=name), set(Identity.__slots__)) for name in ("netdev", "bridge", "8100", "8847", None)),
         (Identity("10.0.0.1", "10.0.0.2", "ip"), set()),
         (Identity("fd00::1", "fd00::2", "icmpv6"), set()),
         (Identity("10.0.0.1", "10.0.0.2", "tcp", 80, 90), set()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.protocol.events import ChangeResult, SendResult
 from support.evidence_builder import Evidence, prediction
 
@@ -42,11 +43,11 @@ def test_errno(evidence, said, check, truth):
 
 def test_the_trace_shows_both_sides_and_the_event(evidence):
     trace = judge(evidence.change("again", "EEXIST").done(), "none")
-    assert (trace.path, trace.subject, trace.expected, trace.actual) == (
+    assert (trace.path, str(trace.subject), trace.expected, trace.actual) == (
         "errno.equals", "errno of again", '"none"', '"EEXIST"',
     )  # fmt: skip
     assert trace.refs == (Ref(PREFIX + "events.jsonl", line=3),)
-    assert trace.message == f'errno of again == "none", actual "EEXIST" ({PREFIX}events.jsonl:3)'
+    assert sentence(trace) == f'errno of again == "none", actual "EEXIST" ({PREFIX}events.jsonl:3)'
 
 
 UNKNOWN = {
@@ -76,7 +77,7 @@ def test_unknown(evidence, build, reason, message, line):
     assert (trace.truth, trace.reason) == (None, reason)
     assert [one.path for one in trace.leaves()] == ["errno.lacks", "errno.matches"]
     for one in trace.leaves():
-        assert (one.subject, one.truth, one.reason, one.message) == ("errno of again", None, reason, message)
+        assert (str(one.subject), one.truth, one.reason, sentence(one)) == ("errno of again", None, reason, message)
         assert one.actual is None
         assert one.expected in ('"X"', '"E"')
         assert one.refs == (() if line is None else (Ref(PREFIX + "events.jsonl", line=line),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.protocol.state import LinkState, NodeState, RouteState
 from support.evidence_builder import Evidence, prediction
 
@@ -62,7 +63,7 @@ def test_what_was_added_and_removed(tmp_path, before, after, added, removed):
 def test_only_those_that_pass_where_are_compared(evidence):
     trace = judge(evidence, routes(A), routes(A, B, C), where={"dst": "10.2.0.0/24"}, added=1)
     assert trace.truth is True
-    assert trace.subject == 'routes of host from before to after where dst == "10.2.0.0/24": added'
+    assert str(trace.subject) == 'routes of host from before to after where dst == "10.2.0.0/24": added'
 
 
 def test_what_leaves_where_counts_as_removed(evidence):
@@ -76,7 +77,7 @@ def test_the_evidence_is_the_objects_that_differ(evidence):
     assert [str(ref) for ref in added.refs] == [f"{PREFIX}snapshots/after.json nodes.host.routes[1]"]
     assert [str(ref) for ref in removed.refs] == [f"{PREFIX}snapshots/before.json nodes.host.routes[0]"]
     assert (added.truth, removed.truth, trace.truth) == (True, False, False)
-    assert removed.message.startswith("routes of host from before to after: removed == 0, actual 1 (")
+    assert sentence(removed).startswith("routes of host from before to after: removed == 0, actual 1 (")
 
 
 def test_where_nothing_differs_both_snapshots_are_the_evidence(evidence):
@@ -97,7 +98,7 @@ def test_a_part_that_could_not_be_read_is_unknown(evidence, side):
     states = (closed, routes(A)) if side == "before" else (routes(A), closed)
     trace = judge(evidence, *states, added=0, removed=0)
     assert (trace.truth, trace.reason) == (None, "not-observable")
-    assert [child.message for child in trace.children] == ["routes of host: EPERM"] * 2
+    assert [sentence(child) for child in trace.children] == ["routes of host: EPERM"] * 2
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -108,7 +109,7 @@ def test_a_snapshot_that_never_arrived_is_unknown(evidence, side):
     predicted = {"changes": {"from": "before", "to": "after", "of": "routes"}, "added": 0}
     trace = evaluate(prediction(predicted), variant, PREFIX)
     assert (trace.truth, trace.reason) == (None, "evidence-missing")
-    assert trace.message == f"snapshot '{side}' is not in the evidence"
+    assert sentence(trace) == f"snapshot '{side}' is not in the evidence"
 
 
 def test_a_snapshot_that_did_not_happen_because_a_step_failed(evidence):

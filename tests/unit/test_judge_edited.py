@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from labrun.evidence.record import VariantRecord
 from labrun.judge.edited import match
-from labrun.judge.verdict import judge_hypothesis
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
+from support.labs import judge_first
 
 LAB = {
     "title": "T", "question": "Q", "parameters": {"size": [1, 2]}, "topology": {"nodes": {"host": {}}},
@@ -27,7 +27,7 @@ def compiled(size=1, **changes):
 
 def stored(lab):
     plans = lab.plans
-    return {plan.variant: VariantRecord(Path(plan.variant), plan, None, (), (), True) for plan in plans}
+    return {plan.variant: VariantRecord(Path(plan.variant), plan, None, (), (), True, Path()) for plan in plans}
 
 
 def steps(*changed):
@@ -50,13 +50,13 @@ def hypothesis(**changes):
     ],
 )  # fmt: skip
 def test_what_does_not_change_what_was_done_keeps_its_evidence(changes):
-    found, gone = match(compiled(**changes), stored(compiled()))
+    found, gone = match(compiled(**changes).plans, stored(compiled()))
     assert {name: record.folder.name for name, record in found.items()} == {"experiment": "experiment", "h": "h"}
     assert gone == {}
 
 
 def test_a_control_is_known_by_its_steps_and_not_by_its_name():
-    found, gone = match(compiled(hypotheses=hypothesis(id="renamed")), stored(compiled()))
+    found, gone = match(compiled(hypotheses=hypothesis(id="renamed")).plans, stored(compiled()))
     assert found["renamed"].folder.name == "h" and gone == {}
 
 
@@ -78,7 +78,7 @@ def test_a_control_is_known_by_its_steps_and_not_by_its_name():
     ],
 )  # fmt: skip
 def test_what_was_done_otherwise_has_no_evidence_and_says_why(changes, said):
-    found, gone = match(compiled(**changes), stored(compiled()))
+    found, gone = match(compiled(**changes).plans, stored(compiled()))
     assert found == {}
     assert (gone["experiment"].code, gone["experiment"].message) == ("other-steps", said)
     assert gone["h"].code == "other-steps"
@@ -86,14 +86,14 @@ def test_what_was_done_otherwise_has_no_evidence_and_says_why(changes, said):
 
 def test_another_control_is_not_the_one_that_ran():
     edited = compiled(hypotheses=hypothesis(control={"replace": "cause", "with": {"run": "false"}}))
-    found, gone = match(edited, stored(compiled()))
+    found, gone = match(edited.plans, stored(compiled()))
     assert list(found) == ["experiment"]
     assert gone["h"].message == "the run went on with step 'probe' where the edited lab has 'cause': run it"
 
 
 def test_a_new_control_did_not_run():
     twice = hypothesis(control=[{"without": "cause"}, {"replace": "cause", "with": {"run": "false"}}])
-    found, gone = match(compiled(hypotheses=twice), stored(compiled()))
+    found, gone = match(compiled(hypotheses=twice).plans, stored(compiled()))
     assert set(found) == {"experiment", "h"}
     assert gone["h-2"].code == "other-steps"
     assert gone["h-2"].message == "no variant of this run had the steps of 'h-2': run the edited lab"
@@ -102,17 +102,17 @@ def test_a_new_control_did_not_run():
 def test_a_run_with_other_parameters_or_none():
     two = {"parameters": {"size": [1], "mtu": [9]}}
     ran = compile_lab(parse_lab(json.dumps({**LAB, **two}), Path("x"), "x", "x", {"size": 1, "mtu": 9}))
-    _, gone = match(compiled(), stored(ran))
+    _, gone = match(compiled().plans, stored(ran))
     assert gone["experiment"].message == "the run had size = 1, mtu = 9, the edited lab has size = 1: run it"
     none = {**LAB, "parameters": {}, "steps": [{"id": "cause", "run": "true"}, {"id": "probe", "run": "probe"}]}
-    _, gone = match(compile_lab(parse_lab(json.dumps(none), Path("x"), "x", "x", {})), stored(compiled()))
+    _, gone = match(compile_lab(parse_lab(json.dumps(none), Path("x"), "x", "x", {})).plans, stored(compiled()))
     assert gone["experiment"].message == "the run had size = 1, the edited lab has no parameters: run it"
 
 
 def test_the_verdict_is_inconclusive_with_that_reason():
     lab = compiled(steps=steps({"id": "probe", "run": "probe more"}))
-    found, gone = match(lab, stored(compiled()))
-    result = judge_hypothesis(lab.lab, 0, found, lab.controls["h"], gone)
+    found, gone = match(lab.plans, stored(compiled()))
+    result = judge_first(lab, found, gone)
     assert (result.verdict, result.reason) == ("inconclusive", "other-steps")
     assert result.message == gone["experiment"].message
     assert result.controls[0].trace.reason == "other-steps"

@@ -6,11 +6,13 @@ import ast
 import json
 import math
 import time
+from fractions import Fraction
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.judge.expression import evaluate_expression
 from labrun.lab.expression import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, check_expression, parse_expression
 from labrun.protocol.state import LinkState, NodeState
@@ -72,7 +74,9 @@ SAMPLES = [
     ("a not in b", {"a": "no", "b": "yes"}, True),
     ("a not in b", {"a": "es", "b": "yes"}, False),
     ("a == 'x' + b", {"a": "xy", "b": "y"}, True),
-    ("a < b", {"a": "a", "b": "b"}, True),
+    ("a < b", {"a": 0.1, "b": 0.2}, True),
+    ("a + b == 0.3", {"a": 0.1, "b": 0.2}, True),
+    ("a / b * b == a", {"a": 1, "b": 3}, True),
     ("a > 1 and b > 1", {"a": 2, "b": 2}, True),
     ("a > 1 and b > 1", {"a": 2, "b": 1}, False),
     ("a > 1 or b > 1", {"a": 1, "b": 2}, True),
@@ -121,13 +125,13 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
     assert trace.truth is truth
     assert trace.reason == ("evidence-missing" if truth is None else None)
     assert trace.actual == {True: "true", False: "false"}.get(truth, trace.actual)
-    assert (trace.subject, trace.operator, trace.expected) == (expr, "expr", "true")
+    assert (str(trace.subject), trace.operator, trace.expected) == (expr, "expr", "true")
 
 
 @pytest.mark.parametrize(
     ("expr", "values", "reason", "text"),
     [
-        ("a / b == 1", {"a": 1, "b": 0}, "expression-failed", "division by zero: 1, 0"),
+        ("a / b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a // b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a % b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a + b == 1", {"a": "x", "b": 1}, "type-mismatch", '"x" and 1: arithmetic needs numbers'),
@@ -135,21 +139,20 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
         ("a % b == 'x'", {"a": "%s", "b": "x"}, "type-mismatch", "arithmetic needs numbers"),
         ("a == b", {"a": "5", "b": 5}, "type-mismatch", '"5" and 5: a text and a number cannot be compared'),
         ("a != b", {"a": "5", "b": 5}, "type-mismatch", "a text and a number cannot be compared"),
-        ("a < b", {"a": "5", "b": 5}, "expression-failed", "not supported"),
-        ("a in b", {"a": 5, "b": "5"}, "expression-failed", "5"),
-        ("a in b", {"a": 5, "b": 5}, "expression-failed", "5"),
+        ("a < b", {"a": "5", "b": 5}, "type-mismatch", "cannot be compared"),
+        ("a in b", {"a": 5, "b": "5"}, "type-mismatch", "5"),
+        ("a in b", {"a": 5, "b": 5}, "type-mismatch", "5"),
         ("-a == 1", {"a": "x"}, "expression-failed", '"x"'),
-        ("abs(a) == 1", {"a": "x"}, "expression-failed", '"x"'),
+        ("abs(a) == 1", {"a": "x"}, "type-mismatch", '"x"'),
         ("len(a) == 1", {"a": 5}, "expression-failed", "5"),
         ("min(a) == 1", {"a": 5}, "expression-failed", "5"),
-        ("max(a, b) == 1", {"a": 5, "b": "x"}, "expression-failed", "5"),
+        ("max(a, b) == 1", {"a": 5, "b": "x"}, "type-mismatch", "5"),
         ("round(a, b) == 1", {"a": 5, "b": -999999999}, "expression-failed", "round to -999999999 digits"),
         ("round(a, b) == 1", {"a": 5, "b": -301}, "expression-failed", "round to -301 digits"),
         ("round(a, b) == 1", {"a": 5, "b": 301}, "expression-failed", "round to 301 digits"),
-        ("round(a, b) == 1", {"a": 5.5, "b": "x"}, "expression-failed", '"x"'),
+        ("round(a, b) == 1", {"a": 5.5, "b": "x"}, "type-mismatch", '"x"'),
         ("round(a, b, b) == 1", {"a": 5.5, "b": 1}, "expression-failed", "5.5"),
         ("abs(a, b) == 1", {"a": 5.5, "b": 1}, "expression-failed", "5.5"),
-        ("a / b > 0", {"a": 10**400, "b": 3}, "expression-failed", "too large"),
         ("a * a * a * a > 0", {"a": 10**2000}, "expression-failed", "the result is too large"),
         ("a > 0", {"a": 10**4000}, "expression-failed", "a is too large"),
         ("a > 0", {"a": [1]}, "type-mismatch", "a is [1], neither a number nor a text"),
@@ -159,7 +162,7 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
 def test_an_error_is_never_a_refutation(tmp_path, expr, values, reason, text):
     trace = judge(tmp_path, expr, **values)
     assert (trace.truth, trace.reason) == (None, reason)
-    assert text in trace.message
+    assert text in sentence(trace)
 
 
 def test_what_goes_wrong_does_not_matter_where_the_other_side_decides(tmp_path):
@@ -169,7 +172,7 @@ def test_what_goes_wrong_does_not_matter_where_the_other_side_decides(tmp_path):
 def test_the_value_of_every_sub_expression_is_in_the_trace(tmp_path):
     trace = judge(tmp_path, "2 * (a + b) == c or not a < 3", a=1, b=2, c=7)
     assert trace.truth is False
-    assert [part.message for part in trace.children] == [
+    assert [sentence(part) for part in trace.children] == [
         "a = 1",
         "b = 2",
         "a + b = 3",
@@ -181,21 +184,21 @@ def test_the_value_of_every_sub_expression_is_in_the_trace(tmp_path):
         "not a < 3 = false",
         "2 * (a + b) == c or not a < 3 = false",
     ]
-    assert trace.message == "2 * (a + b) == c or not a < 3, where a = 1, b = 2, c = 7"
+    assert sentence(trace) == "2 * (a + b) == c or not a < 3, where a = 1, b = 2, c = 7"
     assert trace.leaves() == (trace,), "sub-values are no predictions of their own"
 
 
 def test_unknown_parts_say_why(tmp_path):
     trace = judge(tmp_path, "a + b == 3", a=1, b=UNKNOWN)
     why = "step 'never' is not in the evidence"
-    assert [part.message for part in trace.children] == [
+    assert [sentence(part) for part in trace.children] == [
         "a = 1",
         f"b = unknown ({why})",
         f"a + b = unknown ({why})",
         f"a + b == 3 = unknown ({why})",
     ]
     assert [part.reason for part in trace.children] == [None, *["evidence-missing"] * 3]
-    assert trace.message == f"a + b == 3, where a = 1, b = unknown ({why}); {why}"
+    assert sentence(trace) == f"a + b == 3, where a = 1, b = unknown ({why}); {why}"
 
 
 def test_huge_texts_cost_little_and_are_told_short(tmp_path):
@@ -204,8 +207,8 @@ def test_huge_texts_cost_little_and_are_told_short(tmp_path):
     trace = judge(tmp_path, "len(a + a) == 8000000 and 'y' not in a", a=big)
     assert trace.truth is True
     assert time.monotonic() - begun < 5
-    assert len(trace.message) < 1000
-    assert all(len(part.message) < 1000 for part in trace.children)
+    assert len(sentence(trace)) < 1000
+    assert all(len(sentence(part)) < 1000 for part in trace.children)
     assert (
         judge(tmp_path / "more", "len(a + a + a) > 0", a=big).reason == "type-mismatch"
     )  # past ten million characters
@@ -225,7 +228,7 @@ def test_whole_numbers_stay_small_enough_to_be_shown(tmp_path):
 @pytest.fixture
 def evidence(tmp_path):
     evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10))
-    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270))
+    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270), may_fail=True)
     evidence.captured("seen", ("lo",), Seen(30, icmp()), Seen(40, icmp()), Seen(50, udp(53)))
     links = (
         LinkState(1, "lo", 65536, True, "UNKNOWN", ("UP",), "loopback"),
@@ -254,8 +257,8 @@ VALUES = [
 def test_what_a_name_stands_for(evidence, value, shown):
     variant = evidence.capture_ended("seen", 3, during=(0, 1000)).done().read()
     trace = evaluate(prediction({"expr": "v == v", "let": {"v": value}}), variant, PREFIX)
-    assert trace.truth is True, trace.message
-    assert trace.children[0].message == f"v = {shown}"
+    assert trace.truth is True, sentence(trace)
+    assert sentence(trace.children[0]) == f"v = {shown}"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_what_a_name_stands_for(evidence, value, shown):
         ({"packets": {"on": "host.eth9", "during": "probe"}}, "evidence-missing", "a capture on host.eth9"),
         ({"command": "nobody", "of": "exit"}, "evidence-missing", "nobody"),
         ({"command": "nobody", "of": "duration"}, "evidence-missing", "nobody"),
-        ({"command": "probe", "json": "absent"}, "type-mismatch", "absent is nothing"),
+        ({"command": "probe", "json": "absent"}, "json-nothing-found", "no object has the key 'absent'"),
         ({"command": "loud", "of": "stdout"}, "output-cut", "more than was kept"),
         ({"command": "loud", "json": "n"}, "output-cut", "more than was kept"),
         ({"command": "words", "json": "n"}, "not-json", "not JSON"),
@@ -286,7 +289,7 @@ def test_what_is_not_known_of_a_value(evidence, value, reason, text):
     if reason == "evidence-missing":
         reason = "timeout"  # the variant's first trouble explains what is not there
     assert (trace.truth, trace.reason) == (None, reason)
-    assert text in trace.message
+    assert text in sentence(trace)
 
 
 # --- what is refused when the lab is loaded ---
@@ -464,10 +467,30 @@ def recorded(tmp_path_factory):
     return said(tmp_path_factory.mktemp("python"), NAMES)
 
 
+class _Exact(ast.NodeTransformer):
+    """Every number as the fraction that its decimal digits say."""
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, bool | str):
+            return node
+        call = ast.Call(ast.Name("Fraction", ast.Load()), [ast.Constant(repr(node.value))], [])
+        return ast.copy_location(call, node)
+
+
+def exactly(expr):
+    tree = ast.fix_missing_locations(_Exact().visit(ast.parse(expr, mode="eval")))
+    # round() takes its digits as a whole number
+    given = {name: Fraction(repr(value)) for name, value in NAMES.items()}
+    functions = {name: __builtins__[name] for name in FUNCTIONS} | {
+        "round": lambda value, digits=0: round(value, int(digits))
+    }
+    return eval(compile(tree, "", "eval"), {"__builtins__": {**functions, "Fraction": Fraction}}, given)
+
+
 @settings(max_examples=400, deadline=None)
 @given(expr=LOGIC)
 def test_it_is_pythons_arithmetic(recorded, expr):
-    """The same truth as Python's own eval; where that raises, unknown, or what the side without it decides."""
+    """The same truth as Python's own eval over exact fractions; where that raises, unknown, or what the side without it decides."""
     used = _names(expr) & set(NAMES)
     if not used:
         expr, used = f"a == 7 and {expr}", {"a"}
@@ -476,7 +499,7 @@ def test_it_is_pythons_arithmetic(recorded, expr):
     leaf = prediction({"expr": expr, "let": let({name: NAMES[name] for name in used})})
     trace = evaluate_expression(leaf, recorded, PREFIX, "")
     try:
-        wanted = eval(expr, {"__builtins__": {name: __builtins__[name] for name in FUNCTIONS}}, dict(NAMES))
+        wanted = exactly(expr)
     except ZeroDivisionError:
         tree = ast.parse(expr, mode="eval").body
         if isinstance(tree, ast.Compare) and len(tree.ops) == 1:  # nothing beside it could decide
@@ -503,5 +526,5 @@ def test_every_value_is_the_one_that_python_has(recorded, expr):
     trace = evaluate_expression(leaf, recorded, PREFIX, "")
     for part in trace.children:
         if part.truth is None and part.reason is None:
-            value = eval(part.subject, {}, dict(NAMES))
+            value = exactly(str(part.subject))
             assert part.actual == str(value) or math.isclose(float(part.actual), value)

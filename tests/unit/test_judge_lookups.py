@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.protocol.events import LookupResult
 from labrun.protocol.state import RouteState
 from support.evidence_builder import Evidence, prediction
@@ -68,20 +69,20 @@ def test_what_is_not_told_says_why_and_hides_nothing_else(evidence, field, why):
     evidence.lookup("asked", FOUND).done()
     errno, dev, hidden = judge(evidence, errno="none", route={"dev": "eth1", field: {"lacks": "x"}}).leaves()
     assert (errno.truth, dev.truth, hidden.truth) == (True, False, None)
-    assert hidden.message == f"route of asked: {field}: {why}"
-    assert (hidden.path, hidden.subject) == (f"route.{field}.lacks", f"route of asked: {field}")
+    assert hidden.note == f"route of asked: {field}: {why}"
+    assert (hidden.path, str(hidden.subject)) == (f"route.{field}.lacks", f"route of asked: {field}")
     assert [str(ref) for ref in hidden.refs] == [f"{PREFIX}events.jsonl:3"]
 
 
 def test_no_route_says_what_the_kernel_said(evidence):
     trace = judge(evidence.lookup("asked", REFUSED).done(), route={"dev": "eth0"})
-    assert trace.message == "route of asked: dev: the kernel has no route (ENETUNREACH: Network is unreachable)"
+    assert trace.note == "the kernel has no route (ENETUNREACH: Network is unreachable)"
     assert (trace.expected, trace.actual) == ('"eth0"', "no route")
 
 
 def test_both_sides_are_told(evidence):
     trace = judge(evidence.lookup("asked", FOUND).done(), route={"dev": "eth1"})
-    assert trace.message == f'route of asked: dev == "eth1", actual "eth0" ({PREFIX}events.jsonl:3)'
+    assert sentence(trace) == f'route of asked: dev == "eth1", actual "eth0" ({PREFIX}events.jsonl:3)'
 
 
 def test_a_check_without_meaning_is_unknown(evidence):
@@ -105,7 +106,7 @@ def test_without_an_answer_nothing_is_known(evidence, build, reason):
     trace = judge(build(evidence), route={"dev": "eth0"}, errno="none")
     assert (trace.truth, trace.reason) == (None, reason)
     assert [leaf.truth for leaf in trace.leaves()] == [None, None]
-    assert all(leaf.message for leaf in trace.leaves())
+    assert all(sentence(leaf) for leaf in trace.leaves())
 
 
 @pytest.mark.parametrize("errno", ["EINVAL", "EHOSTUNREACH", "EACCES", "ENETUNREACH"])
@@ -118,8 +119,8 @@ def test_a_refusal_that_names_no_route_leaves_its_type_unknown(evidence, errno, 
     assert named.truth is True
     if field == "type" or errno == "EINVAL":
         assert (asked.truth, asked.reason) == (None, "not-observable")
-        assert asked.message == f"the kernel refuses ({errno}: It cannot be) and names no route: ask for errno"
-        assert (asked.path, asked.subject) == (f"route.{field}.equals", f"route of asked: {field}")
+        assert asked.note == f"the kernel refuses ({errno}: It cannot be) and names no route: ask for errno"
+        assert (asked.path, str(asked.subject)) == (f"route.{field}.equals", f"route of asked: {field}")
         assert (asked.operator, asked.expected, len(asked.refs)) == ("equals", '"x"', 1)
     else:
         assert asked.truth is False
@@ -132,7 +133,7 @@ def test_a_route_of_which_the_errno_is_none_is_looked_at(evidence):
 
 def test_a_refusal_without_words(evidence):
     trace = judge(evidence.lookup("asked", LookupResult(None, "EINVAL")).done(), route={"type": "local"})
-    assert trace.message == "the kernel refuses (EINVAL: ) and names no route: ask for errno"
+    assert sentence(trace) == "the kernel refuses (EINVAL: ) and names no route: ask for errno"
 
 
 def test_nothing_is_lost_of_several_fields(evidence):

@@ -6,6 +6,8 @@ import dataclasses
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
+from labrun.protocol.events import Unseen
 from support.evidence_builder import MS, WALL_NS, Evidence, prediction
 from support.traced import both, forwarded, lab, looped, own
 
@@ -80,7 +82,7 @@ def test_the_ways_decide(evidence, events, asked, truth):
 
 def test_what_a_wrong_way_is_told_like(evidence):
     trace = judge(recorded(evidence, *forwarded(1), *DROPPED), path=FORWARDED)
-    assert trace.message == (
+    assert sentence(trace) == (
         "packets of trace hooks: path prerouting@eth0, forward@eth0>eth1, postrouting@eth1: "
         "icmp type 8 from 10.0.1.2 to 10.0.1.77: station 2 is input@eth0, expected forward@eth0>eth1"
     )
@@ -90,20 +92,20 @@ def test_what_a_wrong_way_is_told_like(evidence):
 
 def test_more_wrong_ways_are_counted(evidence):
     trace = judge(recorded(evidence, *both(1, "prerouting", 2), *both(2, "prerouting", 2)), ends="accept")
-    assert trace.message.endswith("not seen again after prerouting (and 1 more packets)")
+    assert sentence(trace).endswith("not seen again after prerouting (and 1 more packets)")
     assert [ref.line for ref in trace.refs] == [1, 3]
 
 
 def test_what_a_right_way_is_told_like(evidence):
     trace = judge(recorded(evidence, *forwarded(1)), path=FORWARDED)
     ways = ", ".join(FORWARDED)
-    assert trace.message == f"packets of trace hooks: path {ways}, actual {ways} (accepted at postrouting)"
+    assert sentence(trace) == f"packets of trace hooks: path {ways}: {ways} (accepted at postrouting)"
     assert (trace.expected, trace.actual) == (ways, f"{ways} (accepted at postrouting)")
 
 
 def test_no_packet_is_told(evidence):
     trace = judge(recorded(evidence), ends="drop", during="one", where={"destination": "10.9.9.9"})
-    assert trace.message == (
+    assert sentence(trace) == (
         'packets of trace hooks during one with destination == "10.9.9.9": ends drop: no such packet was traced'
     )
     assert (trace.actual, trace.refs[0].line) == ("no packet", None)
@@ -132,14 +134,14 @@ def test_where_asks_the_first_headers(evidence, where, found):
 def test_a_where_without_meaning_is_unknown(evidence):
     trace = judge(recorded(evidence, *forwarded(1)), where={"source": {"ge": 3}}, count=0)
     assert (trace.truth, trace.reason) == (None, "type-mismatch")
-    assert trace.message == "where: a check does not fit what packets have"
-    assert trace.subject == "packets of trace hooks with source >= 3: count"
+    assert sentence(trace) == "where: a check does not fit what packets have"
+    assert str(trace.subject) == "packets of trace hooks with source >= 3: count"
 
 
 def test_the_subject_says_what_was_looked_at(evidence):
     during, where = {"from": "one", "to": "two"}, {"sport": {"one_of": [1, 2]}, "ttl": 64}
     trace = judge(recorded(evidence, *forwarded(1)), during=during, where=where, count=0)
-    assert trace.subject == "packets of trace hooks from one to two with sport one_of [1, 2] with ttl == 64: count"
+    assert str(trace.subject) == "packets of trace hooks from one to two with sport one_of [1, 2] with ttl == 64: count"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,69 @@ def test_each_packet_belongs_to_its_own_window(evidence):
     assert truth("three", count=0) is True
 
 
+ENTERED = [*both(1, "prerouting", 2), own(1, "input_enter", 2)]
+CHAIN, RULE = (Unseen("the chain netdev lab early at ingress"),), (Unseen("a rule of the chain ip lab input"),)
+
+
+@pytest.mark.parametrize(
+    ("events", "unseen", "asked", "truth"),
+    [
+        # It entered a hook and was not seen again: iptables-legacy and others do not report.
+        (ENTERED, {}, {"path": ["prerouting", "input", "drop"]}, None),
+        (ENTERED, {}, {"path": ["prerouting", "input"]}, None),
+        (ENTERED, {}, {"ends": "drop"}, None),
+        (ENTERED, {}, {"ends": "lost"}, None),
+        (ENTERED, {}, {"ends": "accept"}, None),
+        (ENTERED, {}, {"path": ["prerouting", "forward", "drop"]}, False),
+        (ENTERED, {}, {"path": ["prerouting", "drop"]}, False),
+        (ENTERED, {}, {"count": 1}, True),
+        ([*ENTERED, *both(2, "prerouting", 2)], {}, {"path": ["prerouting", "input", "drop"]}, False),
+        # A rule of the lab ends tracing: what was not seen again may have gone on.
+        (LOST, {"silencers": RULE}, {"ends": "lost"}, None),
+        (LOST, {"silencers": RULE}, {"path": ["prerouting"]}, None),
+        (LOST, {"silencers": RULE}, {"path": FORWARDED}, None),
+        (LOST, {"silencers": RULE}, {"path": ["prerouting@eth1"]}, False),
+        (LOST, {"silencers": RULE}, {"path": ["output"]}, False),
+        (LOST, {"silencers": RULE}, {"count": 1}, None),  # or the rest of another
+        (LOST, {"silencers": RULE}, {"count": 2}, False),
+        (forwarded(1), {"silencers": RULE}, {"path": FORWARDED, "ends": "accept", "count": 1}, True),
+        (DROPPED, {"silencers": RULE}, {"path": ["prerouting", "input", "drop"], "ends": "drop", "count": 1}, True),
+        # Something judges packets before the trace does.
+        ([], {"blind": CHAIN}, {"count": 0}, None),
+        ([], {"blind": CHAIN}, {"path": FORWARDED}, None),
+        ([], {"blind": CHAIN}, {"ends": "drop"}, None),
+        (forwarded(1), {"blind": CHAIN}, {"count": 1}, None),
+        (forwarded(1), {"blind": CHAIN}, {"count": 0}, False),
+        (forwarded(1), {"blind": CHAIN}, {"count": {"ge": 1}}, True),
+        (forwarded(1), {"blind": CHAIN}, {"path": FORWARDED, "ends": "accept"}, True),
+    ],
+)
+def test_what_may_happen_unseen_is_not_known(evidence, events, unseen, asked, truth):
+    trace = judge(recorded(evidence, *events, ended={"events": len(events), **unseen}), **asked)
+    assert (trace.truth, trace.reason) == (truth, "trace-blind" if truth is None else None)
+    if truth is None and unseen:
+        assert (unseen.get("blind") or unseen.get("silencers"))[0].what in sentence(trace)
+
+
+@pytest.mark.parametrize(("during", "truth"), [("one", True), ("two", None), ("three", None)])
+def test_what_came_later_leaves_no_doubt_about_what_was_before(evidence, during, truth):
+    """It came during step two, and was found before step three."""
+    events = [event for ms in (25, 45, 65) for event in at(ms, both(ms, "prerouting", 2))]
+    came = {"since_ns": WALL_NS + 52 * MS}
+    unseen = {"blind": (Unseen("a chain", **came),), "silencers": (Unseen("a rule", **came),)}
+    variant = recorded(evidence, *events, ended={"events": len(events), **unseen}).read()
+    for asked in ({"count": 1}, {"ends": "lost"}):
+        trace = evaluate(prediction({"trace": {"at": "hooks", "during": during}, **asked}), variant, PREFIX)
+        assert trace.truth is truth
+
+
+def test_of_a_copy_at_a_bridge_it_is_not_known_which_packet_it_is(evidence):
+    twice = [*both(1, "prerouting", 2), *both(2, "prerouting", 2), *both(3, "forward", 2, 2)]
+    variant = recorded(evidence, *twice).read()
+    for asked, truth in (({"count": 3}, None), ({"count": 4}, False), ({"path": ["prerouting", "forward"]}, None)):
+        assert evaluate(prediction({"trace": {"at": "hooks"}, **asked}), variant, PREFIX).truth is truth
+
+
 ALL = {"path": FORWARDED, "ends": "accept", "count": 1}
 
 
@@ -189,7 +254,7 @@ ALL = {"path": FORWARDED, "ends": "accept", "count": 1}
 def test_a_trace_that_lost_anything_is_not_believed_at_all(evidence, ended, reason, text):
     trace = judge(recorded(evidence, *forwarded(1), ended=ended), **ALL)
     assert (trace.truth, trace.reason) == (None, reason)
-    assert [leaf.message for leaf in trace.leaves()] == [text] * 3
+    assert [sentence(leaf) for leaf in trace.leaves()] == [text] * 3
     assert [leaf.path for leaf in trace.leaves()] == ["path", "ends", "count.equals"]
 
 
@@ -207,14 +272,14 @@ def test_a_trace_that_lost_anything_is_not_believed_at_all(evidence, ended, reas
 def test_without_a_trace_nothing_is_known(evidence, build, reason):
     trace = judge(build(evidence), **ALL)
     assert (trace.truth, trace.reason) == (None, reason)
-    assert all("trace 'hooks'" in leaf.message for leaf in trace.leaves())
+    assert all("trace 'hooks'" in sentence(leaf) for leaf in trace.leaves())
 
 
 @pytest.mark.parametrize("during", ["never", {"from": "one", "to": "never"}, {"from": "never", "to": "one"}])
 def test_a_window_of_a_step_that_did_not_run_is_unknown(evidence, during):
     trace = judge(recorded(evidence, *forwarded(1)), during=during, count=0)
     assert (trace.truth, trace.reason) == (None, "evidence-missing")
-    assert trace.message == "step 'never' is not in the evidence"
+    assert sentence(trace) == "step 'never' is not in the evidence"
 
 
 def test_a_clock_that_was_set_makes_the_windows_unsure(evidence):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labrun.evidence.record import EvidenceError
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.logic.compare import all_of, any_of, negate
 from labrun.protocol.state import KernelState, NeighbourState, NodeState, Sample
 from support.evidence_builder import Evidence, prediction
@@ -69,7 +70,7 @@ def test_the_moments_decide(evidence, states, time, truth, words):
     assert (trace.truth, trace.operator, trace.expected) == (truth, word, "== 1")
     assert trace.reason == ("not-observable" if truth is None else None)
     span = "within 0.3 s" if word == "eventually" else "for 0.3 s"
-    assert trace.message == f'neighbours of host at watch where state == "STALE": count: {word} {span}: {words}'
+    assert sentence(trace) == f'neighbours of host at watch where state == "STALE": count: {word} {span}: {words}'
     assert trace.actual == words.partition(":")[0]
 
 
@@ -98,7 +99,7 @@ def test_what_was_not_watched_to_the_end_is_sure_only_where_a_moment_decided(evi
     assert trace.truth is truth
     if truth is None:
         assert trace.reason == "not-watched-to-the-end"
-        assert trace.message == "'watch' was watched for less than 0.3 s"
+        assert sentence(trace) == "'watch' was watched for less than 0.3 s"
         assert (trace.path, trace.operator) == ("", *time)
 
 
@@ -156,7 +157,7 @@ def test_silence_over_a_gap_proves_nothing(evidence, states, time, truth, gap, e
         assert trace.truth is truth
     else:
         assert (trace.truth, trace.reason) == (None, "watched-with-gaps")
-        assert trace.message == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
+        assert sentence(trace) == "nobody looked at 'watch' for 0.351 s of the 0.4 s"
         assert (trace.path, trace.operator) == ("", word)
 
 
@@ -166,9 +167,27 @@ def test_one_moment(evidence, state, truth):
     assert trace.truth is truth
 
 
-def test_one_moment_is_all_of_a_time_that_is_shorter_than_its_period(evidence):
-    short = {"consistently": {"for": "50ms", "every": "100ms"}}
-    assert judge(evidence.series("watch", moments(S)).done(), leaf(**short)).truth is True
+@pytest.mark.parametrize("time", [{"for": "50ms", "every": "100ms"}, {"for": "1s", "every": "2s"}])
+def test_a_time_with_one_look_alone_is_refused(time):
+    with pytest.raises(ValueError, match="one look alone"):
+        prediction(leaf(consistently=time))
+
+
+@pytest.mark.parametrize("often", [100, 50, 20, 10])
+def test_a_prediction_s_looks_are_its_own(evidence, often):
+    """Another prediction looks more often at the same snapshot: what it alone saw decides nothing here."""
+    states = [R if at % 100 == 50 and often != 100 else S for at in range(0, 401, often)]
+    variant = moments(*states, every=often)
+    found = judge(evidence.series("watch", variant).done(), leaf("REACHABLE", never={"for": "400ms", "every": "100ms"}))
+    assert found.truth is True
+    assert "5 moments" in found.actual
+
+
+def test_what_the_kernel_reported_between_two_looks_is_a_look(evidence):
+    looks = [*moments(S, S, S), (7050.0, entries(R))]
+    evidence.series("watch", sorted(looks, key=lambda look: look[0]), changes=(7050.0,)).done()
+    found = judge(evidence, leaf("REACHABLE", never={"for": "200ms", "every": "100ms"}))
+    assert found.truth is False and "after 0.05 s" in found.actual
 
 
 @pytest.mark.parametrize(
@@ -191,8 +210,8 @@ def test_without_moments_nothing_is_known(evidence, build, reason, time):
     trace = judge(build(evidence), leaf(**time))
     assert (trace.truth, trace.reason, trace.actual) == (None, reason, None)
     assert (trace.path, trace.operator) == ("", *time)
-    assert trace.subject == f"{trace.operator} {'within' if time is WITHIN else 'for'} 0.3 s"
-    assert trace.message.startswith("the moments of 'watch' ")
+    assert str(trace.subject) == f"{trace.operator} {'within' if time is WITHIN else 'for'} 0.3 s"
+    assert sentence(trace).startswith("the moments of 'watch' ")
 
 
 def test_without_a_word_of_time_the_first_moment_counts(evidence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.observe.packets import scan_ahead
 from labrun.observe.values import bound
 from labrun.protocol.plan import Plan
@@ -68,7 +69,7 @@ def test_both_sides_show_the_value_and_not_its_name(evidence):
         evidence.run("save", saved={"x": 3}).run("probe", exit=4).done(), {"command": "probe", "exit": "${x}"}
     )
     assert (trace.expected, trace.actual) == ("3", "4")
-    assert trace.message.startswith("exit of probe == 3, actual 4 (")
+    assert sentence(trace).startswith("exit of probe == 3, actual 4 (")
 
 
 def test_in_where_each_fields_and_counts(evidence):
@@ -95,14 +96,14 @@ def test_in_where_each_fields_and_counts(evidence):
 def test_a_value_that_no_step_saved_is_unknown(evidence):
     trace = judge(evidence.run("probe").done(), {"command": "probe", "exit": "${x}"})
     assert (trace.truth, trace.reason) == (None, "evidence-missing")
-    assert (trace.subject, trace.message) == ("value x", "the value 'x' is not in the evidence")
+    assert (str(trace.subject), sentence(trace)) == ("value x", "the value 'x' is not in the evidence")
 
 
 def test_why_it_was_not_saved(evidence):
     evidence.run("probe").run("save", status="failed", message="save x: nothing in stdout matches 'y'")
     trace = judge(evidence.done(), {"command": "probe", "exit": "${x}"})
     assert (trace.truth, trace.reason) == (None, "step-failed")
-    assert trace.message == (
+    assert sentence(trace) == (
         "the value 'x' was not observed: step 'save' failed: save x: nothing in stdout matches 'y'"
     )
 
@@ -142,7 +143,7 @@ def test_a_value_that_a_field_can_never_have_is_unknown_and_breaks_nothing(evide
     scan_ahead(variant, (asked, asked), PREFIX)
     trace = evaluate(asked, variant, PREFIX)
     assert (trace.truth, trace.reason) == (None, "type-mismatch")
-    assert trace.message.startswith("fields: ")
+    assert sentence(trace).startswith("fields: ")
 
 
 def test_nothing_else_of_a_leaf_changes():

@@ -302,3 +302,13 @@ def test_a_control_that_does_what_the_experiment_does_is_none(control: str) -> N
     (problem,) = caught.value.problems
     assert problem.message == "control: this does just what the experiment does"
     assert (problem.line, problem.column) == (25, 14)
+
+
+def test_offloads_of_a_link_are_set_on_both_ends():
+    text = LAB.replace("mtu: 1400", "mtu: 1400, offloads: off")
+    assert text != LAB
+    links = [action for _, action in topology(compiled(text).experiment) if isinstance(action, actions.Link)]
+    assert [link.name for link in links if link.offloads == "off"] == [
+        link.name for link in links if link.op == "set" and link.name != "lo" and link.offloads is not None
+    ]
+    assert sum(link.offloads == "off" for link in links) == 2

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.agent import pcapng as write
 from labrun.packets.pcapng import Packet, PcapngError, TruncatedCapture, read_packets, summary
+from labrun.packets.segments import Offload
 
 START = 1_790_000_000_123_456_789
 DIRECTIONS = {1: "in", 2: "out", 0: None}
@@ -40,6 +41,7 @@ SHAPES = {
     "no statistics": [eth(), packet()],
     "many interfaces": [*(eth(f"veth{n}") for n in range(300)), *(packet(n) for n in range(300))],
     "late interface": [eth(), packet(), eth("late"), packet(1), packet(0)],
+    "super-packet": [eth(), write.enhanced_packet(0, START, FRAME, len(FRAME), 5, bytes((1, 1, 66, 0, 0xA8, 5)))],
     "cut by snaplen": [write.interface_description("eth0", 1, 20), packet(data=FRAME[:20], length=1514)],
     "odd lengths": [eth(), *(packet(data=FRAME[:n]) for n in range(14, 40))],
     "no data": [eth(), packet(data=b"", length=60)],
@@ -248,3 +250,17 @@ def test_reading_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 6_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [0, 13, 14, 15, 16])
+def test_what_a_packet_left_to_the_device_is_read_again(tmp_path: Path, size: int) -> None:
+    written = bytes((1, 0x81, 66, 0, 0xA8, 5)), bytes((1, 0, 9, 9, 9, 9)), b""
+    blocks = [write.enhanced_packet(0, START, bytes(size), size, 5, offload) for offload in written]
+    found = list(read_packets(file_of(tmp_path, eth(), *blocks)))
+    assert [packet.offload for packet in found] == [Offload(1, 0x81, 1448), Offload(1, 0, 0), None]
+    assert [(packet.data, packet.direction) for packet in found] == [(bytes(size), "in")] * 3
+    assert [packet.offload is not None and packet.offload.unfinished_checksum for packet in found] == [
+        True,
+        True,
+        False,
+    ]

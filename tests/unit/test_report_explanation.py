@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from labrun.evidence.ref import Ref
-from labrun.judge.explain import explain, said
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult
+from labrun.judge.explain import explain
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject
 from labrun.report.build import build_view
 from labrun.report.html import render_html
 from labrun.report.hypotheses import MAX_TEXT, hypothesis_view
@@ -84,12 +84,13 @@ def _facts_of(trace: Evaluation) -> Iterator[str]:
         yield from _facts_of(child)
     if trace.children and trace.operator != "expr":
         return
-    yield trace.subject.removesuffix(": count")
+    counted = trace.subject.quantity == "count"
+    yield str(replace(trace.subject, quantity="") if counted else trace.subject)
     yield trace.actual or ""
     if trace.operator != "value":
         yield trace.expected or ""
-    if trace.operator not in ("expr", "value") and (more := said(trace)) is not None:
-        yield more.removeprefix(f"{trace.subject} {trace.expected}: ").removeprefix(f"{trace.subject}: ")
+    if trace.operator not in ("expr", "value"):
+        yield trace.note or ""
     if trace.truth is None and trace.reason and trace.operator != "value":
         yield trace.reason
     for ref in trace.refs[:5]:
@@ -124,15 +125,15 @@ def test_a_result_with_everything(around: RunView, tmp_path: Path) -> None:
         Ref("labs/x/experiment/outputs/a.stdout", 7),
         Ref("labs/x/experiment/snapshots/s.json", path="nodes.a.links[0]"),
     )
-    tree = Evaluation("", "all of", False, "all", children=(
-        Evaluation("all.0.equals", "exit of a", True, "equals", "0", "0"),
-        Evaluation("all.1.expr", "rate / 2 > 3", False, "expr", "true", "false", children=(
-            Evaluation("all.1.expr.0", "rate / 2", True, "value", None, "2.5", message="rate / 2 = 2.5"),)),
-        Evaluation("all.2.matches", "stdout of a", False, "matches", '"^x"', '"y"', refs=refs),
+    tree = Evaluation("", Subject("all of"), False, "all", children=(
+        Evaluation("all.0.equals", Subject("exit of a"), True, "equals", "0", "0"),
+        Evaluation("all.1.expr", Subject("rate / 2 > 3"), False, "expr", "true", "false", children=(
+            Evaluation("all.1.expr.0", Subject("rate / 2"), True, "value", None, "2.5"),)),
+        Evaluation("all.2.matches", Subject("stdout of a"), False, "matches", '"^x"', '"y"', refs=refs),
     ))  # fmt: skip
     controls = (
         ControlResult("one", "without step 'a'", False, replace(tree, truth=False), "Nothing else is changed."),
-        ControlResult("two", "before step 'b': true", True, Evaluation("exit.equals", "exit of c", True, "equals", "1", "1"),
+        ControlResult("two", "before step 'b': true", True, Evaluation("exit.equals", Subject("exit of c"), True, "equals", "1", "1"),
                       None, must=True),
     )  # fmt: skip
     result = HypothesisResult(

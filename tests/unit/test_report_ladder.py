@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from labrun.observe.journeys import Wiring, seen_on
+from labrun.packets.identity import identity, trace_keys
+from labrun.packets.pcapng import Packet
 from labrun.protocol.traces import TraceEvent
 from labrun.report.fields import compared, fields_of
 from labrun.report.ladder import Journey, Place, Sighting, journeys_of, ladder_of
 from labrun.report.marks import Traced, marked
 from labrun.report.rungs import draw_ladder
-from labrun.report.sameness import identity
 
 ETHERNET, RAW = 1, 101
 
@@ -37,43 +39,8 @@ def tcp(source: int, destination: int, seq: int = 100, checksum: int = 0, payloa
 A, B = "10.0.0.1", "192.0.2.2"
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (framed(ip(A, B, echo())), framed(ip(A, B, echo(), ttl=63), mac=9)),
-        (framed(ip(A, B, echo())), ip(A, B, echo())),
-        (framed(ip(A, B, echo())), framed(ip(A, B, echo()), tag=b"\x81\x00\x00\x05")),
-        (framed(ip(A, B, tcp(1, 2), 6)), framed(ip(A, B, tcp(1, 2, checksum=0xBEEF), 6))),
-        (framed(ip(A, B, echo())), framed(ip(A, B, echo())) + bytes(6)),  # padding to Ethernet's least length
-    ],
-)
-def test_the_same_packet(one: bytes, other: bytes) -> None:
-    assert identity(one, ETHERNET).exact == identity(other, ETHERNET if other[0] == 2 else RAW).exact
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        ip(A, B, echo(), ident=8),
-        ip(A, B, echo(0)),
-        ip(B, A, echo()),
-        ip(A, B, echo(seq=2)),
-        ip(A, B, echo(), protocol=17),
-    ],
-)
-def test_another_packet(other: bytes) -> None:
-    assert identity(framed(ip(A, B, echo())), ETHERNET).exact != identity(framed(other), ETHERNET).exact
-
-
-def test_a_translated_packet() -> None:
-    before, after = (identity(ip(source, B, tcp(port, 80), 6), RAW) for source, port in ((A, 4000), ("203.0.113.9", 9)))
-    assert before.exact != after.exact and before.translated == after.translated
-    assert identity(ip(A, B, bytes.fromhex("0001000200080000"), 17, ident=0), RAW).translated is None
-
-
 @given(st.binary(max_size=80), st.sampled_from([0, 1, 101, 276]))
-def test_any_bytes_have_an_identity_and_fields(data: bytes, linktype: int) -> None:
-    assert identity(data, linktype) == identity(data, linktype)
+def test_any_bytes_have_fields(data: bytes, linktype: int) -> None:
     fields = fields_of(data, linktype)
     assert all(0 <= each.start < each.end <= len(data) for each in fields)
     assert (max((each.end for each in fields), default=0)) == len(data)
@@ -81,8 +48,10 @@ def test_any_bytes_have_an_identity_and_fields(data: bytes, linktype: int) -> No
 
 def seen(name: str, time_us: int, data: bytes, direction: str = "in", capture: str = "c", number: int = 1) -> Sighting:
     node, _, interface = name.partition(".")
+    key, quotes = trace_keys(data, ETHERNET)
     return Sighting(Place(node, interface), direction, time_us * 1000, "1.000 ms", "during probe", capture, number,  # type: ignore[arg-type]
-                    f"{capture}-{name}-{time_us}", identity(data, ETHERNET), "ICMP", (A, B), "echo", False)  # fmt: skip
+                    f"{capture}-{name}-{time_us}", identity(data, ETHERNET, len(data)), "ICMP", (A, B), "echo", False,
+                    key, quotes)  # fmt: skip
 
 
 def ways(journeys: tuple[Journey, ...]) -> list[str]:
@@ -115,7 +84,7 @@ def test_the_same_door_twice_is_another_packet_unless_its_ttl_went_down() -> Non
     looping = [seen("h.eth0", n, framed(ip(A, B, echo(), ttl=64 - n))) for n in range(1, 5)]
     assert ways(journeys_of(looping)) == ["eth0 eth0 eth0 eth0"]
     late = [seen("h.veth0", 1, REQUEST), seen("h.eth0", 2_000_000, REQUEST)]
-    assert ways(journeys_of(late)) == ["veth0", "eth0"]
+    assert ways(journeys_of(late)) == ["veth0 eth0"]
 
 
 def test_two_captures_of_one_interface_tell_one_passage() -> None:
@@ -151,6 +120,111 @@ def test_fields_have_their_bytes_and_what_a_hop_changed() -> None:
     assert named["eth.type"].value == "0x0800 (IPv4)" and named["data"].value == "24 bytes"
 
 
+WIRED = Wiring(
+    {("sw", "p0"): "br0", ("sw", "p1"): "br0", ("sw", "p2"): "br0"},
+    {("sw", "p1"): ("r1", "eth0"), ("r1", "eth0"): ("sw", "p1"), ("sw", "p2"): ("r2", "eth0"),
+     ("r2", "eth0"): ("sw", "p2"), ("sw", "p0"): ("src", "eth0"), ("src", "eth0"): ("sw", "p0")},
+)  # fmt: skip
+FLOOD = [
+    ("src.eth0", "out"), ("sw.p0", "in"), ("sw.br0", "in"), ("sw.p2", "out"), ("r2.eth0", "in"), ("sw.p1", "out"),
+    ("r1.eth0", "in"),
+]  # fmt: skip
+CAME_FROM = {
+    "sw.p0": "src.eth0",
+    "sw.br0": "sw.p0",
+    "sw.p2": "sw.p0",
+    "r2.eth0": "sw.p2",
+    "sw.p1": "sw.p0",
+    "r1.eth0": "sw.p1",
+}
+
+
+@pytest.mark.parametrize("left_out", [(), ("sw.br0",), ("sw.p1", "sw.p2"), ("src.eth0",), ("sw.br0", "sw.p1")])
+def test_copies_at_a_bridge_are_branches(left_out: tuple[str, ...]) -> None:
+    """Also where a port is not captured: what it sent came from where the port's copy came from."""
+    told = [(name, way) for name, way in FLOOD if name not in left_out]
+    (journey,) = journeys_of([seen(name, at, REQUEST, way) for at, (name, way) in enumerate(told, 1)], WIRED)
+    names = {each.anchor: f"{each.place.node}.{each.place.interface}" for each in journey.sightings}
+
+    def before(name: str) -> str | None:
+        came = CAME_FROM.get(name)
+        return came if came is None or came not in left_out else before(came)
+
+    assert {names[s.anchor]: names.get(s.after or "") for s in journey.sightings} == {
+        name: before(name) for name, _ in told
+    }
+    copies = [mark.text for mark in journey.marks if mark.kind == "copies"]
+    assert len(copies) == 1 and copies[0].startswith("copied at sw: to ")
+    ladder = ladder_of((journey,), ())
+    assert ladder is not None
+    (rung,) = draw_ladder(ladder).rungs
+    copied = next(
+        each for each in journey.sightings if sum(other.after == each.anchor for other in journey.sightings) > 1
+    )
+    stops = dict(zip(names, rung.stops, strict=True))
+    drawn = dict(rung.ways)[""]
+    for copy in (each for each in journey.sightings if each.after == copied.anchor):  # down its own line, and across
+        begins, ends = stops[copied.anchor], stops[copy.anchor]
+        assert f"M{begins.x} {begins.y}V{ends.y}M{begins.x} {ends.y}L" in drawn
+
+
+def test_a_bridge_that_forwards_and_a_router_behind_it_are_one_line() -> None:
+    wired = Wiring({("h", "veth0"): "cni0"}, {})
+    told = [("h.veth0", "in", 64), ("h.cni0", "in", 64), ("h.eth0", "out", 63)]
+    (journey,) = journeys_of([seen(name, at, framed(ip(A, B, echo(), ttl=ttl)), way) for at, (name, way, ttl)
+                              in enumerate(told)], wired)  # fmt: skip
+    assert [each.after for each in journey.sightings] == [None, *(each.anchor for each in journey.sightings[:-1])]
+    assert journey.marks == ()
+
+
+def test_what_cannot_be_told_apart_stands_alone_and_says_so() -> None:
+    told = ("veth0", "veth0", "cni0", "eth0")
+    journeys = journeys_of([seen(f"h.{name}", at, REQUEST) for at, name in enumerate(told)])
+    assert ways(journeys) == ["veth0", "veth0", "cni0", "eth0"]
+    assert journeys[0].marks[0].text == "same content as B, C, D: which is which is not known"
+
+
+CONTENTS = [framed(ip(A, B, echo(seq=seq), ttl=ttl)) for seq in (1, 2) for ttl in (64, 63)]
+CONTENTS += [framed(ip(A, B, tcp(port, 80), 6)) for port in (4000, 9)] + [
+    framed(ip("203.0.113.9", B, tcp(4000, 80), 6))
+]
+CONTENTS += [REQUEST[:15] + b"\x48" + REQUEST[16:], bytes(12) + b"\x08\x06" + bytes(28)]
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(("in", "out", None)), st.sampled_from(CONTENTS)), max_size=9
+    )
+)
+def test_the_ladder_joins_just_what_seen_on_calls_the_same_packet(told: list[tuple[str, str, bytes]]) -> None:
+    sights = [seen(f"h.{name}", at, data, way, number=at) for at, (name, way, data) in enumerate(told, 1)]
+    given_packets = [
+        Packet(at, name, at * 1000, way, 1, data, len(data)) for at, (name, way, data) in enumerate(told, 1)
+    ]
+    found = seen_on(given_packets, ("a", "b"))
+    judged = sorted(numbers for way in (found.chain, *found.others) for numbers in way.numbers)
+    drawn = journeys_of(sights)
+    unsure = {number for pair in found.rewritten for number in pair} | {n for group in found.ambiguous for n in group}
+    joined = [tuple(sighting.number for sighting in journey.sightings) for journey in drawn]
+    assert sorted(number for numbers in joined for number in numbers) == list(range(1, len(told) + 1))
+    assert judged == sorted(numbers for numbers, journey in zip(joined, drawn, strict=True)
+                            if not any(mark.kind == "alike" for mark in journey.marks) and not unsure & {*numbers}
+                            and not any(sighting.unjoined for sighting in journey.sightings))  # fmt: skip
+    for journey in drawn:  # what is joined by a firm line is one packet to the judge, too
+        parts = [tuple(s.number for s in part) for part in firm_parts(journey)]
+        assert all(part in judged or unsure & {*part} for part in parts)
+
+
+def firm_parts(journey: Journey) -> list[list[Sighting]]:
+    parts: list[list[Sighting]] = [[]]
+    for sighting in journey.sightings:
+        if sighting.unjoined:
+            parts.append([])
+        parts[-1].append(sighting)
+    return parts
+
+
 def test_marks_tell_of_hooks_drops_and_errors() -> None:
     request = ip(A, B, echo(), ttl=1)
     error = struct.pack(">BBHI", 11, 0, 0, 0) + request[:28]
@@ -158,10 +232,11 @@ def test_marks_tell_of_hooks_drops_and_errors() -> None:
         [seen("r.eth0", 1, framed(request)), seen("r.eth0", 9, framed(ip("10.0.0.9", A, error)), "out")]
     )
     trace = (
-        TraceEvent(1, 7, "prerouting", "inet", "t", "c", "rule", "continue", network=request[:20].hex()),
+        TraceEvent(1, 7, "prerouting", "inet", "t", "c", "rule", "continue", network=request[:20].hex(),
+                   transport=request[20:40].hex()),
         TraceEvent(2, 7, "forward", "inet", "f", "forward", "policy", "drop"),
         TraceEvent(3, 8, "input", "inet", "f", "input", "policy", "drop", network=ip(B, A, echo())[:20].hex()),
-    )
+    )  # fmt: skip
     first, second = marked(journeys, [Traced("r", trace)])
     assert [(mark.kind, mark.text) for mark in first.marks] == [
         ("hook", "r: prerouting → forward"),
@@ -171,3 +246,18 @@ def test_marks_tell_of_hooks_drops_and_errors() -> None:
     assert second.marks == ()
     ladder = ladder_of((first, second), ())
     assert ladder is not None and draw_ladder(ladder).rungs[0].marks[1][2].startswith("✕ dropped in r")
+
+
+def test_two_packets_with_equal_headers_have_a_way_each() -> None:
+    """As every SYN-ACK of Linux between two ports has: id 0, DF."""
+    packet = ip(A, B, tcp(80, 4000), 6, ident=0)
+    journeys = journeys_of([seen("r.eth0", at, framed(packet)) for at in (1, 50)])
+    hooks = ("prerouting", "forward", "postrouting")
+    trace = tuple(
+        TraceEvent(number, at, hook, "inet", "t", hook, "policy", "accept", network=packet[:20].hex(), transport=packet[20:40].hex())
+        for number, (at, hook) in enumerate(((at, hook) for at in (7, 8) for hook in hooks), 1)
+    )  # fmt: skip
+    for journey in marked(journeys, [Traced("r", trace)]):
+        assert [(mark.kind, mark.text) for mark in journey.marks] == [("hook", "r: prerouting → forward → postrouting")]
+    (first, second) = marked(journeys, [Traced("r", trace[:3])])
+    assert first.marks == second.marks == ()  # whose way it is, is not known

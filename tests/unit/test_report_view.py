@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from labrun.evidence import layout
 from labrun.evidence.run import EvidenceError
-from labrun.judge.results import Evaluation, RunResult
+from labrun.judge.results import Evaluation, RunResult, Subject
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
 from labrun.report import anchors
@@ -78,7 +78,7 @@ def test_packets_know_their_step_and_who_cites_them(view: RunView) -> None:
 def test_a_broken_lab_says_what_is_missing(view: RunView) -> None:
     broken = lab(view, "broken")
     assert broken.experiment is None and broken.problem == "Broke: the daemon went away."
-    assert any("not a variant's evidence" in note for note in broken.notes)
+    assert any("experiment/events.jsonl: there is no such file" in note for note in broken.notes)
     assert any("cannot be read" in note for note in broken.notes)
     assert lab(view, "needs-a-tool").notes == ()
 
@@ -141,10 +141,12 @@ def test_the_observed_sentence_is_short(tmp_path: Path) -> None:
     assert observed(through) == "packets on host.lo during probe: 1; exit of probe: 0"
 
     def count(filter_: str, actual: str) -> Evaluation:
-        return Evaluation(filter_, f"packets on a.b matching '{filter_}': count", True, "equals", actual, actual)
+        return Evaluation(
+            filter_, Subject("packets on a.b", f"matching '{filter_}'", "count"), True, "equals", actual, actual
+        )
 
     two = dataclasses.replace(
-        through, trace=Evaluation("", "all of", True, "all", children=(count("x", "1"), count("y", "2")))
+        through, trace=Evaluation("", Subject("all of"), True, "all", children=(count("x", "1"), count("y", "2")))
     )
     assert observed(two) == "packets on a.b matching 'x': 1; packets on a.b matching 'y': 2"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.logic.compare import Count
 from labrun.observe.journeys import RECORD, SHOWN, Sightings, seen_on
-from labrun.packets.identity import SIZE, fingerprint
+from labrun.packets.identity import SIZE, differences, identity
 from labrun.packets.pcapng import Packet
 from scapy.all import (
     ARP,
@@ -37,7 +37,14 @@ Event = tuple[str, bytes]
 
 def mark(packet: object, linktype: int = 1, nat: bool = False) -> bytes | None:
     data = bytes(packet)  # type: ignore[call-overload]
-    return fingerprint(data, linktype, len(data), nat)
+    found = identity(data, linktype, len(data), nat)
+    return None if found is None else found.same
+
+
+def like(packet: object) -> bytes | None:
+    data = bytes(packet)  # type: ignore[call-overload]
+    found = identity(data, 1, len(data))
+    return None if found is None else found.like
 
 
 def udp(number: int = 0, **ip: object) -> bytes:
@@ -65,6 +72,8 @@ ALIKE = {
     "congestion mark": (E / IP(id=7, tos=2) / L4, E / IP(id=7, tos=3) / L4),
     "checksum to be filled in": (E / SENT / UDP(sport=1000, dport=2000, chksum=0x1234) / b"payload", E / SENT / L4),
     "tcp checksum": (E / SENT / TCP(chksum=1), E / SENT / TCP(chksum=2)),
+    "icmp checksum": (E / SENT / ICMP(chksum=1), E / SENT / ICMP(chksum=2)),
+    "9100 tag": (E / SENT / L4, Ether(type=0x9100) / b"\0\7\x08\0" / bytes(FORWARDED / L4)),
     "hop limit": (E / IPv6(hlim=64, **SIX) / L4, E2 / IPv6(hlim=60, **SIX) / L4),
     "congestion mark 6": (E / IPv6(tc=2, **SIX) / L4, E2 / IPv6(tc=3, **SIX) / L4),
     "arp": (E / ARP(psrc="10.0.0.1", hwsrc="02:00:00:00:00:01"), bytes(E2 / ARP(psrc="10.0.0.1", hwsrc="02:00:00:00:00:01")) + bytes(18)),
@@ -81,7 +90,6 @@ DIFFERENT = {
     "tcp flags": (E / SENT / TCP(flags="S"), E / SENT / TCP(flags="SA")),
     "urgent pointer": (E / SENT / TCP(urgptr=1), E / SENT / TCP(urgptr=2)),
     "tcp options": (E / SENT / TCP(options=[("MSS", 1460)]), E / SENT / TCP(options=[("MSS", 1400)])),
-    "icmp checksum": (E / SENT / ICMP(chksum=1), E / SENT / ICMP(chksum=2)),
     "echo number": (E / SENT / ICMP(seq=1), E / SENT / ICMP(seq=2)),
     "protocol": (E / SENT / bytes(8), E / IP(src="10.0.1.2", dst="10.0.2.3", id=7, tos=0x28, proto=99) / bytes(8)),
     "fragments": tuple(E / part for part in fragment(IP(id=5) / UDP() / bytes(64), 32)[:2]),
@@ -89,6 +97,13 @@ DIFFERENT = {
     "extension header": (E / IPv6(**SIX) / L4, E / IPv6(**SIX) / IPv6ExtHdrHopByHop() / L4),
     "ethertype": (Ether(type=0x9000) / b"x", Ether(type=0x9001) / b"x"),
 }  # fmt: skip
+ALSO_DIFFERENT = {
+    "options": (E / IP(id=7, options=b"\7\7\4\0\0\0\0\0") / L4, E / IP(id=7, options=b"\7\7\x08\1\2\3\4\0") / L4),
+    "no options any more": (E / IP(id=7, options=b"\7\7\4\0\0\0\0\0") / L4, E / IP(id=7) / L4),
+    "length 0": (E / IP(id=7, len=0) / L4, E / IP(id=7, len=0) / UDP(sport=1000, dport=2000) / b"paylaod"),
+    "length 0, 6": (E / IPv6(plen=0, **SIX) / L4, E / IPv6(plen=0, **SIX) / UDP(sport=1000, dport=2000) / b"paylaod"),
+    "traffic class": (E / IPv6(tc=0x20, **SIX) / UDP() / bytes(20), E / IPv6(tc=0x40, **SIX) / UDP() / bytes(20)),
+}
 NATED = {
     "source": (E / SENT / L4, E / IP(src="192.0.2.1", dst="10.0.2.3", id=7, ttl=63, tos=0x28) / UDP(sport=61000, dport=2000) / b"payload"),
     "destination": (E / SENT / TCP(dport=80, seq=5), E / IP(src="10.0.1.2", dst="10.9.9.9", id=7, tos=0x28) / TCP(dport=8080, seq=5)),
@@ -110,6 +125,38 @@ def test_what_forwarding_changes_keeps_a_packet_the_same(case: str) -> None:
     first, second = ALIKE[case]
     assert mark(first) == mark(second)
     assert mark(first, nat=True) == mark(second, nat=True)
+
+
+# What a router on the way may make of a packet, and what differs then. All else is surely another packet.
+REWRITTEN = {
+    "dscp": ("ip.dsfield.dscp",), "flags": ("ip.flags.df",), "source": ("ip.src",), "destination": ("ip.dst",),
+    "port": ("udp.srcport",), "tcp options": ("tcp.options.mss_val",), "options": ("options or payload",),
+    "no options any more": ("ip.hdr_len", "ip.len"), "flow label": None, "traffic class": ("ipv6.tclass",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*DIFFERENT, *ALSO_DIFFERENT])
+def test_what_a_router_may_rewrite_leaves_a_packet_like_itself(case: str) -> None:
+    first, second = (DIFFERENT | ALSO_DIFFERENT)[case]
+    assert mark(first) != mark(second)
+    names = REWRITTEN.get(case)
+    if names is not None:
+        assert like(first) == like(second)
+        assert differences(bytes(first), bytes(second), 1) == names  # type: ignore[call-overload]
+    elif case not in REWRITTEN:
+        assert like(first) != like(second)
+
+
+@pytest.mark.parametrize("case", NATED)
+def test_a_translated_packet_is_like_itself_if_enough_is_left_to_tell(case: str) -> None:
+    first, second = NATED[case]
+    assert (like(first) == like(second)) is (case != "echo 6")  # without ip.id, and without data
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_the_same_packet_is_like_itself(case: str) -> None:
+    first, second = ALIKE[case]
+    assert like(first) == like(second)
 
 
 @pytest.mark.parametrize("case", DIFFERENT)
@@ -144,40 +191,40 @@ LEFT_OUT: dict[str, tuple[object, Iterable[int], Iterable[int]]] = {
     "a later fragment": (E / IP(id=7, frag=3, proto=17) / bytes(24), (*LINK, *TTL4), range(26, 34)),
     "the first fragment": (E / IP(id=7, flags="MF") / UDP() / P, (*LINK, *TTL4, *UDP4), range(26, 38)),
     "segmented by the device": (E / IP(len=0) / UDP() / P, (*LINK, *TTL4, *UDP4), range(26, 38)),
-    "echo": (E / SENT / ICMP(type=8, id=1, seq=2) / P, (*LINK, *TTL4), (*range(26, 34), 36, 37, 38, 39)),
-    "timestamp": (E / SENT / ICMP(type=13, id=1, seq=2), (*LINK, *TTL4), (*range(26, 34), 36, 37, 38, 39)),
+    "echo": (E / SENT / ICMP(type=8, id=1, seq=2) / P, (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 38, 39)),
+    "timestamp": (E / SENT / ICMP(type=13, id=1, seq=2), (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 38, 39)),
     "another protocol": (E / IP(id=7, proto=99) / P / P, (*LINK, *TTL4), range(26, 34)),
     "an error about udp": (
         E / SENT / ICMP(type=3, code=4) / IP(**QUOTED) / UDP() / P,
-        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 66), 68, 69),
+        (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 52, 53, *range(54, 66), 68, 69),
     ),
     "an error about an echo": (
         E / SENT / ICMP(type=11) / IP(**QUOTED) / ICMP(type=8, id=1, seq=2) / P,
-        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(64, 68)),
+        (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(64, 68)),
     ),
     "an error about options": (
         E / SENT / ICMP(type=3) / IP(options=b"\x94\4\0\0", **QUOTED) / UDP() / P,
-        (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(66, 70), 72, 73),
+        (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 52, 53, *range(54, 62), *range(66, 70), 72, 73),
     ),
     "an error about another protocol": (
-        E / SENT / ICMP(type=12) / IP(proto=99, **QUOTED) / P / P, (*LINK, *TTL4), (*range(26, 34), 36, 37, 52, 53, *range(54, 62)),
+        E / SENT / ICMP(type=12) / IP(proto=99, **QUOTED) / P / P, (*LINK, *TTL4, 36, 37), (*range(26, 34), 36, 37, 52, 53, *range(54, 62)),
     ),
-    "a short error": (E / SENT / ICMP(type=3) / bytes(19), (*LINK, *TTL4), range(26, 34)),
-    "a short message": (E / IP(id=7, proto=1) / b"\x08\0abcde", (*LINK, *TTL4), range(26, 34)),
+    "a short error": (E / SENT / ICMP(type=3) / bytes(19), (*LINK, *TTL4, 36, 37), range(26, 34)),
+    "a short message": (E / IP(id=7, proto=1) / b"\x08\0abcde", (*LINK, *TTL4, 36, 37), range(26, 34)),
     "udp 6": (E / IPv6(**SIX) / UDP() / P, (*LINK, 21, 60, 61), range(22, 58)),
     "udp 6, padded": (bytes(E / IPv6(**SIX) / UDP() / P) + bytes(5), (*LINK, 21, 60, 61, *range(69, 74)), range(22, 58)),
     "a long udp 6": (bytes(E / IPv6(**SIX) / UDP() / bytes(300)) + bytes(5), (*LINK, 21, 60, 61, *range(362, 367)), range(22, 58)),
     "jumbo 6": (E / IPv6(plen=0, **SIX) / UDP() / P, (*LINK, 21, 60, 61), range(22, 58)),
     "tcp 6": (E / IPv6(**SIX) / TCP(), (*LINK, 21, 70, 71), range(22, 58)),
-    "echo 6": (E / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2) / P, (*LINK, 21), (*range(22, 54), *range(56, 60))),
+    "echo 6": (E / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2) / P, (*LINK, 21, 56, 57), (*range(22, 54), *range(56, 60))),
     "options 6": (E / IPv6(**SIX) / IPv6ExtHdrHopByHop() / UDP() / P, (*LINK, 21), range(22, 54)),
     "an error 6 about udp": (
         E / IPv6(**SIX) / ICMPv6PacketTooBig(mtu=1280) / IPv6(**SIX) / UDP() / P,
-        (*LINK, 21), (*range(22, 54), 56, 57, *range(70, 106), 108, 109),
+        (*LINK, 21, 56, 57), (*range(22, 54), 56, 57, *range(70, 106), 108, 109),
     ),
     "an error 6 about an echo": (
         E / IPv6(**SIX) / ICMPv6PacketTooBig(mtu=1280) / IPv6(**SIX) / ICMPv6EchoRequest(id=1, seq=2) / P,
-        (*LINK, 21), (*range(22, 54), 56, 57, *range(70, 102), *range(104, 108)),
+        (*LINK, 21, 56, 57), (*range(22, 54), 56, 57, *range(70, 102), *range(104, 108)),
     ),
     "arp": (bytes(E / ARP()) + bytes(18), (*LINK, *range(42, 60)), ()),
     "another ethertype": (Ether(type=0x9000) / P, LINK, ()),
@@ -244,7 +291,7 @@ def test_a_short_icmpv6_error_counts_with_every_byte(size: int) -> None:
 
 def test_translation_is_seen_through_only_where_that_is_asked() -> None:
     first, second = (bytes(E / IP(id=7, src=src) / UDP() / P) for src in ("10.0.0.1", "192.0.2.1"))
-    assert fingerprint(first, 1, len(first)) != fingerprint(second, 1, len(second))
+    assert mark(first) != mark(second)
     pair = [(Sightings(("a", "b"), *nat), nat) for nat in ((), (False,), (True,))]
     for sightings, nat in pair:
         sightings.add("a", 1, 1, first, 1, len(first))
@@ -263,8 +310,8 @@ def test_raw_ip_is_the_packet_without_its_ethernet_header() -> None:
     assert mark(E / IPv6(**SIX) / L4) == mark(IPv6(**SIX) / L4, 101)
 
 
-def test_what_was_cut_has_no_fingerprint() -> None:
-    assert fingerprint(udp(), 1, len(udp()) + 1) is None
+def test_what_was_cut_has_no_identity() -> None:
+    assert identity(udp(), 1, len(udp()) + 1) is None
 
 
 @settings(deadline=None, max_examples=300)
@@ -276,8 +323,8 @@ def test_what_was_cut_has_no_fingerprint() -> None:
 )
 def test_no_bytes_raise(noise: bytes, kind: str, linktype: int, nat: bool) -> None:
     data = bytes(12) + bytes.fromhex(kind) + noise if kind else noise
-    found = fingerprint(data, linktype, len(data), nat)
-    assert found is not None and len(found) == SIZE
+    found = identity(data, linktype, len(data), nat)
+    assert found is not None and len(found.same) == len(found.like) == SIZE
 
 
 # The chain.
@@ -357,8 +404,10 @@ def test_out_on_the_interface_that_it_came_in_on() -> None:
     chain = ("eth0", "eth0")
     assert seen_on(packets(("eth0", udp()), ("eth0", udp(ttl=63))), chain).count == Count(1, 1)
     assert seen_on(packets(("eth0", udp())), chain).count == Count(0, 0)
-    assert seen_on(packets(*[("eth0", udp())] * 3), chain).doubt is None
-    assert seen_on(packets(*[("eth0", udp())] * 4), chain).count == Count(2, 2)
+    again = packets(*[("eth0", udp())] * 4)
+    assert seen_on(again, chain).others[0].count == 4  # sent four times: no hop made its TTL less
+    turned = [packet._replace(direction=("in", "out")[packet.number % 2]) for packet in again]
+    assert seen_on(turned, chain).count == Count(2, 2)
 
 
 def test_the_same_content_twice_one_after_the_other_is_two_packets() -> None:
@@ -454,8 +503,27 @@ def test_the_same_content_twice_by_an_interface_outside_of_the_chain() -> None:
 def test_a_translated_packet_along_the_chain() -> None:
     inside, outside = udp(3), udp(3, src="192.0.2.1", ttl=63)
     events = packets(("veth0", inside), ("cni0", inside), ("eth0", outside))
-    assert seen_on(events, CHAIN).count == Count(0, 0)
+    seen = seen_on(events, CHAIN)
+    assert (seen.count, seen.rewritten) == (Count(0, 1), ((2, 3),))
+    assert seen.doubt is not None and seen.doubt.code == "perhaps-rewritten"
     assert seen_on(events, CHAIN, nat=True).count == Count(1, 1)
+
+
+def test_a_rewritten_packet_is_neither_on_the_chain_nor_off_it() -> None:
+    for changed in ({"tos": 0x48}, {"flags": "DF"}, {"dst": "10.9.9.9"}):
+        events = [("veth0", udp(3)), ("cni0", udp(3)), ("eth0", udp(3, ttl=63, **changed))]
+        assert seen_on(packets(*events), CHAIN).count == Count(0, 1), changed
+        assert seen_on(packets(*events, *((name, udp(5)) for name in CHAIN)), CHAIN).count == Count(1, 2)
+
+
+def test_what_was_seen_where_the_other_was_is_not_the_other_rewritten() -> None:
+    """Two packets side by side that differ in their class; and one that would have won hops."""
+    both = [(name, udp(3, tos=tos)) for name in CHAIN for tos in (0, 0x48)]
+    assert seen_on(packets(*both), CHAIN).count == Count(2, 2)
+    lost = [*((name, udp(3)) for name in CHAIN), ("veth0", udp(3, tos=0x48))]
+    assert seen_on(packets(*lost), CHAIN).count == Count(1, 1)
+    younger = [("veth0", udp(3, ttl=63)), ("cni0", udp(3, ttl=64, tos=0x48))]
+    assert seen_on(packets(*younger), CHAIN).doubt is None
 
 
 def test_a_chain_of_one_is_no_chain() -> None:

@@ -43,11 +43,12 @@ EXAMPLES: list[tuple[Action, str]] = [
     (Start(("nc", "-l", "8900"), stdin="hi\n"), "nc -l 8900 <<'EOF' &\nhi\nEOF"),
     (Stop("server"), "kill %server"),
     (Stop("server", signal="INT"), "kill -s INT %server"),
-    (Capture(("lo",), "icmp"), "tcpdump -i lo icmp"),
+    (Capture(("lo",), "icmp"), "tcpdump -p -i lo icmp"),
+    (Capture(("br0",), promiscuous=True), "tcpdump -i br0"),
     (Capture(("any",)), "tcpdump -i any"),
     (
         Capture(("lo", "docker0"), "icmp[icmptype] == icmp-echo", snaplen=96),
-        "tcpdump -i lo -s 96 'icmp[icmptype] == icmp-echo' & tcpdump -i docker0 -s 96 'icmp[icmptype] == icmp-echo'",
+        "tcpdump -p -i lo -s 96 'icmp[icmptype] == icmp-echo' & tcpdump -p -i docker0 -s 96 'icmp[icmptype] == icmp-echo'",
     ),
     (Namespace("add", "ns1"), "ip netns add ns1"),
     (Namespace("delete", "ns1"), "ip netns delete ns1"),
@@ -75,6 +76,11 @@ EXAMPLES: list[tuple[Action, str]] = [
         "ip tuntap add dev t0 mode tun && ip link set dev t0 up",
     ),
     (Link("set", "lo", up=True), "ip link set dev lo up"),
+    (Link("set", "a", offloads="off"), "ethtool -K a tx off sg off tso off gso off gro off"),
+    (
+        Link("set", "a", up=True, offloads="on"),
+        "ethtool -K a tx on sg on tso on gso on gro on && ip link set dev a up",
+    ),
     (
         Link("set", "a", up=False, arp=False, promisc=True, master="br0", mac="52:54:00:00:00:01", txqueuelen=5),
         "ip link set dev a address 52:54:00:00:00:01 txqueuelen 5 master br0 arp off promisc on down",
@@ -188,7 +194,7 @@ def strings(value: object) -> list[str]:
 OWN = shlex.split("""
 ip link add set delete replace dev type mtu address txqueuelen master nomaster arp promisc on off up down netns name
 peer id remote mode route via inet6 table src scope broadcast rule -6 priority from to iif neighbour lladdr nud tcpdump
--i -s kill sysctl -w &
+-i -p -s kill sysctl -w &
 """)
 
 

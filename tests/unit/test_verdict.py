@@ -16,18 +16,19 @@ from labrun.judge.results import (
     HypothesisResult,
     LabResult,
     RunResult,
+    Subject,
     exit_code,
     is_surprise,
     results_json,
 )
 from labrun.judge.run import judge_run
-from labrun.judge.verdict import judge_hypothesis
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
 from labrun.observe.unknown import first_cause
 from labrun.protocol import actions
 from labrun.protocol.events import ChangeResult, Program
 from support.evidence_builder import Evidence, Seen, icmp
+from support.labs import judge_first, unchecked
 from support.recorded import run_record
 
 SLUG = "tried"
@@ -71,7 +72,7 @@ def judged(tmp_path, exits, hypothesis=None, **builds):
         for name, code in zip(names, exits, strict=True)
         if code is not None
     }
-    return judge_hypothesis(compiled.lab, 0, variants, compiled.controls["h"])
+    return judge_first(compiled, variants)
 
 
 ONE = {"control": {"without": "cause"}}
@@ -145,8 +146,7 @@ def test_a_result_has_what_its_author_wrote(tmp_path):
 
 def test_the_line_is_that_of_the_hypothesis(tmp_path):
     text = json.dumps(lab_of(), indent=1)
-    lab = parse_lab(text, tmp_path, SLUG, "x")
-    result = judge_hypothesis(lab, 0, {}, ())
+    result = judge_first(unchecked(text, SLUG), {})
     assert '"id": "h"' in text.splitlines()[result.line - 1]
 
 
@@ -179,7 +179,7 @@ def test_what_is_different_in_the_control(tmp_path, control, change):
 def test_other_parameters_are_told(tmp_path):
     control = {"control": {"parameters": {"a": 2, "b": "x"}}}
     compiled = parsed(lab_of(control, parameters={"a": [1, 2], "b": ["y", "x"]}), tmp_path)
-    result = judge_hypothesis(compiled.lab, 0, {}, compiled.controls["h"])
+    result = judge_first(compiled, {})
     assert result.controls[0].change == "with a = 2, b = x"
 
 
@@ -189,7 +189,7 @@ def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(
     compiled = parsed(lab_of(replace), tmp_path)
     evidence = Evidence(tmp_path / "h", "h").run("cause", shell="echo no").run("probe", exit=1).done()
     variants = {"experiment": variant(tmp_path, "experiment"), "h": evidence.read()}
-    result = judge_hypothesis(compiled.lab, 0, variants, ("h",))
+    result = judge_first(compiled, variants)
     assert result.controls[0].change == "step 'cause' replaced by: echo no"
 
 
@@ -209,7 +209,7 @@ def test_a_replacement_is_told_as_its_author_wrote_it_even_where_it_did_not_run(
 def test_incomplete_evidence_neither_supports_nor_refutes(tmp_path, exit, build, reason, message):
     result = judged(tmp_path, (exit,), experiment=build)
     assert (result.verdict, result.reason, result.message) == ("inconclusive", reason, message)
-    assert (result.trace.path, result.trace.subject, result.trace.truth) == ("", "the evidence", None)
+    assert (result.trace.path, str(result.trace.subject), result.trace.truth) == ("", "the evidence", None)
     assert [child.truth for child in result.trace.children] == [exit == 0]  # shown all the same
 
 
@@ -223,7 +223,7 @@ def test_an_incomplete_control_proves_nothing(tmp_path, exit):
 
 def test_a_control_that_broke_off_is_shown_with_what_it_came_to(tmp_path):
     trace = judged(tmp_path, (0, 1), ONE, h=slow).controls[0].trace
-    assert (trace.path, trace.subject, trace.truth, trace.reason) == ("", "the evidence", None, "timeout")
+    assert (trace.path, str(trace.subject), trace.truth, trace.reason) == ("", "the evidence", None, "timeout")
     assert [(child.path, child.truth) for child in trace.children] == [("exit.equals", False)]
 
 
@@ -266,7 +266,7 @@ def test_a_checker_that_crashes_is_inconclusive(tmp_path):
     result = judged(tmp_path, (0,), hypothesis, experiment=build)
     assert (result.verdict, result.reason) == ("inconclusive", "checker-crashed")
     assert result.message.startswith("ValueError: BPF instruction 0")
-    assert result.trace.subject == "the prediction"
+    assert str(result.trace.subject) == "the prediction"
     assert (result.trace.path, result.trace.truth) == ("", None)
 
 
@@ -278,7 +278,7 @@ def test_evidence_that_cannot_be_read_is_inconclusive(tmp_path):
     result = judged(tmp_path, (0,), {"predict": {"links": {"at": "state"}, "count": 1}}, experiment=build)
     assert (result.verdict, result.reason) == ("inconclusive", "evidence-unreadable")
     assert "state.json" in result.message
-    assert (result.trace.path, result.trace.subject, result.trace.truth) == ("", "the evidence", None)
+    assert (result.trace.path, str(result.trace.subject), result.trace.truth) == ("", "the evidence", None)
 
 
 def test_the_first_cause(tmp_path):
@@ -347,7 +347,10 @@ def test_results_json_keeps_the_contract(tmp_path):
         "evidence": ["labs/tried/experiment/events.jsonl:7"],
     }  # fmt: skip
     assert (hypothesis["message"], hypothesis["line"]) == ("as predicted, and not so in the control", 1)
-    assert hypothesis["controls"] == [{"variant": "h", "change": "without step 'cause'", "truth": False, "must": False}]
+    differs = ["step 'probe' ended with exit 1, in the experiment with exit 0"]
+    assert hypothesis["controls"] == [
+        {"variant": "h", "change": "without step 'cause'", "truth": False, "must": False, "differs": differs}
+    ]
     assert (hypothesis["no_control"], hypothesis["because"]) == (None, None)
     (capture,) = lab["captures"]
     assert capture == {
@@ -358,8 +361,8 @@ def test_results_json_keeps_the_contract(tmp_path):
 
 
 def test_evidence_is_listed_once_and_in_order(tmp_path):
-    trace = Evaluation("", "x", True, "all", children=tuple(
-        Evaluation(str(n), "x", True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
+    trace = Evaluation("", Subject("x"), True, "all", children=tuple(
+        Evaluation(str(n), Subject("x"), True, "equals", refs=(Ref(file, line=n % 2 + 1),)) for n, file in enumerate("abaa")))  # fmt: skip
     hypothesis = HypothesisResult("h", "c", "supported", "supported", True, "r", "m", 1, trace)
     lab = LabResult("l", "t", "f", "done", (hypothesis,), ())
     (found,) = results_json(RunResult({}, (lab,)))["labs"][0]["hypotheses"]
@@ -450,7 +453,9 @@ def test_judging_again_gives_the_same(tmp_path):
 
 
 def hypothesis(verdict, expect="supported"):
-    return HypothesisResult("h", "c", expect, verdict, verdict == expect, "r", "m", 1, Evaluation("", "x", None))
+    return HypothesisResult(
+        "h", "c", expect, verdict, verdict == expect, "r", "m", 1, Evaluation("", Subject("x"), None)
+    )
 
 
 def lab(*hypotheses, status="done", reason=None):
@@ -466,13 +471,14 @@ BROKEN = lab(status="error", reason="sandbox-died")
 INVALID = lab(status="error", reason="invalid-lab")
 FILTER = lab(status="error", reason="bad-filter")
 CODES = {
-    "nothing": ((), 0, 0),
+    "nothing": ((), 3, 3),
     "fine": ((FINE,), 0, 0),
     "surprise": ((SURPRISE,), 1, 1),
     "the other surprise": ((SURPRISED,), 1, 1),
     "inconclusive": ((UNSURE,), 3, 3),
     "inconclusive where refuted is expected": ((lab(hypothesis("inconclusive", "refuted")),), 3, 3),
-    "skipped": ((SKIPPED,), 0, 3),
+    "nothing but a skip": ((SKIPPED,), 3, 3),
+    "one skipped": ((FINE, SKIPPED), 0, 3),
     "broken": ((BROKEN,), 3, 3),
     "broken after its hypotheses": ((lab(hypothesis("supported"), status="error", reason="timeout"),), 3, 3),
     "wrong lab": ((INVALID,), 2, 2),
@@ -493,11 +499,15 @@ def test_every_verdict_is_counted():
 
 
 def test_a_wrong_lab_comes_before_a_surprise_and_that_before_what_is_unsure():
+    """Beside a lab that was judged, no labs and a skip are no trouble of their own."""
     for strict in (False, True):
-        for first, second in itertools.permutations(CODES.values(), 2):
-            codes = {first[1 + strict], second[1 + strict]}
+        for first, second in itertools.permutations((*CODES.values(),), 2):
+            labs = first[0] + second[0]
+            judged = any(lab.hypotheses for lab in labs)
+            codes = {0 if judged and not strict and case[0] == (SKIPPED,) else case[1 + strict]
+                     for case in (first, second) if case[0] or not judged}  # fmt: skip
             wanted = next(code for code in (2, 1, 3, 0) if code in codes)
-            assert exit_code(RunResult({}, first[0] + second[0]), strict) == wanted
+            assert exit_code(RunResult({}, labs), strict) == wanted
 
 
 @pytest.mark.parametrize(

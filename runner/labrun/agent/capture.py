@@ -3,12 +3,13 @@
 One packet socket with a ring (TPACKET_V3) takes all interfaces, so they share one clock and one order, and one thread
 of the agent writes. It works wherever packet sockets may be opened, also as root of a user namespace.
 
-As with libpcap: named interfaces listen to all stations ("promiscuous"), `any` leaves them as they are, and on a
-loopback interface the outgoing copy of each packet is dropped, so that every packet is there once, as incoming. Unlike
-libpcap: `any` has real link-layer headers, and every interface of the namespace by its name, also one that appears
-later; after a rename, packets go under the new name. VLAN tags that the kernel put aside are back in the frames. When
-an interface goes away, `any` loses nothing, while a capture of that name is over, whoever takes the name next; when it
-went is told of both, for nobody may take "it was not there" for "no packet came".
+As with libpcap: on a loopback interface the outgoing copy of each packet is dropped, so that every packet is there
+once, as incoming. Unlike libpcap: interfaces listen to all stations ("promiscuous") only where that is asked for, for
+it changes what is looked at (a bridge then takes every frame in, and forwards clones); `any` has real link-layer
+headers, and every interface of the namespace by its name, also one that appears later; after a rename, packets go under
+the new name. VLAN tags that the kernel put aside are back in the frames. When an interface goes away, `any` loses
+nothing, while a capture of that name is over, whoever takes the name next; when it went is told of both, for nobody may
+take "it was not there" for "no packet came".
 
 It refuses to interpret packets, to guess (an unknown interface is an error), and to hide a loss: drops, packets past
 the size limit, an interface that went away, and its own failures are all in CaptureStats.
@@ -51,6 +52,7 @@ DEFAULT_LIMIT = 256 * 1024 * 1024
 _BACKLOG_BYTES = 32 * 1024 * 1024  # copied out of the ring and not yet decoded; beyond it the kernel counts drops
 _SETTLE_NS = 1_000_000  # two cores may enter packets into the ring in the wrong order; this long they are sorted
 _SETTLE_MS = 5
+_BRIDGE_FILTERS = Path("/proc/sys/net/bridge")  # of this network namespace; nothing is there without br_netfilter
 _REPLY_SECONDS = 60.0  # a flush that takes longer has a dead disk under it, or a stopped process
 
 
@@ -82,6 +84,9 @@ class CaptureStats:
     ended_ns: int
     reason: str | None
     """Why the capture ended, or went on, unhealthily."""
+    bridges: tuple[str, ...] = ()
+    """Those that it made promiscuous and whose frames netfilter sees: their frames are judged more often than without.
+    """
 
     @property
     def complete(self) -> bool:
@@ -108,7 +113,7 @@ class Capture:
         snaplen: int = WHOLE_PACKET,
         ring: RingSize = RingSize(),  # noqa: B008  frozen
         limit_bytes: int = DEFAULT_LIMIT,
-        promiscuous: bool = True,
+        promiscuous: bool = False,
     ) -> None:
         """``limit_bytes``: the most that the file may grow to. ``promiscuous`` is for named interfaces."""
         if not interfaces or ("any" in interfaces and interfaces != ANY):
@@ -131,6 +136,7 @@ class Capture:
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stats: CaptureStats | None = None
+        self._bridges: tuple[str, ...] = ()
 
     # --- the calling thread ---
 
@@ -151,8 +157,12 @@ class Capture:
                 if self._promiscuous:
                     for index in indexes or ():
                         self._ring.listen_to_all_stations(index)
+                    self._bridges = self._filtered_bridges(indexes or ())
                 doing = f"write {self._path}"
-                self._recording = Recording(self._path, self._links, indexes, user, self._snaplen, self._limit)
+                self._recording = Recording(
+                    self._path, self._links, indexes, user, self._snaplen, self._limit,
+                    description="promiscuous" if self._promiscuous else None,
+                )  # fmt: skip
                 undo.callback(self._recording.close)
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 undo.callback(os.close, self._wake)
@@ -196,6 +206,7 @@ class Capture:
                 started_ns=self._started_ns,
                 ended_ns=self._ended_ns or time.time_ns(),
                 reason=reason,
+                bridges=self._bridges,
             )
         return self._stats
 
@@ -228,6 +239,15 @@ class Capture:
         if user and user.raw_error and kinds == {pcapng.LINKTYPE_RAW}:
             raise user.raw_error  # a filter that can match on none of them
         return indexes
+
+    def _filtered_bridges(self, indexes: tuple[int, ...]) -> tuple[str, ...]:
+        """Those of the interfaces that are bridges, where their frames cross the hooks of IP (br_netfilter)."""
+        try:
+            filtered = any(file.read_text().strip() != "0" for file in _BRIDGE_FILTERS.glob("bridge-nf-call-*"))
+        except OSError:
+            filtered = True
+        names = tuple(link.name for link in map(self._links.links.__getitem__, indexes) if link.kind == "bridge")
+        return names if filtered else ()
 
     # --- the reader thread: all that follows runs in it alone ---
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
-from labrun.agent.values import resolved, taken
+from labrun.agent.values import filled, resolved, taken
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps
 from labrun.protocol.events import (
@@ -34,6 +34,7 @@ from labrun.protocol.state import KernelState, Sample
 
 Handler = Callable[[Stage, Step, Any, float], Result | None]
 _POLL_S = 0.01
+_MOST_LOOKS = 10_000  # of one snapshot; what changes more often is looked at as planned
 _FIRST_POLL_S = 0.001  # a server listens a few milliseconds after its start
 # Commands have values in their environment; nft and scapy have languages of their own.
 _OWN_VALUES = ("run", "start", "nft", "send", "stop")
@@ -63,7 +64,7 @@ def _left(deadline: float) -> float:
 
 
 def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Result:
-    process = stage.spawn(step, action.argv, action.stdin)
+    process = stage.spawn(step, *_command(stage, step, action))
     in_time = process.wait(_left(deadline))
     if not in_time:
         process.stop("KILL", 1.0)
@@ -72,12 +73,22 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     for output in (out, err):
         stage.emitter.ship(output.path, final=True)
     code, signal = process.status
-    result = CommandResult(code, signal, out, err)
+    told = process.told()
+    missing = (told.missing if told else ()) or None
+    others = {other.pid for other in stage.processes.values()}
+    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, process.left(others) or None)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
     for save in step.save:
         stage.values[save.name] = taken(save, texts[save.stream])
     return result
+
+
+def _command(stage: Stage, step: Step, action: actions.Run | actions.Start) -> tuple[tuple[str, ...], str | None]:
+    """What is run, and its stdin, with the values in it; a shell has them in its environment."""
+    by_shell = action.argv[0].rpartition("/")[2] in ("bash", "sh", "dash")
+    argv = action.argv if by_shell else tuple(filled(word, stage.values) for word in action.argv)
+    return argv, None if action.stdin is None else filled(action.stdin, stage.values)
 
 
 def _texts(stage: Stage, out: Output, err: Output) -> dict[str, str]:
@@ -88,7 +99,7 @@ def _texts(stage: Stage, out: Output, err: Output) -> dict[str, str]:
 
 
 def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> Result:
-    process = stage.spawn(step, action.argv, action.stdin)
+    process = stage.spawn(step, *_command(stage, step, action))
     stage.processes[step.id] = process
     stage.began(step.id)
     ready = action.ready
@@ -136,6 +147,7 @@ def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float)
                 action.filter,
                 snaplen=action.snaplen,
                 limit_bytes=stage.plan.limits.capture_bytes,
+                promiscuous=action.promiscuous,
             )
             capture.start()
     except (CaptureError, FilterError) as error:
@@ -225,7 +237,7 @@ def _sysctl(stage: Stage, step: Step, action: actions.Sysctl, deadline: float) -
 
 
 def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Result:
-    process = stage.spawn(step, ("nft", "-f", "-"), action.ruleset)
+    process = stage.spawn(step, ("nft", "-f", "-"), filled(action.ruleset, stage.values))
     in_time = process.wait(_left(deadline))
     process.stop("KILL", 1.0)
     out, err = process.outputs()
@@ -244,7 +256,8 @@ def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Resu
 
 
 def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Result:
-    job = json.dumps({"packet": action.packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
+    packet = filled(action.packet, stage.values)
+    job = json.dumps({"packet": packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
     argv = (sys.executable, "-I", "-c", _CHILD, _send_program(), *sys.path)
     process = stage.spawn(step, argv, job)
     in_time = process.wait(_left(deadline))
@@ -282,19 +295,26 @@ def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: floa
 
 def _series(stage: Stage, step: Step, action: actions.Snapshot, for_s: float) -> Result:
     """Look again and again, at fixed moments from the first one on; a late look does not delay those after it."""
+    from labrun.agent.changes import Changes
+
     name = f"snapshots/{step.id}.jsonl"
     count = 0
     begin = time.monotonic()
-    with stage.emitter.path(name).open("w", encoding="utf-8") as file:
+    due = begin
+    with stage.emitter.path(name).open("w", encoding="utf-8") as file, Changes(stage.nodes, action.nodes) as changes:
+        changed = False
         while True:
             t_ns = stage.emitter.t_ns()
-            file.write(dumps(Sample(t_ns, _state(stage, action))) + "\n")
+            file.write(dumps(Sample(t_ns, _state(stage, action), changed or None)) + "\n")
             count += 1
             now = time.monotonic()
             if now - begin >= for_s:
                 break
-            passed = int((now - begin) / action.every_s) + 1
-            time.sleep(max(0.0, begin + min(passed * action.every_s, for_s) - now))
+            if now >= due:
+                due = begin + min((int((now - begin) / action.every_s) + 1) * action.every_s, for_s)
+            changed = count < _MOST_LOOKS and changes.wait(max(0.0, due - now))
+            if not changed:
+                time.sleep(max(0.0, due - time.monotonic()))
     stage.emitter.ship(name, final=True)
     return SeriesResult(name, count)
 
@@ -339,6 +359,8 @@ def _wait(stage: Stage, step: Step, action: actions.Wait, deadline: float) -> Re
         return ask()
 
     if not poll(once, deadline, action.every_s):
+        if step.may_fail:
+            return WaitResult(attempts, False)
         raise StepTimeout(f"waited {step.timeout_s:g} s ({attempts} attempts) for {awaited}")
     return WaitResult(attempts)
 
@@ -367,6 +389,14 @@ def _condition(stage: Stage, step: Step, action: actions.Wait, deadline: float) 
             return any(link.name == name and link.up and link.operstate in ("UP", "UNKNOWN") for link in links)
 
         return up, f"{name} to be up"
+    if action.addresses:
+        from labrun.agent.settle import tentative
+
+        def usable() -> bool:
+            with stage.nodes.inside(node):
+                return not tentative(stage.netlink(node))
+
+        return usable, "no address to be tentative"
     if action.packets is not None:
         capture = stage.captures[action.packets]
 

@@ -6,10 +6,11 @@ sandbox they are in a user namespace below the agent's, too: then every mount th
 (mount_namespaces(7)), and root in there has no right over the agent or its namespaces.
 
 Two processes are forked off, before there are threads and large imports. *Process 1* of the lab makes the root file
-system and then waits for ever: the kernel gives it the lab's orphans, and kills the lab with it. The *starter* has the
-lab's namespaces and still a pid that the lab cannot see: it makes the nodes' namespaces, which so belong to the lab's
-user namespace, and starts the commands, which become the agent's own children (CLONE_PARENT). It is small, so that a
-fork of it is fast.
+system, joins the lab's namespaces and becomes `sleep infinity`: a program of the lab's own, without environment, so
+/proc/1 shows nothing. The kernel gives it the lab's orphans, and kills the lab with it. The *starter* has the lab's
+namespaces and still a pid that the lab cannot see: it makes the nodes' namespaces, which so belong to the lab's user
+namespace, and starts the commands, which become the agent's own children (CLONE_PARENT). It is small, so that a fork
+of it is fast.
 
 A request is a line of words with descriptors; the answer is "ok" with words and descriptors, or an errno and a message.
 """
@@ -21,6 +22,7 @@ import marshal
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -30,7 +32,9 @@ from labrun.agent.lab_root import enter_lab_root
 
 RUN_NETNS = Path("/run/netns")
 _TIMEOUT_S = 30.0
-_MESSAGE, _FDS = 4096, 8
+_MESSAGE, _FDS = 4096, 16
+_JOINED = ("user", "mnt", "net", "uts")  # first the one that gives the right to the others
+_PATH = ("/usr/bin", "/bin")
 
 
 class LabSide:
@@ -53,9 +57,13 @@ class LabSide:
         words, (self._names,) = self._answer()
         self._process_1 = int(words)
 
-    def make_network(self, name: str) -> int:
-        """A network namespace with a name, as `ip netns add` makes one. Raises FileExistsError if it is taken."""
-        return self._ask(f"add {name}")[1][0]
+    def make_network(self) -> int:
+        """A network namespace, bare as the kernel makes it."""
+        return self._ask("network")[1][0]
+
+    def name_network(self, name: str, network: int) -> None:
+        """As `ip netns add` does. Raises FileExistsError if the name is taken."""
+        self._ask(f"name {name}", network)
 
     def remove_name(self, name: str) -> None:
         self._ask(f"delete {name}")
@@ -69,18 +77,18 @@ class LabSide:
         """A network namespace to which a command gave this name. Raises FileNotFoundError."""
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=self._names)
 
-    def start(self, argv: tuple[str, ...], environment: dict[str, str], files: tuple[int, int, int],
+    def start(self, argv: tuple[str, ...], environment: dict[str, str], files: dict[int, int],
               namespaces: tuple[int, int, int]) -> int:  # fmt: skip
         """A command, which is now our child: its pid. Raises OSError if it cannot be started.
 
-        ``files``: its stdin, stdout and stderr; ``namespaces``: network, UTS and mount namespace.
+        ``files``: its number for each of its open files -> our descriptor; ``namespaces``: network, UTS and mount.
         """
         trouble, theirs = os.pipe()
         job = os.memfd_create("job")
         try:
             with open(job, "wb", closefd=False) as file:
-                marshal.dump((argv, environment), file)
-            words, _ = self._ask("start", job, theirs, *files, *namespaces)
+                marshal.dump((argv, environment, tuple(files)), file)
+            words, _ = self._ask("start", job, theirs, *namespaces, *files.values())
             os.close(theirs)
             theirs = -1
             pid = int(words)
@@ -130,14 +138,14 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
         own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the lab's /proc does not know us
         ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWPID)
         ns.mount("", "/", None, ns.MS_REC | ns.MS_PRIVATE)
-        ready, theirs = os.pipe()
+        talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process_1 = os.fork()
         if process_1 == 0:
             line.close()
+            talk.close()
             _process_1(theirs, binds)
-        os.close(theirs)
-        if said := os.read(ready, _MESSAGE):
-            raise OSError(errno.EIO, said.decode())
+        theirs.close()
+        _expect(talk, "built")
         if nested:
             ns.unshare(ns.CLONE_NEWUSER)
             line.send(b"ok")
@@ -150,6 +158,12 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
         RUN_NETNS.mkdir(parents=True, exist_ok=True)
         ns.mount(str(RUN_NETNS), str(RUN_NETNS), None, ns.MS_BIND | ns.MS_REC)
         ns.mount("", str(RUN_NETNS), None, ns.MS_SHARED | ns.MS_REC)
+        joined = [ns.own(name, own) for name in _JOINED] if nested else []
+        socket.send_fds(talk, [b"join"], joined)
+        _expect(talk, "")
+        for fd in joined:
+            os.close(fd)
+        talk.close()
         names = os.open(RUN_NETNS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         socket.send_fds(line, [b"ok %d" % process_1], [names])
         os.close(names)
@@ -175,19 +189,33 @@ def _be_alone(line: int) -> None:
     os.setsid()
 
 
-def _process_1(ready: int, binds: tuple[str, ...]) -> NoReturn:
-    """No signal of its own namespace ends it (pid_namespaces(7)), and /proc/1 has nothing for a lab."""
+def _expect(talk: socket.socket, word: str) -> None:
+    """What process 1 says next; nothing when it has become another program. Raises OSError with its trouble."""
+    said = talk.recv(_MESSAGE).decode()
+    if said != word:
+        code, _, words = said.partition(" ")
+        raise OSError(int(code or errno.EPIPE), words or "process 1 of the lab is gone")
+
+
+def _process_1(talk: socket.socket, binds: tuple[str, ...]) -> NoReturn:
+    """No signal of its own namespace ends it (pid_namespaces(7))."""
     try:
-        ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
-        ns.prctl(ns.PR_SET_DUMPABLE, 0)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps (wait(2))
+        ns.prctl(ns.PR_SET_DUMPABLE, 0)  # until it is another program, which only the lab's user namespace owns
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps (wait(2)); this outlives exec
         enter_lab_root(binds)
-    except BaseException as error:  # noqa: BLE001
-        os.write(ready, _refusal(error))
-        os._exit(1)
-    os.close(ready)
-    while True:
-        signal.pause()
+        talk.send(b"built")
+        _data, fds = _received(talk)
+        for fd in fds:
+            ns.setns(fd, 0)
+        ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for folder in _PATH:
+            with suppress(OSError):
+                os.execve(f"{folder}/sleep", ("sleep", "infinity"), {})
+        os.execve(sys.executable, (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"), {})
+    except BaseException as error:  # noqa: BLE001  whatever it is, the starter tells it
+        talk.send(_refusal(error))
+    os._exit(1)
 
 
 def _refusal(error: BaseException) -> bytes:
@@ -206,8 +234,10 @@ def _request(line: socket.socket, own: int) -> bool:
     try:
         if verb == "start":
             words = str(_start(fds))
-        elif verb == "add":
-            made = [_add(name, own)]
+        elif verb == "network":
+            made = [_network(own)]
+        elif verb == "name":
+            _name(name, fds[0], own)
         elif verb == "view":
             made = _view(name, fds[0], own)
         else:
@@ -225,33 +255,45 @@ def _start(fds: list[int]) -> int:
     pid = ns.clone(ns.CLONE_PARENT)
     if pid:
         return pid
-    job, trouble, stdin, stdout, stderr, network, names, mounts = fds
+    job, trouble, network, names, mounts, *files = fds
     try:
-        for place, fd in enumerate((stdin, stdout, stderr)):
-            os.dup2(fd, place)
         os.setsid()
         ns.setns(network, ns.CLONE_NEWNET)
         ns.setns(names, ns.CLONE_NEWUTS)
         ns.setns(mounts, ns.CLONE_NEWNS)
         os.lseek(job, 0, os.SEEK_SET)
         with open(job, "rb", closefd=False) as file:
-            argv, environment = marshal.load(file)
+            argv, environment, numbers = marshal.load(file)
+        _place(dict(zip(numbers, files, strict=True)))
         os.execvpe(argv[0], argv, environment)
     except BaseException as error:  # noqa: BLE001
         os.write(trouble, b"%d" % (getattr(error, "errno", None) or errno.EIO))
     os._exit(127)
 
 
-def _add(name: str, own: int) -> int:
+def _place(files: dict[int, int]) -> None:
+    """Each file gets its number. Descriptors that came are small, and close at exec; the others wanted are high."""
+    for number, fd in sorted(files.items(), reverse=True):
+        if number == fd:
+            os.set_inheritable(fd, True)
+        else:
+            os.dup2(fd, number)
+
+
+def _network(own: int) -> int:
+    with ns.kept(("net", ns.CLONE_NEWNET), folder=own):
+        ns.unshare(ns.CLONE_NEWNET)
+        return ns.own("net", own)
+
+
+def _name(name: str, network: int, own: int) -> None:
     place = RUN_NETNS / name
     place.touch(exist_ok=False)
     with ns.kept(("net", ns.CLONE_NEWNET), folder=own):
-        ns.unshare(ns.CLONE_NEWNET)
-        fd = ns.own("net", own)
+        ns.setns(network, ns.CLONE_NEWNET)
         os.fchdir(own)
         ns.mount("net", str(place), None, ns.MS_BIND)
         os.chdir("/")
-    return fd
 
 
 def _view(name: str, network: int, own: int) -> list[int]:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 
+from labrun.agent.netfilter import attributes_at
 from labrun.protocol.record import dataclass
 
 # linux/rtnetlink.h, linux/netlink.h, linux/if_link.h
@@ -18,7 +19,7 @@ _RTMGRP_LINK = 1
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST_DUMP = 0x301
-_IFLA_IFNAME = 3
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, hardware type, index, flags, change
 _DUMP_SECONDS = 5.0
@@ -31,6 +32,7 @@ class Link:
     index: int
     name: str
     hardware_type: int  # ARPHRD_, linux/if_arp.h
+    kind: str | None = None  # bridge, veth, ...; None of hardware
 
 
 class LinkWatch:
@@ -83,16 +85,14 @@ class LinkWatch:
             self.gone.add(index)
             seen.discard(index)
             return
-        offset = _LINK.size
-        while offset + 4 <= len(body):
-            length, attribute = struct.unpack_from("=HH", body, offset)
-            if attribute == _IFLA_IFNAME:
-                name = os.fsdecode(body[offset + 4 : offset + length].rstrip(b"\0"))
-                self.links[index] = Link(index, name, hardware_type)
-                self.gone.discard(index)
-                seen.add(index)
-                return
-            offset += max(4, (length + 3) & ~3)
+        attributes = attributes_at(body, _LINK.size)
+        if _IFLA_IFNAME not in attributes:
+            return
+        name = os.fsdecode(attributes[_IFLA_IFNAME].rstrip(b"\0"))
+        driver = attributes_at(attributes.get(_IFLA_LINKINFO, b""), 0).get(_IFLA_INFO_KIND, b"")
+        self.links[index] = Link(index, name, hardware_type, driver.rstrip(b"\0").decode(errors="replace") or None)
+        self.gone.discard(index)
+        seen.add(index)
 
     def read(self) -> bool:
         """Take in all that the kernel has told since; whether there was anything."""

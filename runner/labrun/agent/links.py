@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from labrun.agent import offloads
 from labrun.agent.names import number, parse_address
 from labrun.agent.outgoing import LinkMessage
 from labrun.agent.rtnetlink import (
@@ -63,6 +64,8 @@ def apply_link(link: Link, ipr: Rtnetlink, netns_of: Callable[[str], int]) -> No
         message["index"] = ipr.index_of(link.name)
         ipr.change(RTM_DELLINK, 0, message)
     elif link.op == "set":
+        if link.offloads is not None:
+            offloads.switch(link.name, on=link.offloads == "on")
         ipr.change(RTM_NEWLINK, 0, _set_message(link, ipr, netns_of))
     elif link.type in ("tun", "tap"):
         _add_tun(link, ipr, netns_of)

@@ -24,7 +24,7 @@ from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
 from labrun.agent.watch import Watch
-from labrun.protocol.actions import Address, Link
+from labrun.protocol.actions import Link
 from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Plan, Step
@@ -99,6 +99,7 @@ def _begin(stage: Stage) -> bool:
             environment.packages(),
             programs,
             environment.userland(),
+            stage.nodes.settings() or None,
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])
@@ -151,7 +152,7 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
     try:
         result = carry_out(stage, step, deadline)
         # After a link step also where it was taken away: another link may have lost its carrier with it.
-        if isinstance(step.action, Link) or (isinstance(step.action, Address) and step.action.op != "delete"):
+        if isinstance(step.action, Link):
             settle(stage, stage.nodes.fds())
     except StepTimeout as error:
         status, message = "timeout", str(error)

@@ -1,19 +1,23 @@
-"""Netfilter's netlink: sockets that hear one of its groups, and its messages taken apart."""
+"""Netfilter's netlink: sockets that hear one of its groups, and its messages taken apart; and dumps of any netlink."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
+from collections.abc import Iterator
 
-_NETLINK_NETFILTER = 12
+NETLINK_NETFILTER = 12
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_
 _NLMSG, _NFGENMSG = struct.Struct("=IHHII"), struct.Struct("=BBH")
+_NLMSG_ERROR, _NLMSG_DONE, _REQUEST_DUMP, _DUMP_SECONDS = 2, 3, 0x301, 5.0  # linux/netlink.h
 _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 270, 1, 33  # netlink.h, asm-generic/socket.h
 
 
 def subscribed(group: int, room_bytes: int) -> socket.socket:
     """A netlink socket that hears ``group``, with as much room as this namespace may have."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_NETFILTER)
     try:
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room_bytes)
@@ -40,10 +44,37 @@ def messages(data: bytes) -> list[tuple[int, str, dict[int, bytes]]]:
     return found
 
 
-def attributes_at(data: bytes, at: int) -> dict[int, bytes]:
-    found = {}
+def dump(protocol: int, kind: int, body: bytes) -> Iterator[bytes]:
+    """The datagrams with which the kernel answers a dump. OSError for a refusal; nothing of what it does not have."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as sock:
+        sock.settimeout(_DUMP_SECONDS)
+        sock.send(_NLMSG.pack(_NLMSG.size + len(body), kind, _REQUEST_DUMP, 1, 0) + body)
+        while True:
+            data = sock.recv(1 << 17)
+            yield data
+            at = 0
+            while at + _NLMSG.size <= len(data):
+                length, told, *_ = _NLMSG.unpack_from(data, at)
+                if told == _NLMSG_ERROR:
+                    code = -struct.unpack_from("=i", data, at + _NLMSG.size)[0]
+                    if code not in (0, errno.EOPNOTSUPP, errno.EINVAL):
+                        raise OSError(code, os.strerror(code))
+                    return
+                if told == _NLMSG_DONE:
+                    return
+                at += max(_NLMSG.size, (length + 3) & ~3)
+
+
+def attribute_list(data: bytes, at: int) -> list[tuple[int, bytes]]:
+    """(type, value) of each attribute, in order: of lists, whose elements have one type."""
+    found = []
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, at)
-        found[kind & 0x3FFF] = data[at + 4 : at + length]  # NLA_TYPE_MASK
+        found.append((kind & 0x3FFF, data[at + 4 : at + length]))  # NLA_TYPE_MASK
         at += max(4, (length + 3) & ~3)
     return found
+
+
+def attributes_at(data: bytes, at: int) -> dict[int, bytes]:
+    """By type, the last of each."""
+    return dict(attribute_list(data, at))

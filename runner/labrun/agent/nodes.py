@@ -17,6 +17,7 @@ from pathlib import Path
 
 from labrun.agent import namespaces as ns
 from labrun.agent.lab_side import LabSide
+from labrun.agent.settings import Settings
 
 TUN = Path("/dev/net/tun")
 
@@ -28,10 +29,32 @@ class Nodes:
         self.lab = lab
         self._net: dict[str, int] = {}
         self._views: dict[str, tuple[int, int]] = {}
+        self._settings = Settings()
+        self._spare: int | None = None
+
+    def settings(self) -> dict[str, str]:
+        """What no node of this sandbox can be given as the table says. The first node gets the namespace looked at."""
+        if self._spare is None:
+            self._spare = self._new()
+        return self._settings.left
+
+    def _new(self) -> int:
+        fd = self.lab.make_network()
+        with ns.kept(("net", ns.CLONE_NEWNET)):
+            ns.setns(fd, ns.CLONE_NEWNET)
+            self._settings.pin()
+        return fd
 
     def add(self, name: str) -> None:
-        """A namespace bare as the kernel makes it. Raises FileExistsError if the name is taken."""
-        self._net[name] = self.lab.make_network(name)
+        """A bare namespace, with the settings of `protocol.settings`. Raises FileExistsError if the name is taken."""
+        spare, self._spare = self._spare, None
+        network = self._new() if spare is None else spare
+        try:
+            self.lab.name_network(name, network)
+        except OSError:
+            self._spare = network
+            raise
+        self._net[name] = network
 
     def delete(self, name: str) -> None:
         """The name goes; the namespace itself lives on while a process is in it, as with `ip netns delete`."""
@@ -62,9 +85,7 @@ class Nodes:
             ns.setns(fd, ns.CLONE_NEWNET)
             yield
 
-    def start(
-        self, name: str, argv: tuple[str, ...], environment: dict[str, str], files: tuple[int, int, int]
-    ) -> int:
+    def start(self, name: str, argv: tuple[str, ...], environment: dict[str, str], files: dict[int, int]) -> int:
         """A command of the node, with the node's own /sys and host name: its pid. See `LabSide.start`."""
         network = self.netns_fd(name)
         if name not in self._views:

@@ -4,6 +4,10 @@ TPACKET_V3, Documentation/networking/packet_mmap.rst and linux/if_packet.h. The 
 net.core.rmem_max, so a user namespace gets the same buffer as root. It refuses to interpret packets: it hands out
 whole blocks as bytes, and gives each back to the kernel at once.
 
+With each packet comes the kernel's metadata of what is left to do (PACKET_VNET_HDR): how a super-packet will be cut,
+and whether its checksum is filled in. A super-packet of a kind that it cannot describe, such as SCTP's, counts as a
+drop (virtio_net_hdr_from_skb, linux/virtio_net.h).
+
 A socket belongs to the network namespace of the thread that made it, for good.
 """
 
@@ -21,7 +25,7 @@ from labrun.protocol.record import dataclass
 
 # linux/if_packet.h
 _SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 1, 5, 6, 10
+_PACKET_ADD_MEMBERSHIP, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_VNET_HDR = 1, 5, 6, 10, 15
 _PACKET_MR_PROMISC = 1
 _TPACKET_V3 = 2
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
@@ -36,6 +40,11 @@ _STATUS_WORD, _LENGTH_WORD = 2, 5
 # struct tpacket3_hdr (next_offset, sec, nsec, snaplen, len, status, mac, net, rxhash, vlan_tci, vlan_tpid, padding)
 # and the struct sockaddr_ll right behind it (family, protocol, ifindex, hatype, pkttype, halen, addr)
 PACKET_HEADER = struct.Struct("=IIIIIIHHIIH10x4xiHB")
+
+# struct virtio_net_hdr (flags, gso_type, hdr_len, gso_size, csum_start, csum_offset), linux/virtio_net.h: what the
+# packet left for a device to do
+VNET_HEADER_BYTES = 10
+VNET_HDR_F_NEEDS_CSUM = 1
 
 _REJECT_ALL: Program = ((0x06, 0, 0, 0),)  # BPF_RET|BPF_K 0
 
@@ -62,6 +71,7 @@ class PacketRing:
         try:
             self.socket.setblocking(False)
             attach(self.socket, program)
+            self.socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)  # a struct virtio_net_hdr before each packet
             self.socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
             # struct tpacket_req3. Frames have any size in V3; the kernel wants numbers that add up all the same.
             frame = 2048

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from labrun.agent.socket_state import lab_pid
+from labrun.agent.shell import Report, Told
 from labrun.protocol.events import Output
 
-# argv, environment, and stdin, stdout and stderr: the pid of our new child
-Start = Callable[[tuple[str, ...], dict[str, str], tuple[int, int, int]], int]
+# argv, environment, and its open files (its number for it -> ours): the pid of our new child
+Start = Callable[[tuple[str, ...], dict[str, str], dict[int, int]], int]
 _READ = 256 * 1024
+_NAMES = 20  # of processes that a command left running
 _TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -29,6 +31,17 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+def _report() -> Report | None:
+    try:
+        return Report()
+    except OSError:
+        return None
+
+
+def _process_ids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208  a tenth of iterdir()'s price
 
 
 class _Stream:
@@ -61,14 +74,20 @@ class Process:
     """A running command."""
 
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
-                 limit: int, start: Start, extra_env: dict[str, str] | None = None) -> None:  # fmt: skip
-        """``out`` and ``err``: the evidence name and where it grows. Raises OSError if it cannot be started."""
+                 limit: int, start: Start, extra_env: dict[str, str] | None = None, shell: bool = False) -> None:  # fmt: skip
+        """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
+
+        Raises OSError if it cannot be started.
+        """
         self.argv = argv
         self.stopped = False
         self._changed = threading.Condition()
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
         self._code: int | None = None
+        self._report = _report() if shell else None
+        self._told: Told | None = None
+        self._before = _process_ids()
         self._stdin = stdin
         self._feeds, self._reads = -1, [-1, -1]
         theirs = []
@@ -81,7 +100,9 @@ class Process:
             for place in range(2):
                 self._reads[place], target = os.pipe()
                 theirs.append(target)
-            self.pid = start(argv, {**ENVIRONMENT, **(extra_env or {})}, (theirs[0], theirs[1], theirs[2]))
+            environment = {**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})}
+            files = dict(enumerate(theirs)) | {fd: fd for fd in (self._report.fds if self._report else ())}
+            self.pid = start(argv, environment, files)
         except OSError:
             theirs += [fd for fd in (self._feeds, *self._reads) if fd >= 0]
             for stream in self._streams:
@@ -90,6 +111,8 @@ class Process:
         finally:
             for fd in theirs:
                 os.close(fd)
+        if self._report is not None:
+            self._report.started()
         self.lab_pid = lab_pid(self.pid)
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
 
@@ -131,6 +154,31 @@ class Process:
         """What there is by now, (stdout, stderr)."""
         with self._changed:
             return self._streams[0].output(), self._streams[1].output()
+
+    def told(self) -> Told | None:
+        """What the shell reported; None of what is no line for the shell."""
+        if self._told is None and self._report is not None and self.ended:
+            self._told = self._report.read()
+            self._report.close()
+        return self._told
+
+    def left(self, others: set[int]) -> tuple[str, ...]:
+        """The names of processes that came while this one ran and outlive it. ``others``: sessions of other steps."""
+        names = []
+        for pid in sorted(_process_ids() - self._before - {self.pid}):
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            name, _, rest = stat.partition("(")[2].rpartition(")")
+            state, parent, _, session = rest.split()[:4]
+            if (
+                state not in "ZX"
+                and int(session) not in others
+                and (int(session) == self.pid or int(parent) != os.getpid())
+            ):
+                names.append(name)
+        return tuple(names[:_NAMES])
 
     def stop(self, name: str, grace_s: float) -> None:
         """Signal the process and its group; SIGKILL if that does not end it within ``grace_s``."""

@@ -20,6 +20,8 @@ from labrun.agent.packet_ring import (
     PACKET_HEADER,
     TP_STATUS_VLAN_TPID_VALID,
     TP_STATUS_VLAN_VALID,
+    VNET_HDR_F_NEEDS_CSUM,
+    VNET_HEADER_BYTES,
 )
 from labrun.agent.pcap_filter import FilterError, Program, compile_filter, encode_program, matches
 
@@ -58,9 +60,12 @@ class Recording:
 
     def __init__(
         self, path: Path, links: LinkWatch, indexes: tuple[int, ...] | None,
-        user: UserFilter | None, snaplen: int, limit_bytes: int,
+        user: UserFilter | None, snaplen: int, limit_bytes: int, description: str | None = None,
     ) -> None:  # fmt: skip
-        """``indexes``: the interfaces to describe at the start; None: all that are there, and all that come."""
+        """``indexes``: the interfaces to describe at the start; None: all that are there, and all that come.
+
+        ``description``: of each interface.
+        """
         self.entries: list[_Entry] = []
         self.taken = 0  # packets out of the ring so far, whatever became of them
         self.not_kept = 0
@@ -70,6 +75,7 @@ class Recording:
         self._user = user
         self._snaplen = snaplen
         self._limit = limit_bytes
+        self._description = description
         self._current: dict[int, int] = {}  # interface index -> place in entries
         self._renamed: dict[int, list[int]] = {}  # the same for those with several names, oldest first
         self._held: list[tuple[int, int, bytes]] = []  # time, place, packet block: taken and not yet written
@@ -105,6 +111,10 @@ class Recording:
              _hash, tci, tpid, index, hardware_type, packet_type) = unpack(block, offset)  # fmt: skip
             begin = offset + mac
             data = block[begin : begin + captured]
+            offload = b""
+            at = begin - VNET_HEADER_BYTES
+            if block[at + 1] or block[at] & VNET_HDR_F_NEEDS_CSUM:
+                offload = block[at : at + 6]
             offset += step
             time_ns = seconds * 1_000_000_000 + nanoseconds
             if hardware_type not in ethernet:
@@ -124,7 +134,9 @@ class Recording:
             if time_ns < last:
                 ordered = False
             last = time_ns
-            held.append((time_ns, place, packet_block(place, time_ns, data, length, flags_of[packet_type & 7])))
+            held.append(
+                (time_ns, place, packet_block(place, time_ns, data, length, flags_of[packet_type & 7], offload))
+            )
         self.taken += count
         if not ordered:
             held.sort(key=itemgetter(0))  # stable: at equal times the ring's order stays
@@ -178,7 +190,8 @@ class Recording:
         self._current[link.index] = place
         linktype = pcapng.linktype_of(link.hardware_type)
         expression = self._user.expression if self._user else None
-        self._write(pcapng.interface_description(link.name, linktype, self._snaplen, expression))
+        block = pcapng.interface_description(link.name, linktype, self._snaplen, expression, self._description)
+        self._write(block)
 
     def release(self, until_ns: int) -> None:
         """Write the packets up to a time; later ones wait, in case an earlier one is still to come."""

@@ -44,7 +44,13 @@ _IOCTL = (16, 29)
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1), "riscv64": (0xC00000F3, 1)}
 _X32 = 0x40000000  # the bit of x32's system calls, which have the architecture of x86_64
 
-_LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06  # include/uapi/linux/bpf_common.h
+_LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = (
+    0x20,
+    0x15,
+    0x35,
+    0x54,
+    0x06,
+)  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, |JGE|K, BPF_ALU...
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # struct seccomp_data; little-endian: the low half comes first
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
@@ -62,8 +68,12 @@ def filter_program(machine: str) -> bytes:
     """In struct sock_filter's, 8 bytes each."""
     architecture, column = _ARCHITECTURES[machine]
     refused, unknown = _ERROR | errno.EPERM, _ERROR | errno.EAFNOSUPPORT
-    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, refused)]
-    lines.append((_LOAD, 0, 0, _NUMBER))
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, refused),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
     if machine == "x86_64":
         lines += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, refused)]
     for numbers in DENIED.values():

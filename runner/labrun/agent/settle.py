@@ -30,8 +30,11 @@ _UNKNOWN = 0  # IF_OPER_UNKNOWN: lo and tunnels do not say (RFC 2863)
 _OPERATIONAL = (6, _UNKNOWN)  # IF_OPER_UP
 
 
-def settle(stage: Stage, nodes: Iterable[str]) -> None:
-    """Raises StepTimeout with the link that has a carrier and still is not operational, or has none and is not down."""
+def settle(stage: Stage, nodes: Iterable[str], addresses: bool = False) -> None:
+    """After a topology (then also for ``addresses``) and after a link step; nothing else waits by itself.
+
+    Raises StepTimeout with the link that has a carrier and still is not operational, or has none and is not down.
+    """
     waiting = ""
     deadline = time.monotonic() + _LIMIT_S
 
@@ -54,14 +57,19 @@ def settle(stage: Stage, nodes: Iterable[str]) -> None:
         def unique(node: str = node) -> bool:
             nonlocal waiting
             with stage.nodes.inside(node):
-                tentative = _tentative()
-                links = stage.netlink(node).links() if tentative else ()  # most nodes have no IPv6
-                running = {index for index, _, flags, _ in links if flags & _LOWER_UP}
-                waiting = next((f"{address} of {node}" for address, index in tentative if index in running), "")
+                waiting = next((f"{address} of {node}" for address in tentative(stage.netlink(node))), "")
             return not waiting
 
-        if not poll(unique, deadline, _EVERY_S * 5):
+        if addresses and not poll(unique, deadline, _EVERY_S * 5):
             raise StepTimeout(f"an IPv6 address is still tentative after {_LIMIT_S:g} s: {waiting}")
+
+
+def tentative(ipr: Rtnetlink) -> list[str]:
+    """The tentative addresses of running links; one without a carrier stays so."""
+    asked = _tentative()
+    links = ipr.links() if asked else ()  # most nodes have no IPv6
+    running = {index for index, _, flags, _ in links if flags & _LOWER_UP}
+    return [address for address, index in asked if index in running]
 
 
 def _tentative() -> list[tuple[str, int]]:

@@ -70,6 +70,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
+                shell=step.shell is not None and argv[:2] == ("bash", "-c"),
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
@@ -134,6 +135,7 @@ class Stage:
                 stats.reason,
                 stats.interface_ends if any(stats.interface_ends) else None,
                 stats.interface_starts if any(stats.interface_starts) else None,
+                stats.bridges,
             )
         )
 
@@ -142,7 +144,11 @@ class Stage:
         stats = self.traces[step_id].stop()
         self.emitter.ship(name, final=True)
         t_ns, wall_ns = self.emitter.now()
-        self.emitter.event(TraceEnded(step_id, t_ns, wall_ns, name, stats.events, stats.drops, stats.trouble))
+        self.emitter.event(
+            TraceEnded(
+                step_id, t_ns, wall_ns, name, stats.events, stats.drops, stats.trouble, stats.blind, stats.silencers
+            )
+        )
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]
@@ -152,7 +158,21 @@ class Stage:
             self.emitter.ship(output.path, final=True)
         code, name = process.status
         t_ns, wall_ns = self.emitter.now()
-        self.emitter.event(ProcessEnded(step_id, t_ns, wall_ns, process.stopped, code, name, out, err))
+        told = process.told()
+        self.emitter.event(
+            ProcessEnded(
+                step_id,
+                t_ns,
+                wall_ns,
+                process.stopped,
+                code,
+                name,
+                out,
+                err,
+                told.parts if told else None,
+                (told.missing if told else ()) or None,
+            )
+        )
 
 
 def poll(condition: Callable[[], bool], deadline: float, every_s: float, first_s: float | None = None) -> bool:

@@ -61,7 +61,7 @@ def build(stage: Stage, steps: tuple[Step, ...], deadline: float) -> bool:
     timed_out = None
     if not failed and late is None:
         try:
-            settle(stage, stage.nodes.fds())
+            settle(stage, stage.nodes.fds(), addresses=True)
         except StepTimeout as error:
             timed_out = str(error)
         told[steps[-1].id] = (told[steps[-1].id][0], stage.emitter.now())

@@ -24,7 +24,8 @@ rulesets, leaves it alone, and it goes away with this process. An owner has to s
 `nft`, is loaded here; the lab author's match is tried in a child first: its parser meets doubts with abort(). Where the
 kernel knows no owners, a flush takes our table away, and then `stop` says so. `nft list ruleset` in a command of the
 lab shows the table; snapshots do not. A chain of the lab's with our priority, INT_MIN, that is added later comes before
-ours (nf_hook_entries_grow, net/netfilter/core.c): at a first hook the trace does not see it.
+ours (nf_hook_entries_grow, net/netfilter/core.c): at a first hook the trace does not see it. That and other blind spots
+are watched for: see `labrun.agent.unseen`.
 
 Costs (6.18, 2 shared and busy cores): start 1 to 4 ms, with a match some 20 more (the child, and an RCU grace period),
 stop 13 ms (another); 6 events of 320 bytes for a packet that is forwarded, 2 us each in the kernel and 60 to 100 in the
@@ -51,14 +52,15 @@ from labrun.agent.link_watch import LinkWatch
 from labrun.agent.netfilter import FAMILIES, attributes_at, messages, subscribed
 from labrun.agent.nft_state import Unavailable, nft_state
 from labrun.agent.trace_table import Families, Table, TraceError, check_match, table_text
+from labrun.agent.unseen import UnseenWatch
 from labrun.protocol.codec import dumps
+from labrun.protocol.events import Unseen
 from labrun.protocol.record import dataclass
 from labrun.protocol.traces import TRACE_TABLE, TraceEvent, Type, Verdict
 
 DEFAULT_LIMIT = 64 * 1024 * 1024
 # include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h (enum nft_trace_attributes, nft_verdict_attributes)
-_SUBSYS_NFTABLES, _GROUP_NFTABLES, _GROUP_NFTRACE = 10, 7, 9
-_MSG_DELTABLE, _MSG_TRACE = _SUBSYS_NFTABLES << 8 | 2, _SUBSYS_NFTABLES << 8 | 17
+_GROUP_NFTRACE, _MSG_TRACE = 9, 10 << 8 | 17  # NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE
 _TABLE, _CHAIN, _RULE, _TYPE, _VERDICT, _ID, _LINK, _NETWORK, _TRANSPORT = 1, 2, 3, 4, 5, 6, 7, 8, 9
 _IIF, _OIF, _MARK, _NFPROTO, _POLICY = 10, 12, 14, 15, 16
 _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
@@ -88,6 +90,10 @@ class TraceStats:
     started_ns: int
     ended_ns: int
     trouble: str | None
+    blind: tuple[Unseen, ...] = ()
+    """What could take packets away before the trace saw them, at any time."""
+    silencers: tuple[Unseen, ...] = ()
+    """Rules that end the tracing of a packet."""
 
     @property
     def complete(self) -> bool:
@@ -139,7 +145,7 @@ class Trace:
             try:
                 self._links = undo.enter_context(contextlib.closing(LinkWatch()))
                 self._socket = undo.enter_context(subscribed(_GROUP_NFTRACE, _BUFFER_BYTES))
-                self._changes = undo.enter_context(subscribed(_GROUP_NFTABLES, _BUFFER_BYTES))
+                self._unseen = undo.enter_context(contextlib.closing(UnseenWatch(self._devices)))
                 self._file = undo.enter_context(self._path.open("wb"))
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 undo.callback(os.close, self._wake)
@@ -183,6 +189,7 @@ class Trace:
                 troubles.append(f"the table {TRACE_TABLE} was taken away during the trace (nft flush ruleset?): {gone}")
             self._ask(last=True)
             self._thread.join(_REPLY_SECONDS)
+            blind, silencers = self._unseen.blind, self._unseen.silencers
             self._closing.close()
             if self._failure is not None:
                 troubles.append(f"the trace broke: {type(self._failure).__name__}: {self._failure}")
@@ -191,7 +198,7 @@ class Trace:
             if self._drops:
                 troubles.append(f"the kernel dropped {self._drops} events, for they were not read in time")
             trouble = "; ".join(troubles) or None
-            self._stats = TraceStats(self._events, self._drops, self._started_ns, ended_ns, trouble)
+            self._stats = TraceStats(self._events, self._drops, self._started_ns, ended_ns, trouble, blind, silencers)
         return self._stats
 
     def _ask(self, *, last: bool) -> None:
@@ -217,8 +224,9 @@ class Trace:
 
     def _read_until_stopped(self) -> None:
         poll = select.poll()
-        for fd in (self._socket.fileno(), self._links.socket.fileno(), self._changes.fileno(), self._wake):
-            poll.register(fd, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        for sock in (self._socket, self._links.socket, self._unseen.rules, self._unseen.devices):
+            poll.register(sock.fileno(), select.POLLIN)
         deleted: set[tuple[str, str]] = set()
         last = False
         while not last:
@@ -235,7 +243,7 @@ class Trace:
             while goal > 0 and self._backlog:
                 goal -= self._take_some()
                 self._read()
-            deleted |= _deleted_tables(self._changes)
+            deleted |= self._unseen.read()
             if requests or len(self._held) >= _HELD:
                 self._write(deleted)
                 deleted = set()
@@ -320,7 +328,7 @@ class Trace:
             with contextlib.suppress(Unavailable):
                 for rule in nft_state().rules:
                     self._rules[(rule.family, rule.table, rule.handle)] = (rule.expression, rule.comment)
-            deleted = deleted | _deleted_tables(self._changes)
+            deleted = deleted | self._unseen.read()
         for key in [key for key in self._rules if key[:2] in deleted or _ANY in deleted]:
             del self._rules[key]
         lines = []
@@ -340,24 +348,6 @@ class Trace:
             lines.append(line)
         self._file.write(b"".join(lines))
         self._file.flush()
-
-
-def _deleted_tables(changes: socket.socket) -> set[tuple[str, str]]:
-    """(family, name) of tables that went since it was last asked; _ANY is among them if some were not told."""
-    found: set[tuple[str, str]] = set()
-    while True:
-        try:
-            data = changes.recv(1 << 16)
-        except BlockingIOError:
-            return found
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            found.add(_ANY)
-            continue
-        for kind, family, attributes in messages(data):
-            if kind == _MSG_DELTABLE:
-                found.add((family, attributes[_TABLE].rstrip(b"\0").decode(errors="replace")))
 
 
 def _hex(data: bytes | None) -> str | None:

@@ -22,7 +22,7 @@ def taken(save: Save, text: str) -> str | int | float:
     """The value that ``save`` means. Raises StepFailed naming what was not there."""
     found = text.strip()
     if save.matches is not None:
-        match = re.search(save.matches, text, re.MULTILINE)
+        match = re.search(save.matches, text)
         if match is None:
             raise StepFailed(f"save {save.name}: nothing in {save.stream} matches {save.matches!r}")
         found = match[1] if match.re.groups and match[1] is not None else match[0]
@@ -41,6 +41,11 @@ def taken(save: Save, text: str) -> str | int | float:
         return found
     except ValueError as error:
         raise StepFailed(f"save {save.name}: not a number ({save.type}): {found[:_SHOWN]!r}") from error
+
+
+def filled(text: str, values: dict[str, str | int | float]) -> str:
+    """The text with each `${name}` of a value in it; what is no value's name stays as it is."""
+    return _REFERENCE.sub(lambda match: str(values.get(match[1], match[0])), text)
 
 
 def resolved(action: Any, values: dict[str, str | int | float]) -> Any:

@@ -33,6 +33,9 @@ COMMANDS = {
 }
 
 
+_COMPLETE = "_LABRUN_COMPLETE"  # bash_source, zsh_source, fish_source: see the README
+
+
 class _Labrun(click.Group):
     """Each command is imported when it is asked for: it costs the others nothing."""
 
@@ -74,9 +77,15 @@ def main() -> NoReturn:
 def _command() -> int:
     """The exit code. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup(1) has it ignored, and then that is wanted
+        signal.signal(signal.SIGHUP, _terminated)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
     gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:
+        if _COMPLETE in os.environ:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(app, {}, "labrun", _COMPLETE, os.environ[_COMPLETE])
         with app.make_context("labrun", sys.argv[1:]) as context:
             return app.invoke(context) or 0
     except click.exceptions.Exit as left:
@@ -130,7 +139,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _told(sentence: str, code: int) -> int:
-    from labrun.cli.terminal import visible
+    from labrun.logic.visible import visible
 
-    print(visible(f"labrun: {sentence}", keep_lines=True), file=sys.stderr)
+    print(visible(f"labrun: {sentence}", "\n\t"), file=sys.stderr)
     return code

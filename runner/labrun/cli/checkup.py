@@ -42,7 +42,7 @@ def checkup() -> Iterator[Finding]:
         yield Finding("engine", str(error), False, _engine_remedy())
     else:
         if client is None:
-            yield Finding("engine docker", why_not, None, _engine_remedy())
+            yield Finding("engine docker", why_not, None, None if "may not open it" in why_not else _engine_remedy())
         else:
             works.append((yield from _daemon(client)))
     works.append((yield from native_checkup()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -96,7 +97,7 @@ def find_daemon() -> tuple[Any, str]:
                 return _connect_to(socket), ""
             except EngineError:
                 continue
-        return None, "no Docker or Podman socket here"
+        return None, _refused() or "no Docker or Podman socket here"
     from labrun.engines.docker import connect
 
     try:
@@ -138,6 +139,21 @@ def podman_client() -> Any:
     return _connect_to(sockets[0])
 
 
+def _refused() -> str | None:
+    """That Docker's socket is there and this account may not open it."""
+    path = Path(DOCKER_SOCKET.removeprefix("unix://"))
+    if not path.exists() or _existing(DOCKER_SOCKET):
+        return None
+    return f"{path} is there, and this account may not open it: as root: usermod -aG docker {_account()}; log in again"
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def _existing(socket: str) -> bool:
     """Sockets elsewhere (tcp, ssh) are taken to exist. One that we may not use counts as not there."""
     path = socket.removeprefix("unix://")
@@ -173,7 +189,7 @@ def _native(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeE
 def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:
     """The userland, and why it is the host's if the image's would have been preferred. Raises ImageError."""
     from labrun.engines.userland import host_userland, image_userland
-    from labrun.image.errors import ImageError
+    from labrun.image.errors import ImageError, NoRoom
     from labrun.image.recipe import load_recipe
 
     recipe = load_recipe()
@@ -182,7 +198,7 @@ def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | N
     try:
         return image_userland(recipe.tag, native_rootfs(recipe, say)), None
     except ImageError as error:
-        if userland is UserlandName.image:
+        if userland is UserlandName.image or isinstance(error, NoRoom):
             raise
         note = f"the host's own programs: {error.what}"
         return host_userland(_packages(recipe)), note

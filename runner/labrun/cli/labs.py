@@ -19,34 +19,42 @@ if TYPE_CHECKING:
 @click.command("list")
 @options.tag
 def list_labs(tags: tuple[str, ...]) -> int:
-    """List the labs: slug, title, number of hypotheses, tags."""
-    from labrun.cli.terminal import console_for, visible
+    """List the labs: slug, title, number of hypotheses, tags. What each run of them has is counted last."""
+    from labrun.cli.terminal import console_for, counted
     from labrun.lab.catalogue import all_labs, labs_folder
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.logic.visible import visible
 
     console = console_for(sys.stdout)
     wrong = False
+    listed: list[tuple[Lab, ...]] = []
     for path in all_labs(labs_folder(Path.cwd())):
         try:
             cells = load_cells(path)
         except LabError as error:
             wrong = True
-            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            print(visible(str(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         if tags and not set(tags) & set(lab.model.tags):
             continue
+        listed.append(cells)
         slug = path.absolute().parent.name
         shown = f"  [{', '.join(lab.model.tags)}]" if lab.model.tags else ""
         runs = f"  ({len(cells)} runs: {_matrix(lab.model.parameters)})" if len(cells) > 1 else ""
         console.print(visible(f"{slug:<24} {_hypotheses(lab):>13}  {lab.model.title}{shown}{runs}"))
+    if listed:
+        times = sum(len(cells) for cells in listed)
+        hypotheses = sum(len(lab.model.hypotheses) for cells in listed for lab in cells)
+        print(f"{counted(len(listed), 'lab')} in {counted(times, 'run')}, {counted(hypotheses, 'hypothesis')} in all")
     return 2 if wrong else 0
 
 
 def _hypotheses(lab: Lab) -> str:
-    count = len(lab.model.hypotheses)
-    return f"{count} hypothesis" if count == 1 else f"{count} hypotheses"
+    from labrun.cli.terminal import counted
+
+    return counted(len(lab.model.hypotheses), "hypothesis")
 
 
 def _matrix(parameters: Mapping[str, tuple[Scalar, ...]]) -> str:
@@ -54,16 +62,18 @@ def _matrix(parameters: Mapping[str, tuple[Scalar, ...]]) -> str:
 
 
 @click.command
-@click.argument("lab")
+@click.argument("lab", shell_complete=options.complete_labs)
 def show(lab: str) -> None:
     """Show a lab: its question, its steps as they run, and its hypotheses. LAB is a slug, a folder or a file."""
-    from labrun.cli.terminal import console_for, visible
+    from labrun.cli.terminal import console_for
     from labrun.lab.catalogue import find_labs
     from labrun.lab.compile import compile_lab
-    from labrun.lab.load import load_lab
+    from labrun.lab.load import load_cells
+    from labrun.logic.visible import visible
     from labrun.protocol.shown import equivalent
 
-    loaded = load_lab(find_labs([lab], Path.cwd())[0])
+    named = find_labs([lab], Path.cwd())[0]
+    loaded = load_cells(named.file, named)[0]
     compiled = compile_lab(loaded)
     model = loaded.model
     out = [model.title, "=" * len(model.title), "", model.question, ""]
@@ -82,26 +92,27 @@ def show(lab: str) -> None:
         none = next((control.none for control in hypothesis.control if control.none), None)
         control = f"{len(controls)} control(s)" if controls else f"no control: {none}" if none else "no control"
         out += [f"{hypothesis.id} (expected: {hypothesis.expect}; {control})", f"  {hypothesis.claim}"]
-    console_for(sys.stdout).print(visible("\n".join(out), keep_lines=True))
+    console_for(sys.stdout).print(visible("\n".join(out), "\n\t"))
 
 
 @click.command
-@click.argument("labs", metavar="[LAB...]", nargs=-1)
+@click.argument("labs", metavar="[LAB...]", nargs=-1, shell_complete=options.complete_labs)
 def check(labs: tuple[str, ...]) -> int:
     """Validate labs (all if none is given) without running anything; name the hypotheses that have no control."""
-    from labrun.cli.terminal import visible
-    from labrun.lab.catalogue import all_labs, find_labs, labs_folder
+    from labrun.lab.catalogue import Named, all_labs, find_labs, labs_folder
+    from labrun.lab.check.advice import advice
     from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.logic.visible import visible
 
     cwd = Path.cwd()
     wrong = 0
-    paths = find_labs(labs, cwd) if labs else all_labs(labs_folder(cwd))
-    for path in paths:
+    named = find_labs(labs, cwd) if labs else [Named(path) for path in all_labs(labs_folder(cwd))]
+    for one in named:
         try:
-            cells = load_cells(path)
+            cells = load_cells(one.file, one)
             for lab in cells:
                 compile_lab(lab)
                 problems = check_filters(lab)
@@ -109,10 +120,12 @@ def check(labs: tuple[str, ...]) -> int:
                     raise LabError(problems)
         except LabError as error:
             wrong += 1
-            print(visible(str(error), keep_lines=True), file=sys.stderr)
+            print(visible(str(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         print(visible(f"{lab.shown}: ok, {_hypotheses(lab)}"))
+        for problem in advice(lab):
+            print(visible(f"  note: {problem}"))
         for hypothesis in lab.model.hypotheses:
             none = next((control.none for control in hypothesis.control if control.none), None)
             if none is not None:
@@ -120,6 +133,6 @@ def check(labs: tuple[str, ...]) -> int:
             elif not hypothesis.control:
                 print(visible(f"  {hypothesis.id}: no control, and no reason given"))
     if wrong:
-        print(f"{wrong} of {len(paths)} labs are wrong", file=sys.stderr)
+        print(f"{wrong} of {len(named)} labs are wrong", file=sys.stderr)
         return 2
     return 0

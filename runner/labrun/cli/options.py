@@ -73,7 +73,24 @@ repeat = click.option(
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print results.json to stdout; people's text goes to stderr."
 )
-run = click.argument("run", type=PATH)
+
+
+def complete_labs(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """The slugs of the labs here and of those that ship, for the shell's completion."""
+    from labrun.lab.catalogue import all_labs, labs_folder, shipped_labs
+
+    paths = (*all_labs(labs_folder(Path.cwd())), *all_labs(shipped_labs()))
+    return sorted({path.parent.name for path in paths if path.parent.name.startswith(typed)})
+
+
+def complete_runs(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """The ids of the runs under --out, newest first."""
+    out = context.params.get("out") or Path("reports")
+    runs = (path.parent.name for path in out.glob("*/run.json"))
+    return sorted((name for name in runs if name.startswith(typed)), reverse=True)
+
+
+run = click.argument("run", type=PATH, shell_complete=complete_runs)
 
 
 def default_jobs() -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
     from labrun.evidence.run import InvalidLab
+    from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
 
 
@@ -70,19 +71,19 @@ def _run_options(command: Command) -> Command:
 @_run_options
 def all_labs(**given: Any) -> int:
     """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
+    from labrun.lab.catalogue import Named, labs_folder
     from labrun.lab.catalogue import all_labs as every
-    from labrun.lab.catalogue import labs_folder
     from labrun.lab.problems import LabError, Problem
 
     folder = labs_folder(Path.cwd())
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    return _run(paths, RunOptions(**given))
+    return _run([Named(path) for path in paths], RunOptions(**given))
 
 
 @click.command("run")
-@click.argument("labs", metavar="LAB...", nargs=-1, required=True)
+@click.argument("labs", metavar="LAB...", nargs=-1, required=True, shell_complete=options.complete_labs)
 @_run_options
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file."""
@@ -91,7 +92,7 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
 
 
-def _run(paths: Sequence[Path], wanted: RunOptions) -> int:
+def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
     """The exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
@@ -164,7 +165,7 @@ def _run(paths: Sequence[Path], wanted: RunOptions) -> int:
 
 
 def _usable(
-    paths: Sequence[Path], tags: Sequence[str], timeout_s: float | None
+    paths: Sequence[Named], tags: Sequence[str], timeout_s: float | None
 ) -> tuple[list[CompiledLab], list[InvalidLab]]:
     """As `_compile`, the problems told. Raises LabError or Exit where nothing is left to run."""
     compiled, invalid = _compile(paths, tags, timeout_s)
@@ -199,10 +200,11 @@ def _get_ready() -> None:
 
 
 def _compile(
-    paths: Sequence[Path], tags: Sequence[str], timeout_s: float | None
+    paths: Sequence[Named], tags: Sequence[str], timeout_s: float | None
 ) -> tuple[list[CompiledLab], list[InvalidLab]]:
     """Those that can run, and those that cannot, each with its problems."""
     from labrun.evidence.run import InvalidLab
+    from labrun.lab.catalogue import portable
     from labrun.lab.check.filters import check_filters
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
@@ -211,9 +213,9 @@ def _compile(
     compiled: list[CompiledLab] = []
     invalid: list[InvalidLab] = []
     seen: dict[str, str] = {}
-    for path in paths:
+    for named in paths:
         try:
-            for lab in load_cells(path):
+            for lab in load_cells(named.file, named):
                 if tags and not set(tags) & set(lab.model.tags):
                     continue
                 one = compile_lab(lab, timeout_s)
@@ -226,8 +228,8 @@ def _compile(
                 seen[lab.slug] = lab.shown
                 compiled.append(one)
         except LabError as error:
-            slug, shown = path.absolute().parent.name, error.problems[0].file
-            invalid.append(InvalidLab(slug, shown, tuple(str(problem) for problem in error.problems)))
+            slug, shown = named.file.absolute().parent.name, error.problems[0].file
+            invalid.append(InvalidLab(slug, portable(shown), tuple(str(problem) for problem in error.problems)))
     return compiled, invalid
 
 
@@ -239,6 +241,6 @@ def _about(info: EngineInfo, reason: str | None) -> str:
 
 
 def _say(text: str) -> None:
-    from labrun.cli.terminal import visible
+    from labrun.logic.visible import visible
 
-    print(visible(text, keep_lines=True), file=sys.stderr, flush=True)
+    print(visible(text, "\n\t"), file=sys.stderr, flush=True)

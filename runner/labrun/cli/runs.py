@@ -12,7 +12,9 @@ import click
 from labrun.cli import options
 
 if TYPE_CHECKING:
+    from labrun.evidence.run import LabEntry
     from labrun.judge.results import RunResult
+    from labrun.judge.run import Edited
 
 
 class PageLayout(StrEnum):
@@ -110,4 +112,22 @@ def _judged(run: Path, out: Path, edited: Path | None = None) -> tuple[Path, Run
         entries = list(read_run(folder).labs)
     if not entries:
         raise EvidenceError(f"{folder}: this run has no lab named {' or '.join(sorted(names))}")
-    return folder, judge_edited(folder, tuple(entries), text, str(file))
+    return folder, judge_edited(folder, [edited_lab(entry, text, file) for entry in entries])
+
+
+def edited_lab(entry: LabEntry, text: str, file: Path) -> Edited:
+    """A lab of a run by another text of its file. Raises LabError where that text is wrong."""
+    from dataclasses import replace
+
+    from labrun.evidence.lab import stored
+    from labrun.judge.run import Edited
+    from labrun.lab.check.filters import check_filters
+    from labrun.lab.compile import compile_lab
+    from labrun.lab.load import parse_lab
+    from labrun.lab.problems import LabError
+
+    compiled = compile_lab(parse_lab(text, file, entry.slug, str(file), entry.cell))
+    problems = check_filters(compiled.lab)
+    if problems:
+        raise LabError(problems)
+    return Edited(replace(entry, shown=str(file)), stored(compiled), compiled.plans)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from labrun.logic.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -16,36 +18,6 @@ if TYPE_CHECKING:
 
 MARKS = {"supported": "✔", "refuted": "✘", "inconclusive": "?"}
 STYLES = {"supported": "green", "refuted": "cyan", "inconclusive": "yellow"}
-
-
-def visible(text: str, keep_lines: bool = False) -> str:
-    """Control characters as their pictures (U+2400 on), so that no output of a lab moves the cursor or hides."""
-    keep = "\n\t" if keep_lines else ""
-    return "".join(
-        character if character in keep or not _is_control(character) else _picture(character) for character in text
-    )
-
-
-# zero width, bidirectional embeddings and overrides, bidirectional isolates
-_HIDING = ((0x200B, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
-
-
-def _is_control(character: str) -> bool:
-    code = ord(character)
-    return (
-        code < 32
-        or 127 <= code < 160
-        or 0x200B <= code <= 0x200F
-        or 0x202A <= code <= 0x202E
-        or 0x2066 <= code <= 0x2069
-    )
-
-
-def _picture(character: str) -> str:
-    code = ord(character)
-    if code < 32:
-        return chr(0x2400 + code)
-    return "␡" if code == 127 else f"<U+{code:04X}>"
 
 
 def console_for(stream: TextIO) -> Console:
@@ -195,7 +167,8 @@ def _print_troubles(console: Console, lab: LabResult) -> None:
 
     if lab.status != "done":
         console.print()
-        console.print(Text(f"{lab.id}: {lab.status}: {visible(lab.message or '', keep_lines=True)}", "yellow"))
+        message = visible(lab.message or "", "\n\t")
+        console.print(Text(f"{lab.id}: {lab.status}: {message}", "yellow"))
     for hypothesis in lab.hypotheses:
         if hypothesis.as_expected:
             continue
@@ -206,19 +179,27 @@ def _print_troubles(console: Console, lab: LabResult) -> None:
             console.print(f"  {visible(line)}" if line else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 hypothesis`, `2 hypotheses`, `3 labs`."""
+    many = noun[:-2] + "es" if noun.endswith("is") else noun + "s"
+    return f"{number} {noun if number == 1 else many}"
+
+
 def _totals(counts: dict[str, int]) -> Text:
+    """What was judged, skipped and broken, always all three; and what that means."""
     from rich.text import Text
 
-    words = [f"{counts['hypotheses']} hypotheses", f"{counts['supported']} supported", f"{counts['refuted']} refuted"]
-    words += [
-        f"{counts[key]} {word}"
-        for key, word in (("inconclusive", "inconclusive"), ("skipped", "labs skipped"), ("errors", "labs broken"))
-        if counts[key]
-    ]
-    surprises = counts["surprises"]
-    text = Text(", ".join(words) + ". ")
-    if surprises:
-        text.append(f"{surprises} not as expected.", "bold red")
-    elif not (counts["inconclusive"] or counts["errors"]):
-        text.append("All as expected.", "green")
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])
+    words = f"{counted(counts['hypotheses'], 'hypothesis')} judged" + (f" ({verdicts})" if verdicts else "")
+    text = Text(f"{words}, {counted(counts['skipped'], 'lab')} skipped, {counts['errors']} broken. ")
+    if counts["surprises"]:
+        text.append(f"{counts['surprises']} not as expected.", "bold red")
+    elif not counts["hypotheses"]:
+        text.append("Nothing was judged.", "bold yellow")
+    elif counts["inconclusive"] or counts["errors"]:
+        text.append(
+            f"{counts['inconclusive']} not decided." if counts["inconclusive"] else "Not all was judged.", "yellow"
+        )
+    else:
+        text.append("All that was judged is as expected." if counts["skipped"] else "All as expected.", "green")
     return text

@@ -2,10 +2,11 @@
 
 reports/<run-id>/
     run.json                        RunRecord: engine, isolation, image, kernel, arguments
-    labs/<slug>/lab.yaml            the lab as it was run
+    labs/<slug>/lab.yaml            the lab as it was run, for its reader
+    labs/<slug>/lab.json            the same compiled, for `labrun judge` and `labrun report` (evidence.lab)
     labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
                                         repeats of it in experiment.2, experiment.3, ...
-        plan.json events.jsonl agent.log
+        plan.json events.jsonl agent.log seal.json
         outputs/<step>.stdout|stderr  captures/<step>.pcapng  snapshots/<step>.json
         kernel/<step>.json            the state after a step that changed it
     results.json index.html index.md junit.xml   derived: `labrun judge` and `labrun report` make them again
@@ -17,9 +18,11 @@ from pathlib import Path
 
 RUN = "run.json"
 LAB = "lab.yaml"
+COMPILED = "lab.json"
 PLAN = "plan.json"
 EVENTS = "events.jsonl"
 AGENT_LOG = "agent.log"
+SEAL = "seal.json"
 RESULTS = "results.json"
 
 

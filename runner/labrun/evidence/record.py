@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import field
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from labrun.evidence import layout
-from labrun.evidence.run import EvidenceError
+from labrun.evidence.consistent import contradiction, digest_of
+from labrun.evidence.files import EvidenceError, EvidenceMissing, open_below, read_below, size_below
+from labrun.evidence.seal import broken
+from labrun.evidence.writer import MAX_EVENTS
 from labrun.protocol.codec import ProtocolError, loads
 from labrun.protocol.events import (
     CaptureEnded,
@@ -32,6 +36,7 @@ from labrun.protocol.state import KernelState, Sample
 from labrun.protocol.traces import TraceEvent
 
 T = TypeVar("T")
+MAX_STATE = 64 * 1024**2  # bytes of a file of JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,11 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class VariantRecord:
-    """All that is known of one variant. ``complete``: the agent said that everything was handed over."""
+    """All that is known of one variant. ``complete``: the agent said that everything was handed over.
+
+    ``run``: the run directory; ``folder``: this variant's, below it. ``damage``: what shows that the evidence is not as
+    it was recorded, or contradicts itself; then it decides nothing. ``sealed``: it was closed, and is as it was then.
+    """
 
     folder: Path
     plan: Plan
@@ -58,6 +67,9 @@ class VariantRecord:
     steps: tuple[StepRecord, ...]
     faults: tuple[Fault, ...]
     complete: bool
+    run: Path
+    damage: str | None = None
+    sealed: bool = False
     memo: dict[str, object] = field(default_factory=dict, compare=False)
     """For whoever reads this evidence: what was worked out from it already. The files never change."""
 
@@ -87,25 +99,45 @@ class VariantRecord:
             return None
         return self._lines(TraceEvent, record.ended.result.path)
 
+    def open(self, path: str) -> BinaryIO:
+        """A file of this evidence. Raises EvidenceMissing where it never arrived, EvidenceError where it is none."""
+        return open_below(self.run, self._place(path))
+
+    def _place(self, path: str) -> str:
+        """From the run directory."""
+        here = self.folder.relative_to(self.run).as_posix()
+        return path if here == "." else f"{here}/{path}"
+
+    def size(self, path: str) -> int:
+        """Of a file, in bytes. Raises as `open`."""
+        with self.open(path) as file:
+            return os.fstat(file.fileno()).st_size
+
+    def read(self, path: str, limit: int) -> bytes:
+        """All of a file. Raises as `open`, and EvidenceError where it has more than ``limit`` bytes."""
+        return read_below(self.run, self._place(path), limit)
+
     def _lines(self, kind: type[T], path: str) -> tuple[T, ...] | None:
         """One object of this kind a line; None where the file never arrived."""
-        file = self.folder / path
         try:
-            return tuple(loads(kind, line) for line in file.read_bytes().splitlines())
-        except FileNotFoundError:
+            with self.open(path) as file:
+                if os.fstat(file.fileno()).st_size > MAX_STATE:
+                    raise EvidenceError(f"{self.folder / path}: more than {MAX_STATE} bytes")
+                return tuple(loads(kind, line) for line in file)
+        except EvidenceMissing:
             return None
         except (OSError, ProtocolError) as error:
-            raise EvidenceError(f"{file}: {error}") from error
+            raise EvidenceError(f"{self.folder / path}: {error}") from error
 
     def step(self, step_id: str) -> StepRecord | None:
         return next((record for record in self.steps if record.step.id == step_id), None)
 
-    def output(self, output: Output, limit: int | None = None) -> bytes:
+    def output(self, output: Output, limit: int = MAX_STATE) -> bytes:
         """What was kept of a stream, up to ``limit`` bytes. b"" where the file never arrived."""
         try:
-            with (self.folder / output.path).open("rb") as file:
-                return file.read() if limit is None else file.read(limit)
-        except FileNotFoundError:
+            with self.open(output.path) as file:
+                return file.read(min(limit, os.fstat(file.fileno()).st_size))
+        except EvidenceMissing:
             return b""
         except OSError as error:
             raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
@@ -113,10 +145,10 @@ class VariantRecord:
     def output_end(self, output: Output, limit: int) -> bytes:
         """The last ``limit`` bytes of what was kept of a stream. b"" where the file never arrived."""
         try:
-            with (self.folder / output.path).open("rb") as file:
+            with self.open(output.path) as file:
                 file.seek(max(0, file.seek(0, 2) - limit))
                 return file.read(limit)
-        except FileNotFoundError:
+        except EvidenceMissing:
             return b""
         except OSError as error:
             raise EvidenceError(f"{self.folder / output.path}: {error.strerror}") from error
@@ -136,21 +168,28 @@ class VariantRecord:
         return self._state(record.noted.path) if record.noted is not None else None
 
     def _state(self, path: str) -> KernelState | None:
-        file = self.folder / path
         try:
-            return loads(KernelState, file.read_bytes())
-        except FileNotFoundError:
+            return loads(KernelState, self.read(path, MAX_STATE))
+        except EvidenceMissing:
             return None
-        except (OSError, ProtocolError) as error:
-            raise EvidenceError(f"{file}: {error}") from error
+        except ProtocolError as error:
+            raise EvidenceError(f"{self.folder / path}: {error}") from error
 
 
-def read_variant(folder: Path) -> VariantRecord:
-    """Raises EvidenceError where the folder is not a variant's. A half-written last line is left out."""
+def read_variant(folder: Path, run: Path | None = None) -> VariantRecord:
+    """``run``: the directory of the run that it is in; without one, the folder stands alone.
+
+    Raises EvidenceMissing where nothing was recorded, EvidenceError where it cannot be read. A half-written last line
+    is left out.
+    """
+    root = run or folder
+    here = folder.relative_to(root).as_posix()
+    below = "" if here == "." else f"{here}/"
+    text = read_below(root, below + layout.EVENTS, MAX_EVENTS)
     try:
-        plan = loads(Plan, (folder / layout.PLAN).read_bytes())
-        text = (folder / layout.EVENTS).read_bytes()
-    except (OSError, ProtocolError) as error:
+        kept = read_below(root, below + layout.PLAN, MAX_STATE)
+        plan = loads(Plan, kept)
+    except (EvidenceMissing, ProtocolError) as error:
         raise EvidenceError(f"{folder}: not a variant's evidence: {error}") from error
     lines = text.split(b"\n")
     lines.pop()  # what follows the last line break: nothing, or a line cut off by a crash
@@ -160,10 +199,24 @@ def read_variant(folder: Path) -> VariantRecord:
             events.append(checked(loads(Event, line)))  # type: ignore[arg-type]
         except ProtocolError as error:
             raise EvidenceError(f"{folder / layout.EVENTS}:{number}: {error}") from error
-    return _assemble(folder, plan, events)
+    sealed, damage = broken(root, here)
+    if damage is None and digest_of(kept) != plan.digest:
+        damage = f"{layout.PLAN} does not have the digest that it names"
+    if damage is None:
+        damage = contradiction(plan, events, lambda path: _size(root, below + path))
+    return _assemble(folder, root, plan, events, damage, sealed and damage is None)
 
 
-def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
+def _size(run: Path, path: str) -> int | None:
+    try:
+        return size_below(run, path)
+    except EvidenceMissing:
+        return None
+
+
+def _assemble(
+    folder: Path, run: Path, plan: Plan, events: list[Event], damage: str | None, sealed: bool
+) -> VariantRecord:
     started: dict[str, StepStarted] = {}
     ended: dict[str, StepEnded] = {}
     captures: dict[str, CaptureEnded] = {}
@@ -206,4 +259,7 @@ def _assemble(folder: Path, plan: Plan, events: list[Event]) -> VariantRecord:
         steps=steps,
         faults=tuple(event for event in events if isinstance(event, Fault)),
         complete=any(isinstance(event, Done) for event in events),
+        run=run,
+        damage=damage,
+        sealed=sealed,
     )

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from labrun.evidence import layout
+from labrun.evidence.files import EvidenceError as EvidenceError
+from labrun.evidence.files import EvidenceMissing, plain_name, read_below, write_whole
 from labrun.protocol.codec import ProtocolError, dumps, loads
 from labrun.protocol.record import dataclass
 
 RUN_SCHEMA = 1
-
-
-class EvidenceError(Exception):
-    """The folder is not a run directory, or what is in it cannot be read. The message says which and why."""
+MAX_RECORD = 16 * 1024 * 1024  # bytes; a thousand labs need half a MiB
+MAX_REPEATS = 1000
+MAX_VARIANTS = 100_000  # of all labs, each repeat counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,35 @@ def new_run_id(now: datetime) -> str:
 
 
 def write_run(run: Path, record: RunRecord) -> None:
-    (run / layout.RUN).write_text(dumps(record) + "\n", encoding="utf-8")
+    write_whole(run / layout.RUN, dumps(record) + "\n")
 
 
 def read_run(run: Path) -> RunRecord:
     """Raises EvidenceError where this is no run directory."""
     file = run / layout.RUN
     try:
-        return loads(RunRecord, file.read_bytes())
-    except FileNotFoundError as error:
+        record = loads(RunRecord, read_below(run, layout.RUN, MAX_RECORD))
+    except EvidenceMissing as error:
         raise EvidenceError(f"{run}: not a run directory (no {layout.RUN} in it)") from error
-    except (OSError, ProtocolError) as error:
+    except ProtocolError as error:
         raise EvidenceError(f"{file}: {error}") from error
+    wrong = _wrong(record)
+    if wrong is not None:
+        raise EvidenceError(f"{file}: {wrong}")
+    return record
+
+
+def _wrong(record: RunRecord) -> str | None:
+    """What cannot be so in a record of a run."""
+    for entry in record.labs:
+        for name in (entry.slug, *entry.variants):
+            if not plain_name(name):
+                return f"{name[:80]!r} is no name of a folder"
+        if not 1 <= entry.repeats <= MAX_REPEATS:
+            return f"{entry.slug}: repeated {entry.repeats} times, and 1 to {MAX_REPEATS} are possible"
+    if sum(len(entry.variants) * entry.repeats for entry in record.labs) > MAX_VARIANTS:
+        return f"more than {MAX_VARIANTS} variants"
+    return None
 
 
 def point_latest(run: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluation import compared, conditions, join, several, unknowns
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.predictions import ChangesAre, ChangesSelector, StateSelector
 from labrun.logic.compare import Count
 from labrun.observe.states import Objects, observe_objects
@@ -21,12 +22,12 @@ def evaluate_changes(leaf: ChangesAre, variant: VariantRecord, prefix: str, path
         observe_objects(variant, selector.of, _at(selector, at), prefix) for at in (selector.start, selector.end)
     )
     node = before.node if isinstance(before, Objects) else selector.node or "?"
-    subject = f"{selector.of} of {node} from {selector.start} to {selector.end}{conditions(selector.where)}"
+    subject = Subject(f"{selector.of} of {node} from {selector.start} to {selector.end}", conditions(selector.where))
     traces: list[Evaluation] = []
     for field, check in (("added", leaf.added), ("removed", leaf.removed)):
         if check is None:
             continue
-        where, what = join(path, field), f"{subject}: {field}"
+        where, what = join(path, field), replace(subject, quantity=field)
         sides = (side if isinstance(side, Unknown) else side.doubt for side in (before, after))
         why = next((side for side in sides if side is not None), None)
         if why is not None:

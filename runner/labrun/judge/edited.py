@@ -10,19 +10,18 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
 from labrun.evidence.record import VariantRecord
-from labrun.lab.compile import CompiledLab, doing, done
 from labrun.observe.unknown import Unknown
 from labrun.protocol.plan import Plan
 
 
 def match(
-    compiled: CompiledLab, stored: Mapping[str, VariantRecord]
+    plans: Iterable[Plan], stored: Mapping[str, VariantRecord]
 ) -> tuple[dict[str, VariantRecord], dict[str, Unknown]]:
     """The stored variants under the edited lab's names, and why the others have no evidence."""
     found: dict[str, VariantRecord] = {}
     gone: dict[str, Unknown] = {}
-    for plan in compiled.plans:
-        same = next((record for record in stored.values() if doing(record.plan) == doing(plan)), None)
+    for plan in plans:
+        same = next((record for record in stored.values() if record.plan.doing() == plan.doing()), None)
         if same is not None:
             found[plan.variant] = same
         elif plan.variant in stored:
@@ -43,7 +42,7 @@ def _difference(then: Plan, now: Plan) -> str:
             return f"step '{old.id}' of the run is not in the edited lab: run it"
         if old.id != new.id:
             return f"the run went on with step '{old.id}' where the edited lab has '{new.id}': run it"
-        if done(old) != done(new):
+        if old.doing() != new.doing():
             return f"step '{old.id}' did something else in the run than the edited lab says: run it"
     return "the edited lab has other steps than the run: run it"
 

@@ -6,16 +6,15 @@ evidence by line, packet number or object path. A line of evidence stays a line:
 
 from __future__ import annotations
 
-import re
-
 from labrun.evidence.ref import Ref
-from labrun.judge.evaluation import SYMBOLS, times
+from labrun.judge.evaluation import NAMED, SYMBOLS, sentence, times
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Truth
+from labrun.logic.visible import visible
 
 MARKS: dict[Truth, str] = {True: "✔", False: "✘", None: "?"}
 _HOLDS: dict[Truth, str] = {True: "holds", False: "does not hold", None: "could not be judged"}
 _BRANCHES = {"all": "all of these", "any": "one of these at least", "not": "not this"}
-_SAID_ALREADY = ("expr", "seen_on", "path", "ends", "each")  # the subject has the word
+_GROUP = 3  # checks of a group that are named
 _REFS = 5  # places in the evidence that are named of each check
 
 
@@ -55,40 +54,40 @@ def _control(control: ControlResult) -> list[str]:
     wanted = "its own prediction must hold" if control.must else "the prediction must not hold"
     head = f"In the control ({_line(control.change)}) {wanted}, and it {_HOLDS[control.truth]}."
     note = [f"  {_prose(control.note)}"] if control.note else []
+    note += [f"  Also different there: {_line(text)}." for text in control.differs]
     return [head, *note, *_tree(control.trace, "  ")]
 
 
 def _first(trace: Evaluation) -> list[str]:
-    """The first of several checks because of which a prediction is not true."""
+    """The first of several checks, or the first group, because of which a prediction is not true."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return []
-    deciding = trace.deciding(trace.truth)
-    if not deciding:
-        return []
-    word = first_word(trace, deciding[0]).capitalize()
-    rest = f" (and {len(deciding) - 1} more)" if len(deciding) > 1 else ""
-    return [f"{word}: {_both_sides(deciding[0])}{rest}"]
+    node = trace.decisive()
+    leaves = node.leaves() if node.operator in _BRANCHES else (node,)
+    sides = "; ".join(_both_sides(leaf) for leaf in leaves[:_GROUP])
+    group = f"all of this together: {sides}" if node.operator == "all" and len(leaves) > 1 else sides
+    more = len(set(trace.deciding(trace.truth)) - set(leaves)) + max(0, len(leaves) - _GROUP)
+    return [f"{first_word(trace, node).capitalize()}: {group}" + (f" (and {more} more)" if more else "")]
 
 
-def first_word(trace: Evaluation, leaf: Evaluation) -> str:
-    """What to call the first check because of which a prediction is not true. Under a `not` it is one that holds."""
+def first_word(trace: Evaluation, node: Evaluation) -> str:
+    """What to call the node that decided. Under a `not` it is one that holds."""
     if trace.truth is None:
         return "first unknown"
-    return "first difference" if leaf.truth is False else "holds, and must not"
+    return "first difference" if node.truth is False else "holds, and must not"
 
 
 def _tree(trace: Evaluation, indent: str) -> list[str]:
     mark = MARKS[trace.truth]
     if trace.children and trace.operator in _BRANCHES:
-        subject = "" if trace.subject in ("all of", "any of", "not") else f"{_line(trace.subject)}: "
+        subject = "" if trace.subject.what in ("all of", "any of", "not") else f"{_line(str(trace.subject))}: "
         lines = [f"{indent}{mark} {subject}{_BRANCHES[trace.operator]}"]
         return lines + [line for child in trace.children for line in _tree(child, indent + "  ")]
     lines = [f"{indent}{mark} {_both_sides(trace)}"]
     if trace.operator == "expr":
-        return lines + [f"{indent}    {_line(part.message or part.subject)}" for part in trace.children]
-    more = said(trace)
-    if more is not None:
-        lines.append(f"{indent}    {more}")
+        return lines + [f"{indent}    {_line(sentence(part))}" for part in trace.children]
+    if trace.note:
+        lines.append(f"{indent}    {_line(trace.note)}")
     if trace.refs:
         lines.append(f"{indent}    evidence: {_places(trace.refs)}")
     return lines + [line for child in trace.children for line in _tree(child, indent + "    ")]
@@ -96,30 +95,14 @@ def _tree(trace: Evaluation, indent: str) -> list[str]:
 
 def _both_sides(trace: Evaluation) -> str:
     """`exit of probe: predicted == 0, observed 3`."""
-    operator = "" if trace.operator in _SAID_ALREADY else SYMBOLS.get(trace.operator or "", trace.operator or "")
+    operator = "" if trace.operator in NAMED else SYMBOLS.get(trace.operator or "", trace.operator or "")
     wanted = " ".join(word for word in (operator, trace.expected) if word)
     predicted = f"predicted {_line(wanted)}, " if wanted else ""
     if trace.actual is not None:
         doubt = f", which decides nothing [{_line(trace.reason or 'unknown')}]" if trace.truth is None else ""
-        return f"{_line(trace.subject)}: {predicted}observed {_line(trace.actual)}{doubt}"
+        return f"{_line(str(trace.subject))}: {predicted}observed {_line(trace.actual)}{doubt}"
     code = f" [{_line(trace.reason)}]" if trace.reason else ""
-    return f"{_line(trace.subject)}: {predicted}not observed{code}"
-
-
-def said(trace: Evaluation) -> str | None:
-    """What the message of a check says more than both sides; None if nothing."""
-    if trace.message is None:
-        return None
-    symbol = SYMBOLS.get(trace.operator or "", trace.operator)
-    subject, wanted, found = trace.subject, trace.expected, trace.actual
-    both = (f"{subject} {symbol} {wanted}, actual {found}", f"{subject} {wanted}, actual {found}",
-            f"{subject} {wanted}: {found}", f"{subject}: {found}")  # fmt: skip
-    plain = next((text for text in both if trace.message.startswith(text)), None)
-    if plain is None:
-        return _line(trace.message)
-    refs = f" ({', '.join(str(ref) for ref in trace.refs)})" if trace.refs else ""
-    more = trace.message.removeprefix(plain).removeprefix(refs)
-    return _line(re.sub(r"^[;:] ", "", more)) or None
+    return f"{_line(str(trace.subject))}: {predicted}not observed{code}"
 
 
 def _places(refs: tuple[Ref, ...]) -> str:
@@ -134,11 +117,4 @@ def _prose(text: str) -> str:
 
 def _line(text: str) -> str:
     """One line: what is text of a lab or of its output must not look like a line of ours."""
-    return "".join(_PICTURES.get(character, character) for character in text.strip())
-
-
-# What str.splitlines() takes for a line break; U+2400 on are the pictures of control characters.
-_PICTURES = {
-    "\n": "␊", "\r": "␍", "\v": "␋", "\f": "␌", "\x1c": "␜", "\x1d": "␝", "\x1e": "␞", "\x85": "<U+0085>",
-    "\u2028": "<U+2028>", "\u2029": "<U+2029>",
-}  # fmt: skip
+    return visible(text.strip())

@@ -9,31 +9,49 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from labrun.evidence.record import VariantRecord
 from labrun.judge.evaluation import join, show
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.expression import parse_expression
 from labrun.lab.predictions import ExprIs, ValueOf
-from labrun.logic.compare import Untold, all_of, any_of, negate
+from labrun.logic.compare import (
+    Several,
+    Spelled,
+    Truth,
+    Untold,
+    all_of,
+    any_of,
+    contains,
+    equal,
+    exact,
+    kind,
+    negate,
+    ordered,
+)  # fmt: skip
 from labrun.observe.commands import Ended, duration_s, observe_command, read_text
 from labrun.observe.jsonpath import search_json
+from labrun.observe.outcome import Accounts
 from labrun.observe.packets import observe_packets
 from labrun.observe.states import observe_objects
-from labrun.observe.unknown import NOT_FOUND, Unknown, never_ran, untold
+from labrun.observe.unknown import Unknown
 
-Value = int | float | str | bool
+Value = int | float | Fraction | str | bool
 _MAX_TEXT = 10_000_000
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: lambda a, b: Fraction(a) / b,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
 }  # fmt: skip
-_COMPARE: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
-    ast.GtE: operator.ge, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
+_COMPARE: dict[type, Callable[[Any, Any], Truth]] = {
+    ast.Eq: equal, ast.NotEq: lambda a, b: negate(equal(a, b)), ast.In: lambda a, b: contains(b, a),
+    ast.NotIn: lambda a, b: negate(contains(b, a)),
+    **{node: partial(ordered, name)
+       for node, name in ((ast.Lt, "lt"), (ast.LtE, "le"), (ast.Gt, "gt"), (ast.GtE, "ge"))},
 }  # fmt: skip
-_EQUAL = (ast.Eq, ast.NotEq)
 _MAX_BITS = 10_000  # of a whole number, as JSON may have them; what multiplies stays small, and can be shown
 _MAX_DIGITS = 300  # a float has no more
 
@@ -45,43 +63,59 @@ def _round(value: Any, digits: int = 0) -> Any:
     return round(value, digits) if digits else round(value)
 
 
-_CALLS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max, "round": _round, "len": len}
+class _Mismatch(TypeError):
+    """A function of numbers was given something else."""
 
 
-def evaluate_expression(leaf: ExprIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
-    named = named_exits(leaf)
-    values = {name: _value(value, variant, prefix, named) for name, value in leaf.let.items()}
+def _numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of numbers only: the largest of two texts would be the last in the alphabet."""
+
+    def call(*arguments: Any) -> Any:
+        if any(kind(argument) != "number" for argument in arguments):
+            raise _Mismatch(f"{function.__name__.strip('_')} needs numbers")
+        return function(*arguments)
+
+    return call
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "abs": _numbers(abs),
+    "min": _numbers(min),
+    "max": _numbers(max),
+    "round": _numbers(_round),
+    "len": len,
+}
+
+
+def evaluate_expression(
+    leaf: ExprIs, variant: VariantRecord, prefix: str, path: str, accounts: Accounts | None = None
+) -> Evaluation:
+    own = accounts or Accounts.of((leaf,))
+    values = {name: _exactly(_value(value, variant, prefix, own)) for name, value in leaf.let.items()}
     children: list[Evaluation] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
     told = ", ".join(f"{name} = {_told(value)}" for name, value in values.items())
-    message = f"{leaf.expr}, where {told}"
+    note = f"where {told}"
     reason = result.code if isinstance(result, Unknown) else None
     if isinstance(result, Unknown):
-        message += f"; {result.message}"
+        note += f"; {result.message}"
     return Evaluation(
-        path, leaf.expr, truth, "expr", "true", _told(result), reason, message, children=tuple(children),
+        path, Subject(leaf.expr), truth, "expr", "true", _told(result), reason, note, children=tuple(children),
     )  # fmt: skip
 
 
-def named_exits(leaf: ExprIs) -> set[tuple[str, object]]:
-    """(command, exit status) that the expression itself asks for: then that is an observation, and no accident."""
-    exits = leaf.exits
-    found: set[tuple[str, object]] = set()
-    for node in ast.walk(parse_expression(leaf.expr)):
-        if isinstance(node, ast.Compare) and all(isinstance(sign, _EQUAL) for sign in node.ops):
-            sides = (node.left, *node.comparators)
-            commands = [exits[side.id] for side in sides if isinstance(side, ast.Name) and side.id in exits]
-            codes = [side.value for side in sides if isinstance(side, ast.Constant)]
-            found |= {(command, code) for command in commands for code in codes}
-    return found
+def _exactly(value: Any) -> Any:
+    """Decimal fractions as what they say: 0.1 + 0.2 is 0.3."""
+    number = exact(value) if isinstance(value, float) else None
+    return value if number is None else number
 
 
 def _told(value: Value | Unknown) -> str:
     return f"unknown ({value.message})" if isinstance(value, Unknown) else show(value)
 
 
-def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]) -> Value | Unknown:
+def _value(value: ValueOf, variant: VariantRecord, prefix: str, accounts: Accounts) -> Value | Unknown:
     """What a name of ``let`` stands for. A count that is only known as a range is unknown here."""
     if value.packets is not None:
         seen = observe_packets(variant, value.packets, prefix)
@@ -92,10 +126,10 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple
             return seen.doubt
         return seen.count.low
     if value.command is not None:
-        return _of_command(value, value.command, variant, prefix, named)
-    kind = value.state
-    assert kind is not None
-    objects = observe_objects(variant, kind, getattr(value, kind), prefix)
+        return _of_command(value, value.command, variant, prefix, accounts)
+    what = value.state
+    assert what is not None
+    objects = observe_objects(variant, what, getattr(value, what), prefix)
     if isinstance(objects, Unknown):
         return objects
     if objects.doubt is not None:
@@ -103,23 +137,19 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, named: set[tuple
     if value.of is None:
         return len(objects.found)
     if len(objects.found) != 1:
-        return Unknown("not-one", f"`of` needs one object, there are {len(objects.found)} of {kind}")
+        return Unknown("not-one", f"`of` needs one object, there are {len(objects.found)} of {what}")
     found = objects.found[0].value.get(value.of)
-    if isinstance(found, Untold):
-        return untold(f"{value.of} of {kind}")
+    if isinstance(found, Untold | Spelled | Several):
+        return Unknown("not-observable", f"{value.of} of {what}: {show(found)}")
     if not isinstance(found, int | float | str):
-        return Unknown("type-mismatch", f"{value.of} of {kind} is {show(found)}, neither a number nor a text")
+        return Unknown("type-mismatch", f"{value.of} of {what} is {show(found)}, neither a number nor a text")
     return found
 
 
 def _of_command(
-    value: ValueOf, command: str, variant: VariantRecord, prefix: str, named: set[tuple[str, object]]
+    value: ValueOf, command: str, variant: VariantRecord, prefix: str, accounts: Accounts
 ) -> Value | Unknown:
-    ended = observe_command(variant, command)
-    record = variant.step(command)
-    if isinstance(ended, Ended) and record is not None:
-        expected = ended.exit in NOT_FOUND and (command, ended.exit) in named
-        ended = ended if expected else never_ran(variant, record) or ended
+    ended = observe_command(variant, command, accounts)
     if value.of == "duration":
         return ended if isinstance(ended, Unknown) else duration_s(variant, command)
     if not isinstance(ended, Ended):
@@ -129,6 +159,8 @@ def _of_command(
     text = read_text(variant, ended, "stderr" if value.of == "stderr" else "stdout", prefix)
     if text.cut is not None:
         return text.cut
+    if value.of == "number":
+        return _read_number(text.value, command)
     if value.json_ is None:
         return text.value
     found = search_json(text.value, value.json_)
@@ -139,6 +171,17 @@ def _of_command(
     return found
 
 
+def _read_number(text: str, command: str) -> Value | Unknown:
+    """What a command printed, as the number that it is."""
+    try:
+        number = Decimal(text.strip())
+        if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
+            return Fraction(number)
+    except ArithmeticError:
+        pass
+    return Unknown("type-mismatch", f"what {command} printed is not a number: {show(text)}")
+
+
 def _walk(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
     """The node's value, or Unknown. Every sub-expression that is no constant is told."""
     result = _evaluate(node, values, path, out)
@@ -146,13 +189,13 @@ def _walk(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out:
         truth = result if isinstance(result, bool) else None
         reason = result.code if isinstance(result, Unknown) else None
         text = ast.unparse(node)
-        out.append(Evaluation(path, text, truth, "value", None, _told(result), reason, f"{text} = {_told(result)}"))
+        out.append(Evaluation(path, Subject(text), truth, "value", None, _told(result), reason))
     return result
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
     if isinstance(node, ast.Constant):
-        return node.value
+        return _exactly(node.value)
     if isinstance(node, ast.Name):
         return values[node.id]
     if isinstance(node, ast.BoolOp):
@@ -186,10 +229,12 @@ def _comparison(node: ast.Compare, values: Mapping[str, Value | Unknown], path: 
 
 
 def _compared(sign: ast.cmpop, left: Any, right: Any) -> Any:
-    """A text and a number are never equal and never different: whoever compares them made a mistake."""
-    if isinstance(sign, _EQUAL) and isinstance(left, str) is not isinstance(right, str):
-        return Unknown("type-mismatch", f"{show(left)} and {show(right)}: a text and a number cannot be compared")
-    return _safely(_COMPARE[type(sign)], left, right)
+    """By the table of `labrun.logic.compare`: what is in no order, and what is of two kinds, decides nothing."""
+    truth = _COMPARE[type(sign)](left, right)
+    if truth is None:
+        words = f"{show(left)} and {show(right)}: a {kind(left)} and a {kind(right)} cannot be compared so"
+        return Unknown("type-mismatch", words)
+    return truth
 
 
 def _arithmetic(sign: ast.operator, left: Any, right: Any) -> Any:
@@ -209,9 +254,19 @@ def _first_unknown(values: list[Any]) -> Unknown | None:
 def _safely(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         result = function(*arguments)
+    except _Mismatch as error:
+        return Unknown("type-mismatch", f"{error}: {', '.join(map(show, arguments))}")
+    except ZeroDivisionError:
+        return Unknown("expression-failed", f"division by zero: {', '.join(map(show, arguments))}")
     except (TypeError, ValueError, ArithmeticError) as error:
         told = ", ".join(show(argument) for argument in arguments)
         return Unknown("expression-failed", f"{error}: {told}")
-    if isinstance(result, int) and result.bit_length() > _MAX_BITS:
+    if _bits(result) > _MAX_BITS:
         return Unknown("expression-failed", f"the result is too large: more than {_MAX_BITS} bits")
     return result
+
+
+def _bits(value: Any) -> int:
+    if isinstance(value, Fraction):
+        return max(value.numerator.bit_length(), value.denominator.bit_length())
+    return value.bit_length() if isinstance(value, int) else 0

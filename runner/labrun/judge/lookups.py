@@ -5,7 +5,7 @@ from __future__ import annotations
 from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
 from labrun.judge.evaluation import checks, join, several, show, unknowns
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.check.predictions import ASKED
 from labrun.lab.predictions import LookupIs
 from labrun.observe.commands import step_ref
@@ -21,16 +21,16 @@ def evaluate_lookup(leaf: LookupIs, variant: VariantRecord, prefix: str, path: s
     """Fields of a route where the kernel has none: false, for that is its answer, and a valid one."""
     answer = _answer(variant, leaf.lookup)
     refs = step_ref(variant.step(leaf.lookup), prefix, layout.EVENTS)
-    subject = f"route of {leaf.lookup}"
+    subject = Subject(f"route of {leaf.lookup}")
     traces: list[Evaluation] = []
     if leaf.errno is not None:
-        where, what = join(path, "errno"), f"errno of {leaf.lookup}"
+        where, what = join(path, "errno"), Subject(f"errno of {leaf.lookup}")
         if isinstance(answer, Unknown):
             traces += unknowns(where, what, leaf.errno, answer, refs)
         else:
             traces += checks(where, what, leaf.errno, answer.errno or "none", refs)
     for field, check in (leaf.route or {}).items():
-        where, what = join(path, f"route.{field}"), f"{subject}: {field}"
+        where, what = join(path, f"route.{field}"), Subject(f"route of {leaf.lookup}", quantity=field)
         if isinstance(answer, Unknown):
             traces += unknowns(where, what, check, answer, refs)
         elif answer.route is None and (field == "type" or answer.errno == "EINVAL"):
@@ -38,7 +38,7 @@ def evaluate_lookup(leaf: LookupIs, variant: VariantRecord, prefix: str, path: s
             said = f"the kernel refuses ({answer.errno}: {answer.message or ''}) and names no route: ask for errno"
             traces += unknowns(where, what, check, Unknown("not-observable", said), refs)
         elif answer.route is None:
-            text = f"{what}: the kernel has no route ({answer.errno or 'no answer'}: {answer.message or ''})"
+            text = f"the kernel has no route ({answer.errno or 'no answer'}: {answer.message or ''})"
             traces += [
                 Evaluation(join(where, operator), what, False, operator, show(expected), "no route", None, text, refs)
                 for operator, expected in check.operators().items()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 
-from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.judge.evaluation import SYMBOLS, compared, join, several, show, unknown
-from labrun.judge.results import Evaluation
+from labrun.judge.results import Evaluation, Subject
 from labrun.lab.predictions import TraceIs, TraceSelector
-from labrun.logic.compare import Count, all_of, holds
-from labrun.observe.hooks import Identity, PacketPath, difference, packet_paths
-from labrun.observe.packets import clock_was_set
-from labrun.observe.unknown import Unknown, cut_short, missing, never_ran
-from labrun.protocol.events import TraceResult
+from labrun.logic.compare import Truth, all_of
+from labrun.observe.hooks import Identity, PacketPath, difference, ends, matches
+from labrun.observe.paths import Paths, observe_paths
+from labrun.observe.unknown import Unknown
 
 SHOWN = 10
-_END_OF_TIME = 1 << 63  # ns
 
 IDENTITY = tuple(field.name for field in fields(Identity))
 """What `where` may ask of a packet."""
@@ -24,128 +23,70 @@ IDENTITY = tuple(field.name for field in fields(Identity))
 
 def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:
     """Every selected packet went this way, and there is one at least."""
-    subject = f"packets of trace {_selected(leaf.trace)}"
-    record = variant.step(leaf.trace.at)
-    observed = _observe(leaf.trace, record, variant)
-    traces: list[Evaluation] = []
+    subject = _selected(leaf.trace)
+    observed = observe_paths(variant, leaf.trace)
     file = f"{prefix}traces/{leaf.trace.at}.jsonl"
+    traces: list[Evaluation] = []
     if leaf.path is not None:
-        expected = ", ".join(leaf.path)
-        wrong = [] if isinstance(observed, Unknown) else [(one, difference(one, leaf.path)) for one in observed]
-        told = [(one, text) for one, text in wrong if text is not None]
-        traces.append(_each(join(path, "path"), f"{subject}: path", "path", expected, observed, told, file))
+        way = leaf.path
+        traces.append(
+            _each(join(path, "path"), replace(subject, quantity="path"), "path", ", ".join(way), observed, file,
+                  lambda one: matches(one, way), lambda one: difference(one, way) or one.end)
+        )  # fmt: skip
     if leaf.ends is not None:
-        others = [] if isinstance(observed, Unknown) else [one for one in observed if one.outcome != leaf.ends]
-        told_ends = [(one, one.end) for one in others]
-        traces.append(_each(join(path, "ends"), f"{subject}: ends", "ends", leaf.ends, observed, told_ends, file))
+        end = leaf.ends
+        traces.append(
+            _each(join(path, "ends"), replace(subject, quantity="ends"), "ends", end, observed, file,
+                  lambda one: ends(one, end), lambda one: one.end)
+        )  # fmt: skip
     for operator, wanted in (leaf.count.operators() if leaf.count is not None else {}).items():
-        where, what = join(path, f"count.{operator}"), f"{subject}: count"
+        where, what = join(path, f"count.{operator}"), replace(subject, quantity="count")
         if isinstance(observed, Unknown):
             traces.append(unknown(where, what, operator, show(wanted), observed))
             continue
-        count = Count(len(observed), len(observed))
-        refs = _refs(file, observed)
-        traces.append(compared(where, what, operator, wanted, count, count.holds(operator, wanted), refs))
+        truth = observed.count.holds(operator, wanted)
+        refs = _refs(file, observed.found)
+        traces.append(compared(where, what, operator, wanted, observed.count, truth, refs, observed.doubt))
     return several(path, subject, traces)
 
 
 def _each(
-    path: str, subject: str, operator: str, expected: str, observed: tuple[PacketPath, ...] | Unknown,
-    wrong: list[tuple[PacketPath, str]], file: str,
+    path: str, subject: Subject, operator: str, expected: str, observed: Paths | Unknown, file: str,
+    judged: Callable[[PacketPath], Truth], difference: Callable[[PacketPath], str],
 ) -> Evaluation:  # fmt: skip
-    """True if there are packets and none of them is wrong. ``wrong``: with what is different."""
+    """True if there are packets and each is ``judged`` right. ``difference``: what is different about a wrong one."""
     if isinstance(observed, Unknown):
         return unknown(path, subject, operator, expected, observed)
-    if not observed:
-        text = f"{subject} {expected}: no such packet was traced"
+    if not observed.found:
+        if observed.doubt is not None:
+            return unknown(path, subject, operator, expected, observed.doubt, (Ref(file),))
+        text = "no such packet was traced"
         return Evaluation(path, subject, False, operator, expected, "no packet", None, text, (Ref(file),))
-    shown = wrong[0][0] if wrong else observed[0]
+    truths = [(one, judged(one)) for one in observed.found]
+    truth = all_of(truth for _, truth in truths)
+    chosen = tuple(one for one, each in truths if each is truth)
+    shown = chosen[0]
     actual = ", ".join(shown.path) + f" ({shown.end})"
-    message = f"{subject} {expected}, actual {actual}"
-    if wrong:
-        more = f" (and {len(wrong) - 1} more packets)" if len(wrong) > 1 else ""
-        message = f"{subject} {expected}: {shown.first}: {wrong[0][1]}{more}"
-    refs = _refs(file, tuple(one for one, _ in wrong) or observed)
-    return Evaluation(path, subject, not wrong, operator, expected, actual, None, message, refs)
+    note = reason = None
+    if truth is not True:
+        more = f" (and {len(chosen) - 1} more packets)" if len(chosen) > 1 else ""
+        reason = "trace-blind" if truth is None else None
+        note = f"{shown.first}: {difference(shown) if truth is False else shown.doubt}{more}"
+    return Evaluation(path, subject, truth, operator, expected, actual, reason, note, _refs(file, chosen))
 
 
 def _refs(file: str, paths: tuple[PacketPath, ...]) -> tuple[Ref, ...]:
     return tuple(Ref(file, line=one.lines[0]) for one in paths[:SHOWN] if one.lines) or (Ref(file),)
 
 
-def _selected(selector: TraceSelector) -> str:
-    words = [selector.at]
+def _selected(selector: TraceSelector) -> Subject:
+    words = [f"packets of trace {selector.at}"]
     if selector.during is not None:
         begin, end = selector.during.start, selector.during.end
         words.append(f"during {begin}" if begin == end else f"from {begin} to {end}")
-    for field, check in selector.where.items():
-        words += [f"with {field} {SYMBOLS.get(op, op)} {show(expected)}" for op, expected in check.operators().items()]
-    return " ".join(words)
-
-
-def _observe(
-    selector: TraceSelector, record: StepRecord | None, variant: VariantRecord
-) -> tuple[PacketPath, ...] | Unknown:
-    """The ways of the selected packets. A trace that lost anything is not believed at all."""
-    name = selector.at
-    if record is None or record.ended is None or not isinstance(record.ended.result, TraceResult):
-        return missing(variant, f"the trace '{name}'")
-    if record.trace is None:
-        return Unknown("trace-unhealthy", f"the trace '{name}' was never finished")
-    if record.trace.trouble is not None:
-        return Unknown("trace-unhealthy", f"the trace '{name}': {record.trace.trouble}")
-    if record.trace.drops:
-        return Unknown("packets-dropped", f"the trace '{name}' lost {record.trace.drops} messages of the kernel")
-    window = _window(selector, variant)
-    if isinstance(window, Unknown):
-        return window
-    events = variant.trace_events(name)
-    if events is None:
-        return missing(variant, f"the events of trace '{name}'")
-    if len(events) != record.trace.events:
-        text = f"the trace '{name}' kept {record.trace.events} events, and its file has {len(events)}"
-        return Unknown("trace-unhealthy", text)
-    found = []
-    untold = 0
-    for one in packet_paths(events):
-        if not window[0] <= one.wall_ns < window[1]:
-            continue
-        hidden = one.first.hidden()
-        told = all_of(
-            holds(operator, getattr(one.first, field), expected)
-            for field, check in selector.where.items()
-            if field not in hidden
-            for operator, expected in check.operators().items()
-        )
-        if told is None:
-            return Unknown("type-mismatch", "where: a check does not fit what packets have")
-        if told and hidden & selector.where.keys():
-            untold += 1
-        elif told:
-            found.append(one)
-    if untold:
-        text = f"{untold} packets of trace '{name}' may be meant: the kernel did not tell all of their headers"
-        return Unknown("headers-not-told", text)
-    return tuple(found)
-
-
-def _window(selector: TraceSelector, variant: VariantRecord) -> tuple[int, int] | Unknown:
-    """From the first step's start to the start of the step after the last one.
-
-    The kernel gives traces no time, so a packet has that of being read: after it was there, and, as the agent reads
-    out every trace between two steps, before the next step.
-    """
-    if selector.during is None:
-        return cut_short(variant) or (0, _END_OF_TIME)
-    first, last = variant.step(selector.during.start), variant.step(selector.during.end)
-    if first is None or first.started is None:
-        return missing(variant, f"step '{selector.during.start}'")
-    if last is None or last.ended is None:
-        return missing(variant, f"step '{selector.during.end}'")
-    if (absent := never_ran(variant, first) or never_ran(variant, last)) is not None:
-        return absent
-    if clock_was_set(first.started, last.ended):
-        return Unknown("clock-stepped", "the clock was set while the packets were traced: their times are not sure")
-    after = variant.steps[variant.steps.index(last) + 1 :]
-    starts = [record.started.wall_ns for record in after if record.started is not None]
-    return first.started.wall_ns, min(starts, default=_END_OF_TIME)
+    where = [
+        f"with {field} {SYMBOLS.get(operator, operator)} {show(expected)}"
+        for field, check in selector.where.items()
+        for operator, expected in check.operators().items()
+    ]
+    return Subject(" ".join(words), " ".join(where))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from labrun.judge.evaluation import times
+from labrun.judge.evaluation import DURATION, times
 from labrun.judge.results import HypothesisResult, LabResult
 
 
@@ -38,7 +38,7 @@ def _timing(column: Sequence[HypothesisResult]) -> dict[str, tuple[float, float,
     seen: dict[str, list[float]] = {}
     for result in column:
         for leaf in result.trace.leaves():
-            if leaf.subject.startswith("duration of ") and leaf.actual is not None:
-                seen.setdefault(leaf.subject, []).append(float(leaf.actual))
+            if leaf.subject.quantity == DURATION and leaf.actual is not None:
+                seen.setdefault(str(leaf.subject), []).append(float(leaf.actual))
     found = {what: (min(seconds), statistics.median(seconds), max(seconds)) for what, seconds in seen.items()}
     return found or None

@@ -14,21 +14,42 @@ Truth = bool | None  # None: unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a check looks at, in parts, so that each renderer shows what it has room for.
+
+    ``what``: ``packets on host.lo during probe``. ``where``: the conditions, ``matching 'icmp'``. ``quantity``: what of
+    it is compared, ``count`` or ``mtu``.
+    """
+
+    what: str
+    where: str = ""
+    quantity: str = ""
+
+    def __str__(self) -> str:
+        selected = f"{self.what} {self.where}" if self.where else self.what
+        return f"{selected}: {self.quantity}" if self.quantity else selected
+
+    def brief(self) -> str:
+        """Without the conditions."""
+        return f"{self.what}: {self.quantity}" if self.quantity else self.what
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One node of a prediction, evaluated. A leaf has an operator and both sides; a branch has children.
 
-    ``path``: where it stands in the prediction (all.0). ``subject``: what was looked at, in words.
-    ``reason``: a code, where the truth is unknown; ``message`` is the sentence for people.
+    ``path``: where it stands in the prediction (all.0). ``reason``: a code, where the truth is unknown.
+    ``note``: what there is to say besides both sides, such as why the truth is unknown. Renderers make the sentences.
     """
 
     path: str
-    subject: str
+    subject: Subject
     truth: Truth
     operator: str | None = None
     expected: str | None = None
     actual: str | None = None
     reason: str | None = None
-    message: str | None = None
+    note: str | None = None
     refs: tuple[Ref, ...] = ()
     children: tuple[Evaluation, ...] = ()
 
@@ -36,6 +57,13 @@ class Evaluation:
         if not self.children or self.operator == "expr":  # the parts of an expression are values, not predictions
             return (self,)
         return tuple(leaf for child in self.children for leaf in child.leaves())
+
+    def decisive(self) -> Evaluation:
+        """The first node because of which this one is what it is: a leaf, or all that stands under a ``not``."""
+        node = self
+        while node.children and node.operator in ("all", "any"):
+            node = next(child for child in node.children if child.truth is node.truth)
+        return node.children[0] if node.operator == "not" else node
 
     def deciding(self, truth: Truth) -> tuple[Evaluation, ...]:
         """The leaves because of which this node is ``truth``."""
@@ -50,6 +78,7 @@ class Evaluation:
 class ControlResult:
     """What came of a control. ``change``: what is different there, in words.
 
+    ``differs``: what else is not as in the experiment.
     ``must``: the truth that it must have. The hypothesis's prediction must be false in a control; where the control
     has a prediction of its own, that must be true.
     """
@@ -60,6 +89,7 @@ class ControlResult:
     trace: Evaluation
     note: str | None = None
     must: bool = False
+    differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +177,7 @@ AUTHORS_FAULTS = ("invalid-lab", "bad-filter")
 
 
 def exit_code(result: RunResult, strict: bool) -> int:
-    """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 something inconclusive or broken.
+    """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 inconclusive, broken, or nothing was judged.
 
     A wrong lab comes before a surprise: what it would have said is not known. ``strict`` makes a skip 3.
     """
@@ -156,9 +186,8 @@ def exit_code(result: RunResult, strict: bool) -> int:
         return 2
     if counts["surprises"]:
         return 1
-    if counts["inconclusive"] or counts["errors"] or (strict and counts["skipped"]):
-        return 3
-    return 0
+    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    return 3 if unsure or (strict and counts["skipped"]) else 0
 
 
 def results_json(result: RunResult) -> dict[str, Any]:
@@ -194,7 +223,7 @@ def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
         "observed": [
             {
                 "path": leaf.path,
-                "subject": leaf.subject,
+                "subject": str(leaf.subject),
                 "operator": leaf.operator,
                 "expected": leaf.expected,
                 "actual": leaf.actual,
@@ -205,7 +234,13 @@ def _hypothesis(hypothesis: HypothesisResult) -> dict[str, Any]:
         ],
         "evidence": list(dict.fromkeys(str(ref) for leaf in leaves for ref in leaf.refs)),
         "controls": [
-            {"variant": control.variant, "change": control.change, "truth": control.truth, "must": control.must}
+            {
+                "variant": control.variant,
+                "change": control.change,
+                "truth": control.truth,
+                "must": control.must,
+                "differs": list(control.differs),
+            }
             for control in hypothesis.controls
         ],
         "no_control": hypothesis.no_control,

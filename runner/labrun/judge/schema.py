@@ -40,9 +40,11 @@ _OBSERVED = _object(
 )  # fmt: skip
 _CONTROL = _object(
     "What came of the prediction in a counterfactual run.",
+    ("differs",),
     variant=_said(_TEXT, "The folder of its evidence, beside experiment/."),
     change=_said(_TEXT, "What is different there."),
     truth=_TRUTH,
+    differs=_list(_TEXT, "What else is not as in the experiment."),
     must={"type": "boolean", "description": "What the truth must be there: false, unless the control says otherwise."},
 )
 _HYPOTHESIS = _object(

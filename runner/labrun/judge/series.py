@@ -8,6 +8,7 @@ slept or was busy, silence proves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from labrun.evidence.record import VariantRecord
@@ -16,8 +17,10 @@ from labrun.judge.results import Evaluation, Truth
 from labrun.lab.predictions import StateIs
 from labrun.logic.compare import all_of, any_of, negate
 from labrun.observe.unknown import Unknown, missing
+from labrun.protocol.state import Sample
 
 _NS = 1_000_000_000
+_EARLY_NS = 1_000_000  # that a planned look may be before its time
 _BUSY_NS = 50_000_000  # that a look may be late, on a machine that is busy
 _GAP_PERIODS = 3
 _OVER: dict[str, Callable[[Sequence[Truth]], Truth]] = {
@@ -43,7 +46,7 @@ def in_time(
     if not series:
         return unknown(path, subject, word, None, missing(variant, f"the moments of '{leaf.selector.at}'"))
     end_ns = series[0].t_ns + round(lasts_s * _NS)
-    numbers = [number for number, sample in enumerate(series) if sample.t_ns <= end_ns] or [0]
+    numbers = [number for number in _own(series, period_ns) if series[number].t_ns <= end_ns] or [0]
     traces = [at_moment(number) for number in numbers]
     truths = [trace.truth for trace in traces]
     truth = _OVER[word](truths)
@@ -58,6 +61,19 @@ def in_time(
         text = f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s"
         return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
     return _told(path, subject, word, truth, numbers, traces, [time - times[0] for time in times])
+
+
+def _own(series: Sequence[Sample], period_ns: int) -> list[int]:
+    """The looks that this prediction asked for, and those at changes: another may look more often at the snapshot."""
+    found: list[int] = []
+    due_ns = series[0].t_ns
+    for number, sample in enumerate(series):
+        if sample.change or sample.t_ns >= due_ns - _EARLY_NS or number == len(series) - 1:
+            found.append(number)
+        if not sample.change and sample.t_ns >= due_ns - _EARLY_NS:
+            passed = (sample.t_ns - series[0].t_ns + _EARLY_NS) // period_ns
+            due_ns = series[0].t_ns + (passed + 1) * period_ns
+    return found
 
 
 def _told(
@@ -84,12 +100,10 @@ def _told(
         words = f"it did not hold at any of {total} moments" if decisive else (f"it held at all {total} moments")
     shown = traces[at]
     first = (shown.deciding(shown.truth) or shown.leaves())[0]
-    message = f"{first.subject}: {subject}: {words}"
-    if truth is None and first.message:
-        message = f"{message}: {first.message}"
+    open_ = truth is None
     return Evaluation(
-        path, f"{first.subject}: {subject}", truth, word, _asked(shown), words,
-        shown.reason if truth is None else None, message, first.refs,
+        path, replace(first.subject, quantity=f"{first.subject.quantity}: {subject}".removeprefix(": ")), truth, word,
+        _asked(shown), words, shown.reason if open_ else None, first.note if open_ else None, first.refs,
     )  # fmt: skip
 
 

@@ -5,41 +5,30 @@ Everything else is inconclusive, with a code. An error is never a refutation.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.evidence.lab import StoredControl, StoredHypothesis, StoredLab, StoredPrediction, Unreadable
+from labrun.evidence.record import VariantRecord
 from labrun.evidence.run import EvidenceError
-from labrun.judge.evaluate import evaluate, expects
-from labrun.judge.evaluation import joined
-from labrun.judge.expression import named_exits
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Verdict
-from labrun.lab.compile import EXPERIMENT
-from labrun.lab.load import Lab
-from labrun.lab.model import ControlModel, HypothesisModel, all_predictions
-from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
-from labrun.observe.unknown import Unknown, cut_short, first_cause, never_ran, not_found
-from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import joined, sentence
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
+from labrun.observe.contrast import contrast
+from labrun.observe.outcome import Accounts
+from labrun.observe.unknown import Unknown, cut_short, first_cause
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.shown import equivalent
 
 
 def judge_hypothesis(
-    lab: Lab,
-    index: int,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
     variants: Mapping[str, VariantRecord],
-    controls: tuple[str, ...],
     gone: Mapping[str, Unknown] = {},
 ) -> HypothesisResult:
-    """``controls``: the variants of this hypothesis's controls, in the order in which its author gives them.
-
-    ``gone``: why a variant is not there, where that is known.
-    """
-    hypothesis = lab.model.hypotheses[index]
+    """``gone``: why a variant is not there, where that is known."""
     trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
-    models = [control for control in hypothesis.control if control.none is None]
-    results = tuple(
-        _control(lab, hypothesis, model, name, variants, gone) for model, name in zip(models, controls, strict=True)
-    )
+    results = tuple(_control(lab, hypothesis, control, variants, gone) for control in hypothesis.controls)
     verdict, reason, message = _decide(trace, results)
     return HypothesisResult(
         id=hypothesis.id,
@@ -49,10 +38,10 @@ def judge_hypothesis(
         as_expected=verdict == hypothesis.expect,
         reason=reason,
         message=message,
-        line=lab.places.of(("hypotheses", index, "id"))[0],
+        line=hypothesis.line,
         trace=trace,
         controls=results,
-        no_control=next((control.none for control in hypothesis.control if control.none is not None), None),
+        no_control=hypothesis.no_control,
         because=hypothesis.because,
     )
 
@@ -63,21 +52,22 @@ def variant_prefix(slug: str, variant: VariantRecord) -> str:
 
 
 def _control(
-    lab: Lab,
-    hypothesis: HypothesisModel,
-    model: ControlModel,
-    name: str,
+    lab: StoredLab,
+    hypothesis: StoredHypothesis,
+    model: StoredControl,
     variants: Mapping[str, VariantRecord],
     gone: Mapping[str, Unknown],
 ) -> ControlResult:
+    name = model.variant
     prediction = model.predict or hypothesis.predict
     trace = _trace(prediction, variants, gone, lab, name)
     if model.predict is not None:
         trace = _and_not(trace, _trace(hypothesis.predict, variants, gone, lab, name))
-    trace = _undisturbed(trace, _no_counterfactual(model, prediction, variants.get(name), variants.get(EXPERIMENT)))
-    return ControlResult(
-        name, _change(model, variants.get(name)), trace.truth, trace, model.note, model.predict is not None
-    )
+    trace = _undisturbed(trace, _no_counterfactual(variants.get(name)))
+    experiment, control = variants.get(EXPERIMENT), variants.get(name)
+    differs = contrast(experiment, control) if experiment is not None and control is not None else ()
+    must = model.predict is not None
+    return ControlResult(name, _change(model, control), trace.truth, trace, model.note, must, differs)
 
 
 def _and_not(own: Evaluation, claimed: Evaluation) -> Evaluation:
@@ -87,115 +77,53 @@ def _and_not(own: Evaluation, claimed: Evaluation) -> Evaluation:
     """
     if own.truth is not True or claimed.truth is not True:
         return own
-    return joined("", "all", "all of", (own, Evaluation("not", "not", False, "not", children=(claimed,))))
+    return joined("", "all", "all of", (own, Evaluation("not", Subject("not"), False, "not", children=(claimed,))))
 
 
 def _undisturbed(trace: Evaluation, cause: Unknown | None) -> Evaluation:
     """What a control without its counterfactual shows decides nothing, whichever way it is."""
     if cause is None or trace.truth is None:
         return trace
-    return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+    return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
 
 
-def _no_counterfactual(
-    model: ControlModel, prediction: Prediction, variant: VariantRecord | None, experiment: VariantRecord | None
-) -> Unknown | None:
-    """Why a control is not what it says: it broke off, or a command that makes the difference failed.
-
-    What it never came to does not fail for want of the cause, and what was never changed changes nothing. How a command
-    ends is an observation where the prediction looks at it, and is no matter where the experiment's ended so, too.
-    """
-    cause = cut_short(variant) if variant is not None else None
-    if cause is not None or variant is None or experiment is None:
-        return cause
-    looked_at = _exits_looked_at(prediction)
-    for record in variant.steps:
-        before = experiment.step(record.step.id)
-        status = _failure(record)
-        if status is None or record.step.id in looked_at or not _makes_the_difference(model, record, before):
-            continue
-        if model.parameters is None or before is None or _failure(before) != status:
-            text = (
-                f"its own step '{record.step.id}' ended with {status}, so that it may not have changed what it was to"
-                " change; where that is meant, look at the exit in its predict"
-            )
-            return Unknown("step-failed", text)
-    return None
-
-
-def _makes_the_difference(model: ControlModel, record: StepRecord, before: StepRecord | None) -> bool:
-    """Is this step the control's own: new, another one, or with a parameter that is another?"""
-    if before is None or (before.step.action, before.step.node) != (record.step.action, record.step.node):
-        return True
-    text = record.step.shell or ""
-    return any(re.search(rf"\$\{{?{name}\b", text) for name in model.parameters or ())
-
-
-def _failure(record: StepRecord) -> str | None:
-    """How a command, or a process that the lab did not stop, ended other than well."""
-    ended = record.process or (record.ended.result if record.ended is not None else None)
-    if isinstance(ended, ProcessEnded) and (ended.stopped or record.step.may_fail):
-        return None
-    if not isinstance(ended, ProcessEnded | CommandResult) or ended.exit == 0:
-        return None
-    return f"exit status {ended.exit}" if ended.exit is not None else f"signal {ended.signal}"
-
-
-def _exits_looked_at(prediction: Prediction) -> set[str]:
-    """The commands whose exit status the prediction asks for."""
-    found: set[str] = set()
-    for _, leaf in leaves(prediction):
-        if isinstance(leaf, CommandIs) and leaf.exit is not None:
-            found.add(leaf.command)
-        elif isinstance(leaf, ExprIs):
-            found |= set(leaf.exits.values())
-    return found
+def _no_counterfactual(variant: VariantRecord | None) -> Unknown | None:
+    """Why a control is not what it says: it broke off. What it never came to does not fail for want of the cause."""
+    return cut_short(variant) if variant is not None else None
 
 
 def _trace(
-    prediction: Prediction, variants: Mapping[str, VariantRecord], gone: Mapping[str, Unknown], lab: Lab, name: str
+    prediction: StoredPrediction,
+    variants: Mapping[str, VariantRecord],
+    gone: Mapping[str, Unknown],
+    lab: StoredLab,
+    name: str,
 ) -> Evaluation:
+    if isinstance(prediction, Unreadable):
+        note = f"this labrun cannot read it: {prediction.message}"
+        return Evaluation("", Subject("the prediction"), None, reason="prediction-unreadable", note=note)
     variant = variants.get(name)
     if variant is None:
         why = gone.get(name) or Unknown("not-run", f"there is no evidence of '{name}': it did not run")
-        return Evaluation("", "the evidence", None, reason=why.code, message=why.message)
+        return Evaluation("", Subject("the evidence"), None, reason=why.code, note=why.message)
     prefix = variant_prefix(lab.slug, variant)
     try:
-        trace = evaluate(prediction, variant, prefix)
+        if variant.damage is not None:
+            return Evaluation("", Subject("the evidence"), None, reason="evidence-damaged", note=variant.damage)
+        trace = evaluate(prediction, variant, prefix, accounts=Accounts.of(lab.predictions()))
         cause = None if variant.complete else first_cause(variant)
         if cause is None:
-            return _undisturbed(trace, _never_tried(lab, variant))
+            return trace
         # What arrived before a sandbox died is shown, but it is not known to be all that there was.
-        return Evaluation("", "the evidence", None, reason=cause.code, message=cause.message, children=(trace,))
+        return Evaluation("", Subject("the evidence"), None, reason=cause.code, note=cause.message, children=(trace,))
     except EvidenceError as error:
-        return Evaluation("", "the evidence", None, reason="evidence-unreadable", message=str(error))
+        return Evaluation("", Subject("the evidence"), None, reason="evidence-unreadable", note=str(error))
     except Exception as error:  # noqa: BLE001  a checker that crashes has found nothing out
-        return Evaluation(
-            "", "the prediction", None, reason="checker-crashed", message=f"{type(error).__name__}: {error}"
-        )
+        note = f"{type(error).__name__}: {error}"
+        return Evaluation("", Subject("the prediction"), None, reason="checker-crashed", note=note)
 
 
-def _never_tried(lab: Lab, variant: VariantRecord) -> Unknown | None:
-    """A command that is not there, and that nobody expects to be missing: what it was to do was never tried.
-
-    Whoever expects it says so in some prediction of the lab, by its exit status or by what the shell complains of.
-    """
-    asked = [leaf for prediction in all_predictions(lab.model) for _, leaf in leaves(prediction)]
-    for record in variant.steps:
-        absent = never_ran(variant, record)
-        if absent is not None and not any(_expects(leaf, record) for leaf in asked):
-            return absent
-    return None
-
-
-def _expects(leaf: object, record: StepRecord) -> bool:
-    command, status = record.step.id, not_found(record)
-    if isinstance(leaf, CommandIs):
-        return leaf.command == command and expects(leaf, status)
-    return status is not None and isinstance(leaf, ExprIs) and (command, status) in named_exits(leaf)
-
-
-def _change(model: ControlModel, variant: VariantRecord | None) -> str:
+def _change(model: StoredControl, variant: VariantRecord | None) -> str:
     """What is different in the control, in words."""
     if model.without is not None:
         return f"without step '{model.without}'"
@@ -205,10 +133,9 @@ def _change(model: ControlModel, variant: VariantRecord | None) -> str:
     if model.replace is not None:
         step = steps.get(model.replace)
         return f"step '{model.replace}' replaced" + (f" by: {step.shell or equivalent(step.action)}" if step else "")
-    names = [inserted.id or f"inserted-{number}" for number, inserted in enumerate(model.insert, start=1)]
-    commands = [steps[name].shell or equivalent(steps[name].action) for name in names if name in steps]
+    commands = [steps[name].shell or equivalent(steps[name].action) for name in model.inserted if name in steps]
     place = f"before step '{model.before}'" if model.before else f"after step '{model.after}'"
-    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.insert)} more"
+    return f"{place}: {'; '.join(commands)}" if commands else f"{place}: {len(model.inserted)} more"
 
 
 def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Verdict, str, str]:
@@ -228,16 +155,15 @@ def _decide(trace: Evaluation, controls: tuple[ControlResult, ...]) -> tuple[Ver
         if control.truth is None:
             text = f"the control ({control.change}) could not be judged: {_because(control.trace, None)}"
             return "inconclusive", f"control-{control.trace.reason or 'unknown'}", text
+    notes = dict.fromkeys(leaf.note for leaf in trace.deciding(True) if leaf.note and leaf.operator != "expr")
     shown = "as predicted"
     if controls:
         shown += ", and not so in the control" if len(controls) == 1 else f", and not so in {len(controls)} controls"
-    return "supported", "as-predicted", shown
+    return "supported", "as-predicted", "; ".join([shown, *notes])
 
 
 def _because(trace: Evaluation, truth: bool | None) -> str:
     """The messages of the leaves that made it so."""
-    leaves = [leaf.message for leaf in trace.deciding(truth) if leaf.message]
-    if not leaves:
-        return trace.message or trace.subject
+    leaves = trace.deciding(truth) or (trace,)
     rest = f" (and {len(leaves) - 1} more)" if len(leaves) > 1 else ""
-    return leaves[0] + rest
+    return sentence(leaves[0]) + rest

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from labrun.logic.suggest import did_you_mean
@@ -14,6 +15,19 @@ from labrun.logic.suggest import did_you_mean
 REFERENCE = re.compile(r"\$\{([a-z_][a-z0-9_]{0,31})\}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+
+
+STORED = {"stored": True}  # the validation context of what a run has kept: it was checked when it was run
+
+
+def author_check(method: Callable[[Any], Any]) -> Any:
+    """A model validator that tells an author what makes no sense. What is read back from a run is not checked anew:
+    checks become stricter, and what was done stays as it was."""
+
+    def check(self: Any, info: ValidationInfo) -> Any:
+        return self if info.context == STORED else method(self)
+
+    return model_validator(mode="after")(check)
 
 
 def fail(kind: str, message: str) -> PydanticCustomError:

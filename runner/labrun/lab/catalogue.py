@@ -5,13 +5,31 @@ It looks at names alone, and does not need the lab language for that, which take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from labrun.lab.problems import LabError, Problem
 from labrun.logic.suggest import did_you_mean
 
 LAB_FILE = "lab.yaml"
+_CELL = re.compile(r"(.+?)(?:\[(.+)\]|(--.+))", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A lab as it was asked for. ``cell``: of a lab with parameters one run, as `mtu=1400` or as in its name."""
+
+    file: Path
+    cell: str | None = None
+
+    def means(self, slug: str, cell: Mapping[str, object]) -> bool:
+        """Whether the run of that name, with these values, is asked for."""
+        if self.cell is None or (self.cell.startswith("--") and slug.endswith(self.cell)):
+            return True
+        given = {f"{name}={value}".lower() for name, value in cell.items()}
+        return {part.strip().lower() for part in self.cell.split(",")} <= given
 
 
 def shipped_labs() -> Path:
@@ -32,28 +50,39 @@ def all_labs(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob(f"*/{LAB_FILE}")))
 
 
-def find_labs(names: Sequence[str], cwd: Path) -> tuple[Path, ...]:
-    """The lab files that are meant: a path (a folder with a lab.yaml, or a YAML file), else a slug.
+def portable(shown: str) -> str:
+    """A lab's path without the folders of this machine, for evidence and reports: `labs/own-address/lab.yaml`."""
+    parts = Path(shown).parts
+    if not Path(shown).is_absolute() and ".." not in parts:
+        return shown
+    return "/".join(parts[-3:] if len(parts) > 3 and parts[-3] == "labs" else parts[-2:])
 
-    Raises LabError naming the slugs that are close.
+
+def find_labs(names: Sequence[str], cwd: Path) -> tuple[Named, ...]:
+    """The labs that are meant: a path (a folder with a lab.yaml, or a YAML file), else a slug, here or shipped.
+
+    `LAB[mtu=1400]` and `LAB--mtu-1400` are one run of a lab with parameters. Raises LabError naming close slugs.
     """
     folder = labs_folder(cwd)
-    known = {path.parent.name: path for path in all_labs(folder)}
-    found: list[Path] = []
+    known = {path.parent.name: path for path in (*all_labs(shipped_labs()), *all_labs(folder))}
+    found: list[Named] = []
     problems: list[Problem] = []
     for name in names:
+        cell = None
+        if name not in known and not (cwd / name).exists() and (match := _CELL.fullmatch(name)):
+            name, cell = match[1], match[2] or match[3]
         path = cwd / name
         if "/" not in name and name in known:
-            found.append(known[name])
+            found.append(Named(known[name], cell))
         elif path.is_file():
-            found.append(path)
+            found.append(Named(path, cell))
         elif (path / LAB_FILE).is_file():
-            found.append(path / LAB_FILE)
+            found.append(Named(path / LAB_FILE, cell))
         elif path.is_dir():
             problems.append(Problem(name, 0, 0, f"no {LAB_FILE} in this folder"))
         else:
-            problems.append(Problem(name, 0, 0, f"no such lab, neither a path nor in {folder}."
-                                                f"{did_you_mean(name, known)}"))  # fmt: skip
+            where = f"not a path, not in {folder.name}/, and not shipped with labrun"
+            problems.append(Problem(name, 0, 0, f"no such lab: {where}.{did_you_mean(name, known)}"))
     if problems:
         raise LabError(problems)
     return tuple(dict.fromkeys(found))

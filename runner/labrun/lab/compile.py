@@ -20,10 +20,8 @@ from labrun.lab.text import Keys
 from labrun.lab.topology import topology_steps
 from labrun.logic.suggest import did_you_mean
 from labrun.protocol.actions import Namespace, Snapshot
-from labrun.protocol.plan import Limits, Plan, Save, Step
+from labrun.protocol.plan import EXPERIMENT, Limits, Plan, Save, Step
 from labrun.protocol.record import dataclass
-
-EXPERIMENT = "experiment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
                                              only_predictions_of=h_index, at=path, own=control.predict)  # fmt: skip
             name = hypothesis.id if c_index == 0 else f"{hypothesis.id}-{c_index + 1}"
             plan = _plan(lab, steps, name, timeout_s)
-            if doing(plan) == doing(experiment):
+            if plan.doing() == experiment.doing():
                 where = path if lab.places.has(path) else path[:-1]
                 problems.append(lab.problem(where, "control: this does just what the experiment does"))
             known = variants.setdefault((plan.values, *plan.steps), plan)
@@ -206,7 +204,9 @@ def _plan(
             action = replace(action, for_s=for_s, every_s=every_s)
             timeout_of_step += for_s
         saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
-        made.append(Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves))
+        made.append(
+            Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit)
+        )
         if isinstance(action, Namespace):
             if action.op == "add":
                 nodes.append(action.name)
@@ -225,17 +225,6 @@ def _plan(
         watch=None if model.watch else False,
         features=tuple(sorted(set(model.requires.kernel))),
     ).sealed()
-
-
-def doing(plan: Plan) -> tuple[object, ...]:
-    """What a plan does, whatever its steps are told to be for, and however long they may take."""
-    return (plan.values, *(done(step) for step in plan.steps))
-
-
-def done(step: Step) -> tuple[object, ...]:
-    """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
-    action = replace(step.action, for_s=None, every_s=0.0) if isinstance(step.action, Snapshot) else step.action
-    return (step.id, action, step.node, step.phase, step.may_fail, step.save)
 
 
 def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:

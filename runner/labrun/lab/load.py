@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from labrun.lab.base import Scalar
-from labrun.lab.catalogue import LAB_FILE
+from labrun.lab.catalogue import LAB_FILE, Named
 from labrun.lab.model import LabModel
 from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
@@ -34,15 +34,15 @@ class Lab:
         return Problem(self.shown, *self.places.of(path, key), message)
 
 
-def load_lab(path: Path, slug: str | None = None, shown: str | None = None) -> Lab:
+def load_lab(path: Path) -> Lab:
     """Load ``path`` (a lab.yaml, or the folder that has one): of a lab with parameters, the first cell."""
-    return load_cells(path, slug, shown)[0]
+    return load_cells(path)[0]
 
 
-def load_cells(path: Path, slug: str | None = None, shown: str | None = None) -> tuple[Lab, ...]:
-    """The lab once for each combination of its parameters, or just once."""
+def load_cells(path: Path, named: Named | None = None) -> tuple[Lab, ...]:
+    """The lab once for each combination of its parameters, or just once. ``named``: only those that it means."""
     file = path / LAB_FILE if path.is_dir() else path
-    name = shown or _shown(file)
+    name = _shown(file)
     text = read_text(file, name)
     value, places = parse_yaml(text, name)
     cells = cells_of(value)
@@ -52,9 +52,13 @@ def load_cells(path: Path, slug: str | None = None, shown: str | None = None) ->
     if (again := repeated_value(value)) is not None:
         line, column = places.of(("parameters", *again))
         raise LabError([Problem(name, line, column, f"parameters: {again[0]} has this value already")])
-    base = slug or file.absolute().parent.name
-    named = zip(cells, cell_names(cells), strict=True)
-    return tuple(parse_lab(text, file, base + suffix, name, cell) for cell, suffix in named)
+    base = file.absolute().parent.name
+    slugs = [(base + suffix, cell) for cell, suffix in zip(cells, cell_names(cells), strict=True)]
+    meant = [(slug, cell) for slug, cell in slugs if named is None or named.means(slug, cell)]
+    if not meant:
+        runs = ", ".join(slug for slug, _ in slugs[:8])
+        raise LabError([Problem(name, 0, 0, f"no run of this lab is '{named and named.cell}'. Its runs: {runs}")])
+    return tuple(parse_lab(text, file, slug, name, cell) for slug, cell in meant)
 
 
 def parse_lab(text: str, path: Path, slug: str, shown: str, cell: Cell | None = None) -> Lab:

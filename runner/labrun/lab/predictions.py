@@ -5,15 +5,28 @@ Only the shape is here; `judge` gives it meaning. A prediction that asserts noth
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from labrun.lab.base import Duration, Flag, Interface, Regex, Scalar, Slug, Strict, ValueName, fail, is_reference
+from labrun.lab.base import (
+    Duration,
+    Flag,
+    Interface,
+    Regex,
+    Scalar,
+    Slug,
+    Strict,
+    ValueName,
+    author_check,
+    fail,
+    is_reference,
+)
 from labrun.lab.check.satisfiable import Numbers, contradiction, known, outcomes, text_contradiction, told
-from labrun.lab.expression import check_expression
+from labrun.lab.expression import check_expression, parse_expression
 from labrun.logic.suggest import did_you_mean
 from labrun.protocol.traces import HOOKS, STATION
 
@@ -47,13 +60,13 @@ class Check(Strict):
     gt: Number | None = None
     lt: Number | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> Check:
         if not self.operators():
             raise fail("empty", f"no operator: this asserts nothing. Give one of {', '.join(type(self).model_fields)}")
         if "" in (self.contains, self.lacks):
             raise fail("empty", "every text contains the empty one: this asserts nothing")
-        if self.matches is not None and all(re.search(self.matches, text, re.MULTILINE) for text in _ANY_TEXT):
+        if self.matches is not None and all(re.search(self.matches, text) for text in _ANY_TEXT):
             raise fail("empty", f"every text matches {self.matches!r}: this asserts nothing")
         if (impossible := contradiction(self.operators())) is not None:
             raise fail("never", impossible)
@@ -75,7 +88,7 @@ class TextCheck(Check):
     equals: str | None = None
     one_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _text_only(self) -> TextCheck:
         ordered = [name for name in ("ge", "le", "gt", "lt") if getattr(self, name) is not None]
         if ordered:
@@ -89,7 +102,7 @@ class NumberCheck(Check):
     equals: Number | None = None
     one_of: Annotated[tuple[Number, ...], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _numbers_only(self) -> NumberCheck:
         texts = [name for name in ("contains", "lacks", "matches") if getattr(self, name) is not None]
         if texts:
@@ -100,7 +113,7 @@ class NumberCheck(Check):
 class CountCheck(NumberCheck):
     """Of something that is counted, and so is a whole number from 0 on."""
 
-    @model_validator(mode="after")
+    @author_check
     def _countable(self) -> CountCheck:
         _possible(self, "a count", Numbers(0))
         return self
@@ -109,7 +122,7 @@ class CountCheck(NumberCheck):
 class ExitCheck(NumberCheck):
     """Of an exit status: a whole number from 0 to 255."""
 
-    @model_validator(mode="after")
+    @author_check
     def _status(self) -> ExitCheck:
         _possible(self, "an exit status", Numbers(0, 255))
         return self
@@ -118,7 +131,7 @@ class ExitCheck(NumberCheck):
 class DurationCheck(NumberCheck):
     """Of a time in seconds."""
 
-    @model_validator(mode="after")
+    @author_check
     def _time(self) -> DurationCheck:
         _possible(self, "a duration", Numbers(0, whole=False))
         return self
@@ -181,7 +194,7 @@ class CommandIs(Strict):
     json_: Annotated[Fields, AfterValidator(_jmespath)] | None = Field(default=None, alias="json")
     duration: DurationTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> CommandIs:
         if all(getattr(self, name) is None for name in ("exit", "stdout", "stderr", "json_", "duration")):
             raise fail("empty", "command: this asserts nothing. Give exit, stdout, stderr, json or duration")
@@ -210,14 +223,17 @@ class PacketSelector(Strict):
     """Packets of a capture. ``on``: node.interface, or node.any for all captured interfaces of the node.
 
     ``during``: a step (from its start to its end), or {from: step, to: step}; without it, the whole capture.
-    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl.
-    ``capture``: the step, where more than one captures there.
+    ``match``: a pcap-filter expression. ``fields``: checks by Wireshark's field names, such as ip.ttl; all are about
+    the outermost headers, as ``match`` is. ``inner``: the same of a packet that a tunnel carries in it; ``quoted``: of
+    the packet that an ICMP error quotes. ``capture``: the step, where more than one captures there.
     """
 
     on: str
     during: Annotated[Window, BeforeValidator(_window, json_schema_input_type=str | Window)] | None = None
     match: str | None = None
     fields: Fields | None = None
+    inner: Fields | None = None
+    quoted: Fields | None = None
     direction: Literal["in", "out"] | None = None
     capture: Slug | None = None
 
@@ -226,6 +242,10 @@ class PacketSelector(Strict):
         """(node, interface), of which the second may have dots of its own."""
         node, _, interface = self.on.partition(".")
         return node, interface
+
+    def checks(self) -> dict[Literal["fields", "inner", "quoted"], dict[str, Check]]:
+        """The field checks by the headers that they are about."""
+        return {"fields": self.fields or {}, "inner": self.inner or {}, "quoted": self.quoted or {}}
 
     def may_mean(self, step: str, node: str | None, interfaces: Sequence[str]) -> bool:
         """Does this capture step look where the selector asks? A lab must have exactly one that does."""
@@ -247,7 +267,7 @@ class PacketsAre(Strict):
     seen_on: Annotated[tuple[Interface, ...], Field(min_length=1)] | None = None
     nat: Flag = False
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> PacketsAre:
         if self.count is None and self.seen_on is None:
             raise fail("empty", "packets: this asserts nothing. Give count or seen_on")
@@ -273,18 +293,37 @@ class StateSelector(Strict):
     where: dict[str, AnyTest] = {}
 
 
+def _looks_enough(lasts_s: float, every_s: float, word: str) -> None:
+    """One at the beginning and one at the end, at least."""
+    if lasts_s < every_s:
+        raise fail("time", f"every {every_s:g} s, {word} {lasts_s:g} s: there would be one look alone")
+
+
 class Eventually(Strict):
-    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence."""
+    """True at one moment within the time at least. The snapshot is repeated for this; each is kept as evidence.
+
+    The kernel reports changes of links, addresses, routes, rules and neighbours: each is one more look.
+    """
 
     within: Duration
     every: Duration = 0.1
 
+    @author_check
+    def _enough(self) -> Eventually:
+        _looks_enough(self.within, self.every, "within")
+        return self
+
 
 class Throughout(Strict):
-    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence."""
+    """At every moment of the time. The snapshot is repeated for this; each is kept as evidence. See `Eventually`."""
 
     for_: Duration = Field(alias="for")
     every: Duration = 0.1
+
+    @author_check
+    def _enough(self) -> Throughout:
+        _looks_enough(self.for_, self.every, "for")
+        return self
 
 
 class Timed(Strict):
@@ -294,7 +333,7 @@ class Timed(Strict):
     never: Throughout | None = None
     consistently: Throughout | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _one_time(self) -> Timed:
         given = [name for name in ("eventually", "never", "consistently") if getattr(self, name) is not None]
         if len(given) > 1:
@@ -324,7 +363,7 @@ class StateIs(Timed):
     count: CountTest | None = None
     each: Fields | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> StateIs:
         given = [kind for kind in STATE_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
@@ -362,7 +401,7 @@ class ChangesAre(Strict):
     added: CountTest | None = None
     removed: CountTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> ChangesAre:
         if self.added is None and self.removed is None:
             raise fail("empty", "changes: this asserts nothing. Give added or removed")
@@ -379,7 +418,7 @@ class LookupIs(Strict):
     route: Fields | None = None
     errno: TextTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> LookupIs:
         if self.route is None and self.errno is None:
             raise fail("empty", "lookup: this asserts nothing. Give route: {field: check}, or errno")
@@ -414,7 +453,8 @@ class TraceIs(Strict):
     """The hooks that each selected packet crossed, in order: ``path: [prerouting@eth0, forward, postrouting@eth1]``.
 
     A device that is not written may be any; a last ``drop`` says that it was dropped there. ``ends``: how its way
-    ended; ``lost``: the kernel said nothing more of it, as of a packet that routing or a socket refuses.
+    ended; ``lost``: the kernel said nothing more of it, as of a packet that routing or a socket refuses. What entered a
+    hook and was not seen again is inconclusive: iptables-legacy drops and does not report, a rule may end tracing.
     """
 
     trace: TraceSelector
@@ -422,7 +462,7 @@ class TraceIs(Strict):
     ends: Literal["accept", "drop", "stolen", "lost"] | None = None
     count: CountTest | None = None
 
-    @model_validator(mode="after")
+    @author_check
     def _asserts(self) -> TraceIs:
         if self.path is None and self.ends is None and self.count is None:
             raise fail("empty", "trace: this asserts nothing. Give path, ends or count")
@@ -433,7 +473,8 @@ class TraceIs(Strict):
 class ValueOf(Strict):
     """A value for an expression: the number of packets or objects, or ``of`` what a command or an object has.
 
-    ``of`` a command: exit, stdout, stderr, duration, or json: JMESPath. ``of`` a state: a field of the one object.
+    ``of`` a command: exit, stdout, stderr, number (what it printed, as one), duration, or json: JMESPath. ``of`` a
+    state: a field of the one object.
     """
 
     packets: PacketSelector | None = None
@@ -450,15 +491,15 @@ class ValueOf(Strict):
     of: str | None = None
     json_: str | None = Field(default=None, alias="json")
 
-    @model_validator(mode="after")
+    @author_check
     def _one(self) -> ValueOf:
         given = [name for name in ("packets", "command", *STATE_KINDS) if getattr(self, name) is not None]
         if len(given) != 1:
             raise fail("value", "a value is one of packets, command, " + ", ".join(STATE_KINDS))
         if self.command is not None and (self.of is None) == (self.json_ is None):
-            raise fail("value", "of a command: give of: exit, stdout, stderr or duration; or json: JMESPATH")
-        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "duration"):
-            raise fail("value", f"of: exit, stdout, stderr or duration, not {self.of!r}")
+            raise fail("value", "of a command: give of: exit, stdout, stderr, number or duration; or json: JMESPATH")
+        if self.command is not None and self.of not in (None, "exit", "stdout", "stderr", "number", "duration"):
+            raise fail("value", f"of: exit, stdout, stderr, number or duration, not {self.of!r}")
         if self.json_ is not None:
             if self.command is None:
                 raise fail("value", "json goes with command")
@@ -478,7 +519,7 @@ class ExprIs(Strict):
     expr: str
     let: Annotated[dict[ValueName, ValueOf], Field(min_length=1)]
 
-    @model_validator(mode="after")
+    @author_check
     def _valid(self) -> ExprIs:
         problem = check_expression(self.expr, self.let)
         if problem is not None:
@@ -489,6 +530,19 @@ class ExprIs(Strict):
     def exits(self) -> dict[str, str]:
         """Name -> command, of the names that stand for a command's exit status."""
         return {name: value.command for name, value in self.let.items() if value.command and value.of == "exit"}
+
+    def named_exits(self) -> set[tuple[str, int]]:
+        """(command, exit status) that the expression itself asks for."""
+        found: set[tuple[str, int]] = set()
+        for node in ast.walk(parse_expression(self.expr)):
+            if isinstance(node, ast.Compare) and all(isinstance(sign, ast.Eq | ast.NotEq) for sign in node.ops):
+                sides = (node.left, *node.comparators)
+                commands = [
+                    self.exits[side.id] for side in sides if isinstance(side, ast.Name) and side.id in self.exits
+                ]
+                codes = [side.value for side in sides if isinstance(side, ast.Constant) and type(side.value) is int]
+                found |= {(command, code) for command in commands for code in codes}
+        return found
 
 
 class AllOf(Strict):

@@ -44,6 +44,13 @@ def _command(value: object) -> object:
     return value
 
 
+Exits = Annotated[
+    tuple[Annotated[Int, Field(ge=0, le=255)], ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, int) else value, json_schema_input_type=int | tuple[int, ...]
+    ),
+]
 Command = Annotated[
     str | tuple[str, ...],
     BeforeValidator(_command, json_schema_input_type=str | tuple[Scalar, ...]),
@@ -83,11 +90,21 @@ class StopModel(Strict):
 
 
 class CaptureModel(Strict):
-    """``on``: interface names of the node, or any."""
+    """``on``: interface names of the node, or any. ``promiscuous``: named interfaces also take in frames for others.
+
+    That is not the default, as it changes what is looked at: a bridge then hands each frame to its own machine, too.
+    """
 
     on: Interfaces
     filter: str | None = None
     snaplen: Annotated[Int, Field(ge=64, le=262144)] = 262144
+    promiscuous: Flag = False
+
+    @model_validator(mode="after")
+    def _named(self) -> CaptureModel:
+        if self.promiscuous and "any" in self.on:
+            raise fail("promiscuous", "promiscuous is for named interfaces; `any` leaves them as they are")
+        return self
 
 
 class NamespaceModel(Strict):
@@ -108,7 +125,7 @@ class PeerModel(Strict):
 
 
 class LinkModel(Strict):
-    """ip link add|set|delete."""
+    """ip link add|set|delete. ``offloads: off``: no super-packets and no checksums left to the device (ethtool -K)."""
 
     add: Interface | None = None
     set: Interface | None = None
@@ -132,6 +149,7 @@ class LinkModel(Strict):
     vlan: Annotated[Int, Field(ge=1, le=4094)] | None = None
     mode: str | None = None
     txqueuelen: Annotated[Int, Field(ge=0)] | None = None
+    offloads: Literal["on", "off"] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> LinkModel:
@@ -140,6 +158,8 @@ class LinkModel(Strict):
             raise fail("link", "link add needs a type (veth, bridge, vxlan, macvlan, ...)")
         if op != "add" and self.type is not None:
             raise fail("link", f"link {op} takes no type")
+        if op != "set" and self.offloads is not None:
+            raise fail("link", f"link {op} takes no offloads; set them when the link is there")
         if self.type == "veth" and self.peer is None:
             raise fail("link", "a veth pair needs its peer: {name: ..., node: ...}")
         if op == "set" and not self.model_dump(exclude={"set"}, exclude_none=True):
@@ -277,12 +297,16 @@ class SaveModel(Strict):
 
 
 class WaitModel(Strict):
-    """Exactly one condition; the step's ``timeout`` is its deadline."""
+    """Exactly one condition; the step's ``timeout`` is its deadline.
+
+    ``addresses: usable``: no IPv6 address of the node is tentative any more. An `address` step does not wait for that.
+    """
 
     port: Port | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     succeeds: Command | None = None
     link_up: Interface | None = None
+    addresses: Literal["usable"] | None = None
     packets: Slug | None = None
     output: Slug | None = None
     count: Annotated[Int, Field(ge=1)] = 1
@@ -291,7 +315,7 @@ class WaitModel(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> WaitModel:
-        condition = _exactly_one(self, ("port", "succeeds", "link_up", "packets", "output"), "wait")
+        condition = _exactly_one(self, ("port", "succeeds", "link_up", "addresses", "packets", "output"), "wait")
         if (condition == "output") != (self.matches is not None):
             raise fail("wait", "output and matches go together: {output: STEP, matches: REGEX}")
         return self
@@ -330,6 +354,7 @@ class StepModel(Strict):
     note: str | None = None
     timeout: Duration = 10.0
     may_fail: Flag = False
+    exit: Exits | None = None
     stdin: str | None = None
     ready: ReadyModel | None = None
     save: dict[ValueName, SaveModel] | None = None
@@ -371,10 +396,10 @@ class StepModel(Strict):
             raise fail("stdin", "stdin goes with run or start")
         if self.save is not None and verb != "run":
             raise fail("save", "save goes with run")
-        if self.may_fail and verb == "run":
-            raise fail(
-                "may_fail", "how a command ends is an observation anyway: leave may_fail out, and look at its exit"
-            )
+        if self.exit is not None and verb not in ("run", "start"):
+            raise fail("exit", "exit goes with run or start: the exit status that is meant")
+        if self.exit is not None and self.may_fail:
+            raise fail("exit", "exit names the statuses that are meant, may_fail allows for any: give one of them")
         if self.node is not None and verb in NODELESS:
             raise fail("in", f"{verb} does not happen in one node: leave `in` out")
         if verb == "sysctl" and not self.sysctl:
@@ -440,16 +465,17 @@ def _namespace(_: StepModel, model: NamespaceModel, __: tuple[str, ...]) -> acti
 
 
 def _wait(_: StepModel, model: WaitModel, __: tuple[str, ...]) -> actions.Action:
-    fields = model.model_dump(exclude={"every", "succeeds"})
+    fields = model.model_dump(exclude={"every", "succeeds", "addresses"})
     succeeds = argv(model.succeeds) if model.succeeds is not None else None
-    return actions.Wait(succeeds=succeeds, every_s=model.every, **fields)
+    addresses = True if model.addresses is not None else None
+    return actions.Wait(succeeds=succeeds, addresses=addresses, every_s=model.every, **fields)
 
 
 _ACTIONS: dict[str, Any] = {
     "run": _run,
     "start": _start,
     "stop": lambda _, model, __: actions.Stop(model.step, model.signal),
-    "capture": lambda _, model, __: actions.Capture(model.on, model.filter, model.snaplen),
+    "capture": lambda _, model, __: actions.Capture(model.on, model.filter, model.snaplen, model.promiscuous),
     "namespace": _namespace,
     "link": _link,
     "address": _address,

@@ -75,6 +75,11 @@ def read_text(path: Path, shown: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         text = getattr(error, "strerror", None) or str(error)
         raise LabError([Problem(shown, 0, 0, f"cannot be read: {text}")]) from error
+    return as_text(data, shown)
+
+
+def as_text(data: bytes, shown: str) -> str:
+    """A file's bytes as text; a clear LabError where they are none, or too many."""
     if len(data) > MAX_BYTES:
         raise LabError([Problem(shown, 0, 0, f"too large for a lab file: the limit is {MAX_BYTES} bytes")])
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -50,10 +50,14 @@ class BridgeModel(Strict):
 
 
 class LinkModel(Strict):
-    """A veth pair between two ends, each written node.interface."""
+    """A veth pair between two ends, each written node.interface.
+
+    ``offloads: off``: every packet crosses it as on a wire, no larger than the MTU and with its checksums filled in.
+    """
 
     ends: dict[str, EndModel]
     mtu: Mtu | None = None
+    offloads: Literal["on", "off"] | None = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -188,9 +192,9 @@ def _links(topology: TopologyModel) -> Made:
         made.append((node_a, actions.Link("add", if_a, type="veth", peer=peer, mac=mac, mtu=link.mtu)))
         for node, interface, end in ((node_a, if_a, end_a), (node_b, if_b, end_b)):
             master = masters.get((node, interface))
-            if end.up or master is not None:
+            if end.up or master is not None or link.offloads is not None:
                 up = True if end.up else None
-                made.append((node, actions.Link("set", interface, up=up, master=master)))
+                made.append((node, actions.Link("set", interface, up=up, master=master, offloads=link.offloads)))
     return made
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator as operators
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Protocol
 
 from labrun.protocol.record import dataclass
@@ -39,60 +42,123 @@ def negate(truth: Truth) -> Truth:
 
 
 class Untold(str):
-    """A text that is there and that nobody told. Nothing can be said of it."""
+    """A value that is there, or may be, and that nobody reported. Nothing can be said of it. The text says why."""
 
     __slots__ = ()
 
 
-def holds(operator: str, actual: Any, expected: Any) -> Truth:
-    """Does ``actual OPERATOR expected`` hold? None where the two cannot be compared by it.
+class Several(tuple[Any, ...]):
+    """A value that is there several times, such as the gateways of a multipath route.
 
-    A missing value (None) equals nothing, contains and matches nothing, and is in no order with a number. Numbers
-    and booleans are never text.
+    A check holds where it holds of all, not where it holds of none; else nobody knows which one is meant.
     """
-    if isinstance(actual, Untold):
+
+    __slots__ = ()
+
+
+class Spelled(str):
+    """A text that could be written in another way: what is found in it is there, what is not found may be.
+
+    ``dport http`` and ``dport 80`` are the same rule of nftables.
+    """
+
+    __slots__ = ()
+
+
+def kind(value: object) -> str:
+    """What a value is, for comparing: nothing, bool, number, text, list, mapping."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float | Fraction | Decimal):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    return "mapping" if isinstance(value, Mapping) else "list"
+
+
+def exact(value: Any) -> Fraction | None:
+    """A number as it is written in decimal: 0.1 is a tenth. None of what is not finite, or is no number."""
+    if kind(value) != "number":
         return None
-    if operator == "equals":
-        return _same(actual, expected)
-    if operator == "one_of":
-        return any(_same(actual, item) for item in expected)
-    if operator in ("contains", "lacks"):
-        found = _contains(actual, expected)
-        return found if operator == "contains" else negate(found)
+    try:
+        return Fraction(Decimal(repr(value))) if isinstance(value, float) else Fraction(value)
+    except (ValueError, OverflowError, ArithmeticError):
+        return None
+
+
+def equal(actual: Any, expected: Any) -> Truth:
+    """The one rule of what is equal to what: None where the two are of different kinds.
+
+    Nothing is equal to nothing and different from everything else: that a field has no value is an observation. A text
+    is never a number, and a flag is not the number one: whoever compares them made a mistake.
+    """
+    if "nothing" in (kind(actual), kind(expected)):
+        return actual is None and expected is None
+    if kind(actual) != kind(expected):
+        return None
+    if kind(actual) == "number":
+        one, other = exact(actual), exact(expected)
+        return None if one is None or other is None else one == other
+    return bool(actual == expected)
+
+
+def ordered(operator: str, actual: Any, expected: Any) -> Truth:
+    """``ge``, ``le``, ``gt``, ``lt``: of numbers only. Nothing is in no order with a number."""
     if actual is None:
         return False
-    if operator == "matches":
-        return None if not isinstance(actual, str) else re.search(expected, actual, re.MULTILINE) is not None
-    if not _is_number(actual) or not _is_number(expected):
-        return None
-    return bool(_ORDER[operator](actual, expected))
+    one, other = exact(actual), exact(expected)
+    return None if one is None or other is None else bool(ORDER[operator](one, other))
 
 
-_ORDER = {
-    "ge": lambda actual, expected: actual >= expected,
-    "le": lambda actual, expected: actual <= expected,
-    "gt": lambda actual, expected: actual > expected,
-    "lt": lambda actual, expected: actual < expected,
-}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(actual: Any, expected: Any) -> bool:
-    # In Python True == 1; in an observation a flag that is set is not the number one.
-    return isinstance(actual, bool) == isinstance(expected, bool) and bool(actual == expected)
-
-
-def _contains(actual: Any, expected: str) -> Truth:
+def contains(actual: Any, expected: Any) -> Truth:
+    """A text in a text, or an item in a list by `equal`: None where an item of another kind may be what is meant."""
     if actual is None:
         return False
     if isinstance(actual, str):
-        return expected in actual
+        return expected in actual if isinstance(expected, str) else None
     if isinstance(actual, list | tuple):
-        return expected in actual
+        return any_of(equal(item, expected) for item in actual)
     return None
+
+
+def matches(actual: Any, pattern: str) -> Truth:
+    """As Python's re.search: ^ and $ are the beginning and the end of the text; (?m) makes them those of its lines."""
+    if actual is None:
+        return False
+    return re.search(pattern, actual) is not None if isinstance(actual, str) else None
+
+
+def holds(operator: str, actual: Any, expected: Any) -> Truth:
+    """Does ``actual OPERATOR expected`` hold? None where the two cannot be compared by it: `equal` and the others."""
+    if isinstance(actual, Untold):
+        return None
+    if isinstance(actual, Several):
+        truths = {holds(operator, item, expected) for item in actual}
+        return truths.pop() if len(truths) == 1 else None
+    if isinstance(actual, Spelled):
+        truth = holds(operator, str(actual), expected)
+        return truth if truth is (operator != "lacks") else None
+    if operator == "equals":
+        return equal(actual, expected)
+    if operator == "one_of":
+        alike = [item for item in expected if kind(item) == kind(actual)]
+        return any_of(equal(actual, item) for item in alike or expected)
+    if operator in ("contains", "lacks"):
+        found = contains(actual, expected)
+        return found if operator == "contains" else negate(found)
+    if operator == "matches":
+        return matches(actual, expected)
+    return ordered(operator, actual, expected)
+
+
+ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "ge": operators.ge,
+    "le": operators.le,
+    "gt": operators.gt,
+    "lt": operators.lt,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +186,12 @@ class Count:
         high = (operator in ("ge", "gt")) if self.high is None else holds(operator, self.high, expected)
         return low if low == high else None
 
-    def _member(self, wanted: Iterable[Any]) -> Truth:
+    def _member(self, given: Iterable[Any]) -> Truth:
+        wanted = tuple(given)
         whole = {item for item in wanted if math.isfinite(item) and item == int(item)}  # a count is never 1.5
         inside = {item for item in whole if self.low <= item and (self.high is None or item <= self.high)}
         if not inside:
-            return False
+            return None if not all(math.isfinite(item) for item in wanted) else False
         if self.high is None:
             return None
         return True if len(inside) == self.high - self.low + 1 else None

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Literal
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.logic.compare import holds
+from labrun.observe.outcome import Accounts, ending, failure, signal_status
 from labrun.observe.unknown import Unknown, cut_short, missing, step_trouble
-from labrun.protocol.events import CommandResult, Output
+from labrun.protocol.events import Output
 from labrun.protocol.record import dataclass
 
 # Text for comparison is read up to this; what a lab asserts on more than that, it cannot mean.
 READ_LIMIT = 64 * 1024 * 1024
 
 
+# What a pattern can ask of that which follows.
+_ENDS = ("(?!", "\\Z", "\\z")
+
 Stream = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all."""
+    """What a command printed on one stream, without the last line break. ``cut``: why that may not be all.
+
+    ``ended``: there was a last line break.
+    """
 
     value: str
     cut: Unknown | None
     ref: Ref
+    ended: bool = False
 
     def surely(self, operator: str, expected: str) -> bool:
         """On a text that was cut: is the comparison decided, whatever followed?
@@ -36,7 +43,9 @@ class Text:
         if operator in ("contains", "lacks"):
             return expected in self.value
         whole_lines, line_break, _ = self.value.rpartition("\n")
-        if operator != "matches" or not line_break or any(mark in expected for mark in ("(?!", "\\Z", "\\z")):
+        of_lines = "(?m" in expected  # then $ is the end of a line that is whole
+        ends = any(mark in expected for mark in _ENDS) or ("$" in expected and not of_lines)
+        if operator != "matches" or not line_break or ends:
             return False
         return holds("matches", whole_lines, expected) is True
 
@@ -54,8 +63,12 @@ class Ended:
     early: Unknown | None = None
 
 
-def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
-    """A run step, or a started process that has ended or was stopped."""
+def observe_command(variant: VariantRecord, step_id: str, accounts: Accounts) -> Ended | Unknown:
+    """A run step, or a started process that has ended or was stopped.
+
+    ``accounts``: the exits that whoever asks looks at. What a command printed decides nothing where it failed and
+    nobody looks at how it ended.
+    """
     record = variant.step(step_id)
     if record is None or record.ended is None:
         return missing(variant, f"step '{step_id}'")
@@ -66,13 +79,18 @@ def observe_command(variant: VariantRecord, step_id: str) -> Ended | Unknown:
             text = f"the process of step '{step_id}' was still running when it was stopped: it has no exit status"
             early = trouble or cut_short(variant)
             return Ended(Unknown("still-running", text), process.stdout, process.stderr, early)
-        return Ended(_status(process.exit, process.signal), process.stdout, process.stderr)
-    if trouble is not None:
+    if trouble is not None and record.process is None:
         return trouble
-    if isinstance(record.ended.result, CommandResult):
-        result = record.ended.result
-        return Ended(_status(result.exit, result.signal), result.stdout, result.stderr)
-    return missing(variant, f"the end of step '{step_id}'")
+    ended = ending(record)
+    if ended is None:
+        return missing(variant, f"the end of step '{step_id}'")
+    failed = failure(variant, record)
+    if failed is not None and not accounts.cover(step_id, failed):
+        return failed.why
+    left = ", ".join(ended.left or ())
+    text = f"step '{step_id}' left processes running ({left}), which may print more"
+    early = Unknown("still-running", text) if left else None
+    return Ended(_status(ended.exit, ended.signal), ended.stdout, ended.stderr, early)
 
 
 def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
@@ -88,18 +106,15 @@ def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str)
     """Bytes that are not UTF-8 become U+FFFD: they still differ from what was expected."""
     output = ended.stdout if stream == "stdout" else ended.stderr
     data = variant.output(output, READ_LIMIT)
-    value = data.decode(errors="replace").removesuffix("\n")
+    whole = data.decode(errors="replace")
+    value = whole.removesuffix("\n")
     cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
-    return Text(value, cut, Ref(prefix + output.path))
+    return Text(value, cut, Ref(prefix + output.path), value != whole)
 
 
 def _status(code: int | None, name: str | None) -> int | Unknown:
-    if code is not None:
-        return code
-    try:
-        return 128 + signal.Signals[name or ""].value
-    except KeyError:
-        return Unknown("no-exit-status", f"the command was ended by {name}")
+    status = code if code is not None else signal_status(name or "")
+    return status if status is not None else Unknown("no-exit-status", f"the command was ended by {name}")
 
 
 def step_ref(record: StepRecord | None, prefix: str, events: str) -> tuple[Ref, ...]:

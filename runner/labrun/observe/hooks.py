@@ -4,7 +4,12 @@ A way begins where an `enter` of a first hook is seen (trace ids recur, so they 
 drop, with the last hook left, or nowhere: the kernel says nothing of a packet that routing or a socket refuses. What
 leaves on a device and comes in on it again, byte for byte, is one packet that went through `lo`.
 
-It refuses to guess why a packet was not seen again.
+A bridge forwards a clone of a frame that more than one is to get (br_handle_frame_finish and br_flood, net/bridge), and
+a clone has a trace id of its own. What comes to a later hook under a new id, byte for byte as one packet was last
+seen, is a copy of that packet: its way begins where the packet's began.
+
+It refuses to guess why a packet was not seen again. A packet that entered a hook and was not seen to leave it was
+dropped by what does not report (iptables-legacy, a queue, conntrack), or a rule ended its tracing: `doubt` says so.
 """
 
 from __future__ import annotations
@@ -15,13 +20,19 @@ from dataclasses import field, replace
 from ipaddress import ip_address
 from typing import Literal
 
+from labrun.logic.compare import Truth
 from labrun.protocol.record import dataclass
-from labrun.protocol.traces import FIRST_HOOKS, STATION, TraceEvent
+from labrun.protocol.traces import FIRST_HOOKS, HOOKS, STATION, TraceEvent
 
 Outcome = Literal["accept", "drop", "stolen", "lost"]
 DROP = "drop"
 _LAST_HOOKS = ("input", "postrouting", "egress")
-_LOOKED_BACK = 256  # packets that may be between the two halves of one through lo
+_LOOKED_BACK = 256  # packets that may be between the two halves of one through lo, or between one and its copy
+_LATER = {hook: HOOKS[place + 1 :] for place, hook in enumerate(HOOKS)}
+_LINK_FAMILIES = ("netdev", "bridge")  # their events do not name the protocol
+_VLAN = ("8100", "88a8")  # IEEE 802.1Q
+_ETHERTYPES = {"0800": "ip", "86dd": "ip6", "0806": "arp"}  # iana.org/assignments/ieee-802-numbers
+_CARRIERS = (*_VLAN, "9100", "6558", "8847", "8848", "8863", "8864", "894f")  # IP may be inside: tags, MPLS, PPPoE, NSH
 _ICMP, _TCP, _UDP, _ICMP6, _SCTP, _UDPLITE = 1, 6, 17, 58, 132, 136  # iana.org/assignments/protocol-numbers
 _NAMES = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmpv6", _SCTP: "sctp", _UDPLITE: "udplite"}
 _EXTENSIONS = ("0", "43", "44", "51", "60", "135")  # of IPv6, RFC 8200
@@ -34,7 +45,7 @@ class Identity:
     source: str | None = None
     destination: str | None = None
     protocol: str | None = None
-    """icmp, tcp, ... or the number."""
+    """icmp, tcp, ... or the number. Of what is not IP: arp, or the EtherType in hex."""
     sport: int | None = None
     dport: int | None = None
     icmp_type: int | None = None
@@ -43,7 +54,7 @@ class Identity:
 
     def hidden(self) -> frozenset[str]:
         """What its headers have and the kernel did not tell: later fragments of IPv6, what follows on an extension."""
-        if self.source is None and self.protocol in ("ip", "ip6"):
+        if self.source is None and self.protocol in (None, "ip", "ip6", *_LINK_FAMILIES, *_CARRIERS):
             return frozenset(self.__slots__)
         if self.protocol in _EXTENSIONS:
             return frozenset(("protocol", "sport", "dport", "icmp_type", "icmp_code"))
@@ -90,6 +101,10 @@ class PacketPath:
     """Its events, as line numbers of the file, from 1."""
     wall_ns: int
     """When its first event was read."""
+    doubt: str | None = None
+    """Why more may have become of it than its stations and its outcome tell."""
+    part: bool = False
+    """It may be a part of another way that is told, and no packet of its own."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -116,17 +131,20 @@ def packet_paths(
     for line, event in enumerate(events, 1):
         way = current.get(event.id)
         if way is None or way.begins_anew(event):
-            way = _continued(event, ways) or _Way()
-            if not way.events:
+            way = _continued(event, ways)
+            if way is None:
+                way = _copied(event, ways) or _Way()
                 ways.append(way)
             current[event.id] = way
         way.add(line, event)
-    paths = (way.path() for way in ways)
+    paths = (way.path() for way in ways if not way.became_copies)
     return tuple(path for path in paths if wanted is None or wanted(path.first))
 
 
-def matches(path: PacketPath, expected: tuple[str, ...]) -> bool:
-    """Did the packet go this way, all of it? See `difference`."""
+def matches(path: PacketPath, expected: tuple[str, ...]) -> Truth:
+    """Did the packet go this way, all of it? See `difference`. None: what was seen fits, and there may be more."""
+    if path.doubt is not None and _fits_so_far(path, expected):
+        return None
     return difference(path, expected) is None
 
 
@@ -153,6 +171,20 @@ def difference(path: PacketPath, expected: tuple[str, ...]) -> str | None:
     return None
 
 
+def ends(path: PacketPath, expected: Outcome) -> Truth:
+    """Did its way end so? A packet that was not seen again is lost only if nothing unseen can have become of it."""
+    return path.outcome == expected if path.outcome != "lost" or path.doubt is None else None
+
+
+def _fits_so_far(path: PacketPath, expected: tuple[str, ...]) -> bool:
+    """Is there a beginning of what is expected that is all that was seen? Of a way without its beginning, always."""
+    if not path.stations or path.stations[0].hook not in FIRST_HOOKS:
+        return True
+    stations = expected[:-1] if expected[-1:] == (DROP,) else expected
+    pairs = zip(path.stations, stations, strict=False)
+    return len(path.stations) <= len(stations) and all(_is(station, *_parse(text)) for station, text in pairs)
+
+
 @dataclasses.dataclass
 class _Way:
     """A path in the making."""
@@ -161,6 +193,24 @@ class _Way:
     lines: list[int] = field(default_factory=list)
     stations: list[Station] = field(default_factory=list)
     ended: TraceEvent | None = None
+    copied_at: int = 0
+    """How many stations it had when a copy was made of it."""
+    ambiguous: bool = False
+    """A copy was seen that may be of this packet or of another."""
+
+    @property
+    def became_copies(self) -> bool:
+        """Nothing more was seen of it than of its copies: these are the packet."""
+        return self.ended is None and 0 < self.copied_at == len(self.stations)
+
+    def may_be_copied_to(self, event: TraceEvent) -> bool:
+        """Was it last seen as this event tells of another packet? The kernel does not tell all at every hook."""
+        last, seen = self.stations[-1] if self.stations else None, self.header
+        if self.ended is not None or last is None or not last.left or event.hook not in _LATER[last.hook]:
+            return False
+        alike = (seen.network, seen.transport) == (event.network, event.transport)
+        told = ((seen.iif, event.iif), (seen.link, event.link))
+        return alike and all(None in pair or pair[0] == pair[1] for pair in told)
 
     def begins_anew(self, event: TraceEvent) -> bool:
         """Is this the same id, and another packet?"""
@@ -206,7 +256,24 @@ class _Way:
             by=self.ended,
             lines=tuple(self.lines),
             wall_ns=self.events[0].wall_ns,
+            doubt=self._doubt(outcome),
+            part=self.ambiguous or not self.begins,
         )
+
+    @property
+    def begins(self) -> bool:
+        """Was its beginning seen?"""
+        return bool(self.stations) and self.stations[0].hook in FIRST_HOOKS
+
+    def _doubt(self, outcome: Outcome) -> str | None:
+        if self.ambiguous:
+            return "a bridge forwarded a copy of this packet or of another that looks the same"
+        if not self.begins:
+            return "how it got there was not seen"
+        if outcome == "lost" and not self.stations[-1].left:
+            where = self.stations[-1].hook
+            return f"not seen again after it came to {where}: a drop by something that does not report is possible"
+        return None
 
 
 def _continued(event: TraceEvent, ways: list[_Way]) -> _Way | None:
@@ -215,6 +282,8 @@ def _continued(event: TraceEvent, ways: list[_Way]) -> _Way | None:
         return None
     for way in reversed(ways[-_LOOKED_BACK:]):
         sent = way.header
+        if any(station.hook == "forward" for station in way.stations):
+            continue  # bridged from br0 to br0; the copy that this machine itself gets comes in on br0, too
         alike = (sent.oif, sent.network, sent.transport) == (event.iif, event.network, event.transport)
         last = way.stations[-1] if way.stations else None
         if alike and way.ended is None and last is not None and last.left and last.hook in ("postrouting", "egress"):
@@ -222,17 +291,47 @@ def _continued(event: TraceEvent, ways: list[_Way]) -> _Way | None:
     return None
 
 
+def _copied(event: TraceEvent, ways: list[_Way]) -> _Way | None:
+    """The beginning of the packet whose copy a bridge forwards here, as a way of its own."""
+    if not event.enters or event.hook in FIRST_HOOKS or event.network is None:
+        return None
+    alike = [way for way in ways[-_LOOKED_BACK:] if way.may_be_copied_to(event)]
+    if len(alike) != 1:
+        for way in alike:
+            way.ambiguous = True
+        return _Way(ambiguous=True) if alike else None
+    (way,) = alike
+    way.copied_at = len(way.stations)
+    return _Way([*way.events], [*way.lines], [*way.stations])
+
+
+def _protocol(event: TraceEvent) -> str | None:
+    """What the packet is, in words of `ip`, `ip6`, `arp`. Events of netdev and bridge tables do not name it.
+
+    The kernel tells a transport header only of IP that it could parse (nf_trace_fill_pkt_info, nf_tables_trace.c); a
+    packet on its way out has no link header there.
+    """
+    if event.protocol not in _LINK_FAMILIES:
+        return event.protocol
+    link, network = event.link or "", event.network or ""
+    if event.transport and network[:1] in ("4", "6"):
+        return "ip" if network[0] == "4" else "ip6"
+    kind = link[32:36] if link[24:28] in _VLAN else link[24:28]
+    return _ETHERTYPES.get(kind, kind) or event.protocol
+
+
 def identity(event: TraceEvent) -> Identity:
     """What the headers in an event say (RFC 791, 8200, 9293, 768, 792, 4443)."""
     network, transport = bytes.fromhex(event.network or ""), bytes.fromhex(event.transport or "")
-    if event.protocol == "ip" and len(network) >= 20:
+    protocol = _protocol(event)
+    if protocol == "ip" and len(network) >= 20:
         number, ttl, later = network[9], network[8], int.from_bytes(network[6:8]) & 0x1FFF
         source, destination = ip_address(network[12:16]), ip_address(network[16:20])
-    elif event.protocol == "ip6" and len(network) >= 40:
+    elif protocol == "ip6" and len(network) >= 40:
         number, ttl, later = network[6], network[7], 0
         source, destination = ip_address(network[8:24]), ip_address(network[24:40])
     else:
-        return Identity(protocol=event.protocol)
+        return Identity(protocol=protocol)
     found = Identity(str(source), str(destination), _NAMES.get(number, str(number)), ttl=ttl)
     if later or len(transport) < 4:
         return found

@@ -8,36 +8,46 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
 
+from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
-from labrun.lab.compile import EXPERIMENT
 from labrun.lab.predictions import ExprIs, PacketsAre, PacketSelector, Prediction, leaves
 from labrun.lab.predictions import Window as StepWindow
 from labrun.logic.compare import Count
+from labrun.observe.instruments import interference
 from labrun.observe.journeys import Seen
 from labrun.observe.matching import Matching
+from labrun.observe.outcome import Accounts, unaccounted
 from labrun.observe.scan import Answer, Question, Scan, scan
-from labrun.observe.unknown import Unknown, cut_short, missing, never_ran
+from labrun.observe.unknown import Unknown, cut_short, missing
 from labrun.observe.values import bound
-from labrun.packets.pcapng import PcapngError
+from labrun.observe.window import span_of
+from labrun.packets.identity import differences
+from labrun.packets.pcapng import PcapngError, read_packets
 from labrun.protocol.actions import Capture
-from labrun.protocol.events import CaptureResult, StepEnded, StepStarted
+from labrun.protocol.events import CaptureResult
+from labrun.protocol.plan import EXPERIMENT
 from labrun.protocol.record import dataclass
-
-_MS = 1_000_000
 
 Window = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Packets:
-    """``doubt``: why the count is a range, where it is one. ``seen``: of a chain, the ways that packets took."""
+    """``doubt``: why the count is a range, where it is one. ``seen``: of a chain, the ways that packets took.
+
+    ``beside``: see `Span`.
+    """
 
     count: Count
     ref: Ref
     doubt: Unknown | None
     seen: Seen | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,13 @@ class _Asked:
     question: Question
     cut_short: Unknown | None
     """Why packets of the whole capture may be missing: not all was done that the plan says."""
+    later: Unknown | None
+    """Why packets that are meant may have come after the window."""
+    beside: tuple[str, ...]
     gone: Unknown | None
     """Why there may have been nothing to see: an interface went away."""
+    changed: Unknown | None
+    """Why there may have been more or fewer than without the instruments."""
 
 
 def observe_packets(
@@ -61,16 +76,23 @@ def observe_packets(
     prefix: str,
     chain: tuple[str, ...] | None = None,
     nat: bool = False,
+    accounts: Accounts | None = None,
 ) -> Packets | Unknown:
-    """Count the packets that the selector means. ``chain``: and find out on which interfaces each of them was seen."""
+    """Count the packets that the selector means. ``chain``: and find out on which interfaces each of them was seen.
+
+    ``accounts``: the exits that predictions look at; None: any. After a step that failed and that nothing accounts for,
+    a whole capture is not believed any more.
+    """
     known = variant.memo.get(_key(selector, prefix, chain, nat))
     if isinstance(known, Packets | Unknown):
         return known
-    asked = _ask(variant, selector, chain, nat)
+    asked = _ask(variant, selector, chain, nat, accounts)
     return asked if isinstance(asked, Unknown) else _observe(variant, (asked,), prefix)[0]
 
 
-def scan_ahead(variant: VariantRecord, predictions: Iterable[Prediction], prefix: str) -> None:
+def scan_ahead(
+    variant: VariantRecord, predictions: Iterable[Prediction], prefix: str, accounts: Accounts | None = None
+) -> None:
     """Answer every packet question of these predictions with one pass over each capture file.
 
     Reading a capture is most of the work of judging it. The answers go into the variant's memo, where
@@ -81,7 +103,7 @@ def scan_ahead(variant: VariantRecord, predictions: Iterable[Prediction], prefix
         for _, leaf in leaves(prediction):
             filled = bound(leaf, variant.values())
             for selector, chain, nat in _questions(filled):
-                asked = _ask(variant, selector, chain, nat)
+                asked = _ask(variant, selector, chain, nat, accounts)
                 if isinstance(asked, _Asked):
                     files.setdefault(asked.path, []).append((_key(selector, prefix, chain, nat), asked))
     for questions in files.values():
@@ -104,16 +126,32 @@ def _key(selector: PacketSelector, prefix: str, chain: tuple[str, ...] | None, n
 
 
 def _ask(
-    variant: VariantRecord, selector: PacketSelector, chain: tuple[str, ...] | None, nat: bool
+    variant: VariantRecord,
+    selector: PacketSelector,
+    chain: tuple[str, ...] | None,
+    nat: bool,
+    accounts: Accounts | None,
 ) -> _Asked | Unknown:
     record = find_capture(variant, selector)
     if record is None:
         return missing(variant, f"a capture on {selector.on}")
     if record.ended is None or not isinstance(record.ended.result, CaptureResult):
         return missing(variant, f"the capture '{record.step.id}'")
-    window = step_window(variant, selector.during)
-    if isinstance(window, Unknown):
-        return window
+    window: Window = None
+    later: Unknown | None = None
+    beside: tuple[str, ...] = ()
+    if selector.during is not None:
+        span = span_of(variant, selector.during)
+        if isinstance(span, Unknown):
+            return span
+        window, later, beside = (span.begin_ns, span.end_ns), span.doubt, span.beside
+    elif accounts is not None and (failed := unaccounted(variant, accounts, None)) is not None:
+        before, later = failed
+        assert before.started is not None
+        started_ns = record.capture.started_ns if record.capture is not None else 0
+        if before.started.wall_ns <= started_ns:
+            return later
+        window = (started_ns, before.started.wall_ns)
     interface = selector.place[1]
     names = (interface, *(chain or ()))
     if (strange := _strange(variant, record, names, selector.during)) is not None:
@@ -123,24 +161,45 @@ def _ask(
         interfaces=None if interface == "any" else frozenset((interface,)),
         direction=selector.direction,
         window=window,
-        match=matching if selector.match or selector.fields else None,
+        match=matching if selector.match or any(selector.checks().values()) else None,
         chain=chain,
         nat=nat,
     )
     gone = _gone(variant, record, names, window)
-    return _Asked(record, record.ended.result.path, window, matching, question, cut_short(variant), gone)
+    changed = interference(variant, selector.on)
+    path, short = record.ended.result.path, cut_short(variant)
+    return _Asked(record, path, window, matching, question, short, later, beside, gone, changed)
 
 
 def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> list[Packets | Unknown]:
     """All of one capture file, in one pass over it."""
     path = asked[0].path
     try:
-        found = scan(variant.folder / path, [one.question for one in asked])
-    except FileNotFoundError:
+        with variant.open(path) as file:
+            found = scan(Path(path), [one.question for one in asked], file)
+    except EvidenceMissing:
         return [missing(variant, f"the capture file {path}") for _ in asked]
-    except (PcapngError, OSError) as error:
-        return [Unknown("capture-unreadable", f"{path}: {error}") for _ in asked]
-    return [_weighed(one, answer, found, prefix) for one, answer in zip(asked, found.answers, strict=True)]
+    except (PcapngError, EvidenceError, OSError) as error:
+        return [Unknown("capture-unreadable", str(error)) for _ in asked]
+    return [
+        _weighed(one, _named(answer, variant, path), found, prefix)
+        for one, answer in zip(asked, found.answers, strict=True)
+    ]
+
+
+def _named(answer: Answer, variant: VariantRecord, path: str) -> Answer:
+    """With the fields by which packets that may be one differ: of the first such pair."""
+    seen = answer.seen
+    if seen is None or seen.doubt is None or seen.doubt.code == "packets-cut" or not seen.rewritten:
+        return answer
+    pair = seen.rewritten[0]
+    with variant.open(path) as file:
+        until = takewhile(lambda one: one.number <= max(pair), read_packets(Path(path), file))
+        found = {packet.number: packet for packet in until if packet.number in pair}
+    one, other = (found[number] for number in pair)
+    fields = ", ".join(differences(one.data, other.data, one.linktype))
+    text = f"packet {one.number} may have gone on as packet {other.number}, rewritten: they differ in {fields} alone"
+    return replace(answer, seen=replace(seen, doubt=Unknown("perhaps-rewritten", text)))
 
 
 def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets | Unknown:
@@ -156,11 +215,20 @@ def _weighed(asked: _Asked, answer: Answer, found: Scan, prefix: str) -> Packets
         broken = Unknown("capture-unhealthy", text)
     if broken is None and asked.window is None:
         broken = asked.cut_short
-    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken)
-    if doubt is None and asked.gone is not None:
-        high, doubt = None, asked.gone
+    high, doubt = _sureness(record, asked.window, answer.count, answer.unsure, broken, asked.matching)
+    if doubt is None and (asked.gone or asked.later) is not None:
+        high, doubt = None, asked.gone or asked.later
+    if doubt is None and answer.supers:
+        high = None if answer.more is None else answer.count + answer.more
+        text = (
+            f"{answer.supers} packets in '{record.step.id}' are super-packets: each becomes several packets on a wire. "
+            f"`offloads: off` on the link avoids them"
+        )
+        doubt = Unknown("super-packets", text)
     ref = Ref(prefix + asked.path, packets=answer.numbers)
-    return Packets(Count(answer.count, high), ref, doubt, answer.seen)
+    if doubt is None and asked.changed is not None:
+        return Packets(Count(min(answer.count, 1), None), ref, asked.changed, answer.seen, asked.beside)
+    return Packets(Count(answer.count, high), ref, doubt, answer.seen, asked.beside)
 
 
 def _strange(
@@ -220,30 +288,8 @@ def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord
     return None
 
 
-def step_window(variant: VariantRecord, during: StepWindow | None) -> Window | Unknown:
-    """From the start of the one step to the end of the other, on the clock of the packets' times."""
-    if during is None:
-        return None
-    first, last = variant.step(during.start), variant.step(during.end)
-    for name, record in ((during.start, first), (during.end, last)):
-        if record is None or record.started is None or record.ended is None:
-            return missing(variant, f"step '{name}'")
-        if (absent := never_ran(variant, record)) is not None:
-            return absent
-    assert first is not None and first.started is not None and last is not None and last.ended is not None
-    if clock_was_set(first.started, last.ended):
-        return Unknown("clock-stepped", "the clock was set while the packets were captured: their times are not sure")
-    return first.started.wall_ns, last.ended.wall_ns
-
-
-def clock_was_set(begin: StepStarted, end: StepEnded) -> bool:
-    """NTP may slew the wall clock by 500 ppm (man 2 adjtimex); a set clock jumps."""
-    wall_ns, real_ns = end.wall_ns - begin.wall_ns, end.t_ns - begin.t_ns
-    return 1000 * abs(wall_ns - real_ns) > 1000 * _MS + real_ns
-
-
 def _sureness(
-    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None
+    record: StepRecord, window: Window, count: int, unsure: int, broken: Unknown | None, matching: Matching
 ) -> tuple[int | None, Unknown | None]:
     """The most packets that there can have been (None: no bound), and why that is more than were counted."""
     name, capture = record.step.id, record.capture
@@ -258,6 +304,10 @@ def _sureness(
     lost = capture.drops + capture.not_kept
     if lost:
         return count + lost + unsure, Unknown("packets-dropped", f"the capture '{name}' lost {lost} packets")
+    if unsure and sum(matching.hidden.values()) == unsure:
+        by = " or ".join(matching.hidden)
+        text = f"{unsure} packets in '{name}' have {by}, behind which a pcap filter does not look: ask with fields"
+        return count + unsure, Unknown("filter-passed-over", text)
     if unsure:
         text = f"{unsure} packets in '{name}' are cut by its snaplen and may have matched"
         return count + unsure, Unknown("packets-cut", text)

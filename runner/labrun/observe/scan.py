@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from labrun.logic.compare import Truth
 from labrun.observe.journeys import Seen, Sightings
 from labrun.packets.pcapng import Direction, TruncatedCapture, read_packets
+from labrun.packets.segments import Offload, segments
 from labrun.protocol.record import dataclass
 
 SHOWN = 10  # packet numbers that are kept of each answer
@@ -47,6 +49,10 @@ class Answer:
     """Packets that may match: the bytes that decide were not kept."""
     seen: Seen | None
     """For a question with a chain."""
+    supers: int = 0
+    """Super-packets that match, as they were captured or as packets on the wire."""
+    more: int | None = 0
+    """How many more than ``count`` match if the one or the other is counted; None: that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,8 @@ class _Asked:
         self.question = question
         self.first, self.last = question.window or _EVER
         self.match = question.match
-        self.count = self.unsure = 0
+        self.count = self.unsure = self.supers = 0
+        self.more: int | None = 0
         self.numbers: list[int] = []
         self.sightings = None if question.chain is None else Sightings(question.chain, question.nat)
 
@@ -91,18 +98,45 @@ class _Asked:
         asked = self.question
         return (asked.interfaces is None or interface in asked.interfaces) and asked.direction in (None, direction)
 
+    def take_super(self, number: int, interface: str, time_ns: int, direction: Direction | None, linktype: int,
+                   data: bytes, length: int, offload: Offload) -> None:  # fmt: skip
+        """Count a super-packet as itself and as the packets that it stands for: between the two lies the number."""
+
+        def passes(part: bytes, size: int) -> Truth:
+            return self.match is None or self.match(part, linktype, size, interface)
+
+        whole = passes(data, length)
+        pieces = segments(data, linktype, length, offload)
+        truths = [passes(*piece) for piece in pieces] if pieces is not None else []
+        if None in (whole, *truths):
+            self.unsure += max(1, len(truths))
+            return
+        if pieces is None:
+            least, most = int(self.match is None), None
+        else:
+            least, most = sorted((int(whole is True), truths.count(True)))
+        if most == 0:
+            return
+        self.supers += 1
+        self.count += least
+        self.more = None if most is None or self.more is None else self.more + most - least
+        if len(self.numbers) < SHOWN:
+            self.numbers.append(number)
+        if self.sightings is not None:
+            self.sightings.add(interface, number, time_ns, data, linktype, length, direction)
+
     def answer(self) -> Answer:
         seen = None if self.sightings is None else self.sightings.result()
-        return Answer(self.count, tuple(self.numbers), self.unsure, seen)
+        return Answer(self.count, tuple(self.numbers), self.unsure, seen, self.supers, self.more)
 
 
-def scan(path: Path, questions: Sequence[Question]) -> Scan:
+def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = None) -> Scan:
     """The answers in the order of the questions. PcapngError if the file is damaged, OSError if it cannot be read."""
     every = [_Asked(question) for question in questions]
     routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
     total, truncated = 0, False
     try:
-        for number, interface, time_ns, direction, linktype, data, length in read_packets(path):
+        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened):
             total = number
             try:
                 asked = routes[interface, direction]
@@ -112,6 +146,9 @@ def scan(path: Path, questions: Sequence[Question]) -> Scan:
             for one in asked:
                 if not one.first <= time_ns <= one.last:
                     continue
+                if offload is not None and offload.gso_size:
+                    one.take_super(number, interface, time_ns, direction, linktype, data, length, offload)
+                    continue
                 if one.match is not None:
                     truth = one.match(data, linktype, length, interface)
                     if not truth:
@@ -119,7 +156,7 @@ def scan(path: Path, questions: Sequence[Question]) -> Scan:
                             one.unsure += 1
                         continue
                 one.count += 1
-                if one.count <= SHOWN:
+                if len(one.numbers) < SHOWN:
                     one.numbers.append(number)
                 if one.sightings is not None:
                     one.sightings.add(interface, number, time_ns, data, linktype, length)

@@ -9,13 +9,13 @@ from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.lab.check.predictions import OBJECTS, state_fields
 from labrun.lab.predictions import Check, StateIs, StateKind, StateSelector
-from labrun.logic.compare import Untold, all_of, holds
-from labrun.observe.unknown import Unknown, missing, untold
+from labrun.logic.compare import Several, Spelled, Untold, all_of, any_of, holds
+from labrun.observe.unknown import Unknown, missing
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.codec import encode
 from labrun.protocol.events import SeriesResult
 from labrun.protocol.record import dataclass
-from labrun.protocol.state import UNTOLD, KernelState, NftRule, SocketState
+from labrun.protocol.state import UNTOLD, KernelState, NftRule, RouteState, SocketState
 
 __all__ = ["OBJECTS", "Found", "Objects", "observe_objects", "observe_state"]
 
@@ -86,10 +86,10 @@ def observe_objects(
         value = _value(item)
         passed = _passes(value, selector.where)
         if passed is None:
-            hidden = next((field for field in selector.where if isinstance(value.get(field), Untold)), None)
-            if hidden is None:
+            reason = _open(value, selector.where)
+            if reason is None:
                 return Unknown("type-mismatch", f"where: a check does not fit the fields of {base}[{index}]")
-            perhaps.append(untold(f"{hidden} of {base}[{index}]"))
+            perhaps.append(Unknown("not-observable", f"{reason[0]} of {base}[{index}]: {reason[1]}"))
         elif passed:
             found.append(Found(value, Ref(file, line, path=f"{base}[{index}]")))
     doubt = perhaps[0] if perhaps else None
@@ -97,21 +97,53 @@ def observe_objects(
 
 
 def _value(item: object) -> dict[str, Any]:
-    """With what is not told as such: a rule without a counter does not say that no packet came."""
+    """With what the kernel does not report as such: it is not "none". Where it is there several times, with all."""
     value: dict[str, Any] = encode(item)
     if isinstance(item, SocketState) and item.dev == UNTOLD:
-        value["dev"] = Untold(UNTOLD)
-    if isinstance(item, NftRule) and item.packets is None:
-        value["packets"] = value["bytes"] = Untold(UNTOLD)
+        value["dev"] = Untold("the kernel does not report it of this kind of socket")
+    if isinstance(item, NftRule):
+        value["expression"] = Spelled(item.expression)
+        if item.packets is None:
+            value["packets"] = value["bytes"] = Untold("the rule has no counter")
+    if isinstance(item, RouteState):
+        if item.nexthops:
+            value |= {name: Several(getattr(hop, name) for hop in item.nexthops) for name in _OF_A_HOP}
+        elif item.nhid is not None and item.gateway is None and item.dev is None:
+            value |= dict.fromkeys(
+                _OF_A_HOP, Untold(f"the nexthop group {item.nhid} has it, which is not in a snapshot")
+            )
+        if item.mtu is None and item.type == "unicast":
+            value["mtu"] = Untold("a path MTU that was learned is in no dump of routes: ask with a lookup")
     return value
 
 
+_OF_A_HOP = ("gateway", "dev", "encap", "encap_data", "realms")
+
+
 def _passes(value: Mapping[str, Any], where: Mapping[str, Check]) -> bool | None:
-    return all_of(
-        holds(operator, value.get(field), expected)
-        for field, check in where.items()
-        for operator, expected in check.operators().items()
-    )
+    """All checks hold. Those of a multipath route's hops must hold of one hop together."""
+    hops = [name for name in where if isinstance(value.get(name), Several)]
+    whole = all_of(_holds(value.get(name), check) for name, check in where.items() if name not in hops)
+    if not hops:
+        return whole
+    ways = zip(*(value[name] for name in hops), strict=True)
+    one = any_of(all_of(_holds(got, where[name]) for name, got in zip(hops, way, strict=True)) for way in ways)
+    return all_of((whole, one))
+
+
+def _holds(value: Any, check: Check) -> bool | None:
+    return all_of(holds(operator, value, expected) for operator, expected in check.operators().items())
+
+
+def _open(value: Mapping[str, Any], where: Mapping[str, Check]) -> tuple[str, str] | None:
+    """(field, why) of a check that the kernel's report leaves open; None where the check makes no sense."""
+    for name, check in where.items():
+        got = value.get(name)
+        if isinstance(got, Untold):
+            return name, str(got)
+        if isinstance(got, Spelled) and _holds(got, check) is None:
+            return name, "nft may write it in another way"
+    return None
 
 
 def _moment(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from labrun.evidence.record import StepRecord, VariantRecord
-from labrun.protocol.events import CommandResult, ProcessEnded
 from labrun.protocol.record import dataclass
 
-_COMPLAINTS = 64 * 1024  # bytes of stderr in which the shell's own are looked for
-_NOT_FOUND = re.compile(r"^bash: (?:line \d+: )?(.+): command not found$", re.MULTILINE)  # bash(1) -c, in LANG=C.UTF-8
 NOT_FOUND = (126, 127)  # exit statuses of a shell: a command that cannot be executed, or is not there
 
 
@@ -55,42 +50,9 @@ def cut_short(variant: VariantRecord) -> Unknown | None:
     return first_cause(variant)
 
 
-def never_ran(variant: VariantRecord, record: StepRecord) -> Unknown | None:
-    """Of a line for the shell: that the shell did not find a command of it, or may not run it (POSIX, 2.8.2).
-
-    The exit status is that of the last command alone. Of the others, as of the first in a pipeline, the shell
-    complains: `conntrack -L | grep -c tcp` says 0 where there is no conntrack.
-    """
-    ended = _line_ended(record)
-    if ended is None:
-        return None
-    if ended.exit in NOT_FOUND:
-        return Unknown("missing-tool", f"step '{record.step.id}': the shell cannot run the command (exit {ended.exit})")
-    said = variant.output(ended.stderr, _COMPLAINTS).decode(errors="replace") if ended.stderr.size else ""
-    missing = _NOT_FOUND.search(said)
-    return missing and Unknown("missing-tool", f"step '{record.step.id}': the shell does not find '{missing[1]}'")
-
-
-def not_found(record: StepRecord) -> int | None:
-    """The exit status by which a shell says so; None where it does not."""
-    ended = _line_ended(record)
-    return ended.exit if ended is not None and ended.exit in NOT_FOUND else None
-
-
-def _line_ended(record: StepRecord) -> CommandResult | ProcessEnded | None:
-    """How a line for the shell ended; None of programs of their own, and of what has not ended."""
-    result = record.ended.result if record.ended is not None else None
-    ended = record.process or (result if isinstance(result, CommandResult) else None)
-    return ended if record.step.shell is not None else None
-
-
 def missing(variant: VariantRecord, what: str) -> Unknown:
     """Why ``what`` is not in the evidence: the variant's first cause, or plainly that it is not there."""
     cause = first_cause(variant)
     if cause is None:
         return Unknown("evidence-missing", f"{what} is not in the evidence")
     return Unknown(cause.code, f"{what} was not observed: {cause.message}")
-
-
-def untold(subject: str) -> Unknown:
-    return Unknown("not-observable", f"{subject}: it was not told or not counted")

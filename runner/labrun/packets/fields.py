@@ -1,9 +1,13 @@
 """Typed fields of packets as a lab asks for them: `{ip.ttl: 64, tcp.flags.syn: true}` as one function over packets.
 
-A packet may have several values of a field (both IP headers of a tunnel, the packet that an ICMP error quotes). As with
-Wireshark's `==`, a check holds if any value passes it; of several operators in one check, one value must pass them all.
-`lacks` is the one that speaks of all: there is a value, and none contains it. A packet without the field passes
-nothing. Of fragments, only the first has ports and what follows; nothing is reassembled.
+All checks of one mapping are about one header stack: that of the packet itself, as a pcap filter reads it; or with
+``inner`` one that a tunnel (VXLAN, GRE, IP in IP) carries, with ``quoted`` the packet that an ICMP error quotes. So the
+type of an outer header is never held beside the address of an inner one.
+
+A stack may have several values of a field (two VLAN tags, ip.addr for both addresses). As with Wireshark's `==`, a
+check holds if any value passes it; of several operators in one check, one value must pass them all. `lacks` is the one
+that speaks of all: there is a value, and none contains it. A packet without the field passes nothing. Of fragments,
+only the first has ports and what follows; nothing is reassembled.
 
 The answer is None where the bytes that decide were not kept by the capture: not knowing is not "no".
 Most packets are sorted out by `quick`, a few comparisons at fixed places; only the rest is walked header by header.
@@ -16,25 +20,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labrun.logic.compare import Operators, Truth, all_of
+from labrun.logic.compare import ORDER, Operators, Truth, all_of, any_of
 from labrun.logic.suggest import did_you_mean
-from labrun.packets.dissect.layer import CUT, Cut, Found, Layer, Value, ipv6_text
+from labrun.packets.dissect.layer import CUT, Cut, Found, Layer, Part, Value, ipv6_text
 from labrun.packets.dissect.registry import FIELDS, Field
 from labrun.packets.dissect.walk import walk
 from labrun.packets.quick import quick_test
 
-__all__ = ["FIELDS", "Field", "Matcher", "compile_fields", "problem", "values"]
+__all__ = ["FIELDS", "Field", "Matcher", "Part", "compile_fields", "problem"]
 
 Matcher = Callable[[bytes, int, int, str], Truth]
 """(data, linktype, length on the wire, interface) -> does the packet pass?"""
 
 _Test = Callable[[Value], bool]
-ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "ge": lambda actual, expected: actual >= expected,
-    "le": lambda actual, expected: actual <= expected,
-    "gt": lambda actual, expected: actual > expected,
-    "lt": lambda actual, expected: actual < expected,
-}
 LARGEST = 0xFFFFFFFF  # of the fields that stand at no fixed place
 SEARCHES = ("contains", "lacks", "matches")
 KIND_WORDS = {
@@ -47,11 +45,15 @@ KIND_WORDS = {
 }
 
 
-def problem(name: str, check: Operators) -> str | None:
+def problem(name: str, check: Operators, part: Part = "outer") -> str | None:
     """What is wrong with asking this of that field, in words for the lab's author; None if nothing is."""
     field = FIELDS.get(name)
     if field is None:
         return f"unknown field '{name}'.{did_you_mean(name, FIELDS)}"
+    if field.read is None and part != "outer":
+        return f"{name} is of the whole frame: ask for it under fields"
+    if part == "quoted" and not field.quoted:
+        return f"no packet that an ICMP error quotes has {name}"
     for operator, expected in check.operators().items():
         if operator in ORDER:
             if field.kind != "int":
@@ -68,14 +70,24 @@ def problem(name: str, check: Operators) -> str | None:
     return None
 
 
-def compile_fields(checks: Mapping[str, Operators]) -> Matcher:
+def compile_fields(
+    checks: Mapping[str, Operators],
+    inner: Mapping[str, Operators] | None = None,
+    quoted: Mapping[str, Operators] | None = None,
+) -> Matcher:
     """A function that says whether a packet passes every check. ValueError with `problem`'s words if one is wrong."""
-    for name, check in checks.items():
-        if (wrong := problem(name, check)) is not None:
-            raise ValueError(wrong)
-    parts = [(FIELDS[name], *_tests(FIELDS[name], check)) for name, check in checks.items()]
-    frames = [part for part in parts if part[0].read is None]
-    inner = [part for part in parts if part[0].read is not None]
+    asked: dict[Part, Mapping[str, Operators]] = {"outer": checks, "inner": inner or {}, "quoted": quoted or {}}
+    for part, its in asked.items():
+        for name, check in its.items():
+            if (wrong := problem(name, check, part)) is not None:
+                raise ValueError(wrong)
+    compiled: dict[Part, list[_Asked]] = {
+        part: [(FIELDS[name], *_tests(FIELDS[name], check)) for name, check in its.items()]
+        for part, its in asked.items()
+    }
+    frames = [one for one in compiled["outer"] if one[0].read is None]
+    outer = [one for one in compiled["outer"] if one[0].read is not None]
+    others: list[tuple[Part, list[_Asked]]] = [(p, its) for p, its in compiled.items() if its and p != "outer"]
     quick = quick_test({name: check for name, check in checks.items() if FIELDS[name].read is not None})
 
     def match(data: bytes, linktype: int, length: int, interface: str) -> Truth:
@@ -84,27 +96,33 @@ def compile_fields(checks: Mapping[str, Operators]) -> Matcher:
         truths: list[Truth] = []
         for field, test, lacks in frames:
             truths.append(_judge(_frame(field.name, data, length, interface), test, lacks))
-        if inner and False not in truths:
+        if (outer or others) and False not in truths:
             layers, cut = walk(data, linktype, length)
-            for field, test, lacks in inner:
-                truth = _judge(_collect(field, data, layers, cut), test, lacks)
+            last = layers[-1].stack if layers else 0
+            for field, test, lacks in outer:
+                truth = _judge(_collect(field, data, layers, 0, cut and last == 0), test, lacks)
                 if truth is False:
                     return False
                 truths.append(truth)
+            truths += [_any_stack(part, its, data, layers, cut) for part, its in others]
         return all_of(truths)
 
     return match
 
 
-def values(data: bytes, linktype: int, name: str, length: int | None = None, interface: str = "") -> tuple[Value, ...]:
-    """All values of a field, in the packet's order. Those that the capture did not keep are left out."""
-    field = FIELDS[name]
-    if field.read is None:
-        found = _frame(name, data, len(data) if length is None else length, interface)
-    else:
-        layers, cut = walk(data, linktype, len(data) if length is None else length)
-        found = _collect(field, data, layers, cut)
-    return tuple(value for value in found if not isinstance(value, Cut))
+_Asked = tuple[Field, _Test | None, str | None]
+
+
+def _any_stack(part: Part, asked: list[_Asked], data: bytes, layers: list[Layer], cut: bool) -> Truth:
+    """Is there one stack of this part that passes all of it?"""
+    last = layers[-1].stack if layers else 0
+    truths: list[Truth] = [
+        all_of(
+            _judge(_collect(one, data, layers, stack, cut and stack == last), test, lacks) for one, test, lacks in asked
+        )
+        for stack in dict.fromkeys(layer.stack for layer in layers if layer.part == part)
+    ]
+    return any_of([*truths, None] if cut else truths)
 
 
 def _frame(name: str, data: bytes, length: int, interface: str) -> Found:
@@ -113,11 +131,13 @@ def _frame(name: str, data: bytes, length: int, interface: str) -> Found:
     return (length,) if name == "frame.len" else (len(data),)
 
 
-def _collect(field: Field, data: bytes, layers: list[Layer], cut: bool) -> Found:
+def _collect(field: Field, data: bytes, layers: list[Layer], stack: int, cut: bool) -> Found:
+    """The field's values in one header stack. ``cut``: there may be more of this stack that was not kept."""
     found: list[Value | Cut] = []
     assert field.read is not None
-    for protocol, start, end, quoted in layers:
-        if (protocol == field.protocol or protocol == field.also) and not (quoted and not field.quoted):
+    for protocol, start, end, part, number in layers:
+        mine = number == stack and (protocol == field.protocol or protocol == field.also)
+        if mine and not (part == "quoted" and not field.quoted):
             found += field.read(data, start, end)
     if cut:
         found.append(CUT)
@@ -164,7 +184,7 @@ def _searched(operator: str, expected: Any) -> _Test:
     if operator == "contains":
         return lambda value: expected in str(value)
     if operator == "matches":
-        search = re.compile(expected, re.MULTILINE).search
+        search = re.compile(expected).search
         return lambda value: search(str(value)) is not None
     compare = ORDER[operator]
     return lambda value: compare(value, expected)

@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
+from labrun.packets.segments import Offload
 from labrun.protocol.record import dataclass
 
 MAX_BLOCK = 16 * 1024 * 1024  # the largest packet that Linux captures is 256 KiB
 MAX_INTERFACES = 10_000
 _CHUNK = 1024 * 1024
+_CUSTOM_BINARY, _ENTERPRISE = 2989, 32473  # draft, section 3.5.1; RFC 5612
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
 
 Direction = Literal["in", "out"]
@@ -56,6 +58,8 @@ class Packet(NamedTuple):
     """What was kept of it: at most the snapshot length."""
     length: int
     """What was on the wire, in bytes."""
+    offload: Offload | None = None
+    """What it left for a device to do: of super-packets, and of those whose checksum is not filled in yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +202,12 @@ class _Blocks:
             raise self.error("a packet block without a time or of the obsolete kind, which labrun does not read")
 
 
-def read_packets(path: Path) -> Iterator[Packet]:
-    """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits."""
-    with path.open("rb") as file:
+def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]:
+    """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits.
+
+    ``opened``: the file at ``path``, from its beginning; it is closed at the end.
+    """
+    with opened or path.open("rb") as file:
         blocks = _Blocks(path, file)
         interfaces: list[_Described] = []
         number = 0
@@ -217,19 +224,21 @@ def read_packets(path: Path) -> Iterator[Packet]:
                 if options > end or which >= len(interfaces):
                     raise blocks.error("a packet that does not fit its block, or is from no interface")
                 name, linktype, _, _, numerator, denominator, offset_ns = interfaces[which]
-                flags = 0
+                flags, offload = 0, None
                 if end - options >= 8:
                     code, size, flags = flags_of(buffer, options)
-                    if code != 2 or size != 4:  # not as the agent writes them: look closer
-                        found = blocks.options(buffer, options, end).get(2, b"")
-                        flags = int.from_bytes(found, "little" if blocks.order == "<" else "big")
+                    if code != 2 or size != 4 or end - options > 12:  # not as the agent writes most: look closer
+                        found = blocks.options(buffer, options, end)
+                        order: Literal["little", "big"] = "little" if blocks.order == "<" else "big"
+                        flags = int.from_bytes(found.get(2, b""), order)
+                        offload = _offload(found.get(_CUSTOM_BINARY, b""), order)
                 number += 1
                 time_ns = (high << 32 | low) * numerator
                 if denominator != 1:
                     time_ns //= denominator
                 data = buffer[place : place + captured]
                 blocks.packets = number
-                yield make((number, name, time_ns + offset_ns, directions[flags & 3], linktype, data, length))
+                yield make((number, name, time_ns + offset_ns, directions[flags & 3], linktype, data, length, offload))
             elif kind == _INTERFACE:
                 blocks.describe(interfaces, buffer, place, end)
             elif kind == _SECTION:
@@ -238,6 +247,14 @@ def read_packets(path: Path) -> Iterator[Packet]:
                 flags_of = struct.Struct(blocks.order + "HHI").unpack_from
             else:
                 blocks.refuse(kind)
+
+
+def _offload(value: bytes, order: Literal["little", "big"]) -> Offload | None:
+    """As the agent writes it: the number of an enterprise, and the first 6 bytes of a struct virtio_net_hdr."""
+    if len(value) != 10 or int.from_bytes(value[:4], order) != _ENTERPRISE:
+        return None
+    flags, gso_type, _, gso_size = struct.unpack_from("<BBHH", value, 4)
+    return Offload(flags, gso_type, gso_size if gso_type else 0)
 
 
 def summary(path: Path) -> Summary:

@@ -51,12 +51,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns."""
+    """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns.
+
+    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC).
+    """
 
     KIND: ClassVar[str] = "capture"
     interfaces: tuple[str, ...]
     filter: str | None = None
     snaplen: int = 262144
+    promiscuous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Link:
     vlan: int | None = None  # vlan id
     mode: str | None = None  # macvlan, ipvlan
     txqueuelen: int | None = None
+    offloads: Literal["on", "off"] | None = None  # checksums and segmentation by the device; ethtool -K
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,7 @@ class Wait:
     protocol: Literal["tcp", "udp"] = "tcp"
     succeeds: tuple[str, ...] | None = None  # argv; reads only, it may run many times
     link_up: str | None = None  # operational state up (carrier and all)
+    addresses: bool | None = None  # no IPv6 address of a running link is tentative (RFC 4862, 5.4)
     packets: str | None = None  # a capture step of this node has kept at least `count` packets
     output: str | None = None  # a started step's output matches `matches`
     count: int = 1

@@ -46,6 +46,7 @@ class Hello:
     packages: dict[str, str]
     programs: tuple[Program, ...]
     userland: str | None = None  # whose programs: the lab image's, or, as here named, the host's
+    settings: dict[str, str] | None = None  # of the kernel, that are not as protocol.settings has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,20 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL."""
+    """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL.
+
+    ``parts``: of a line for the shell, how each part of its last pipeline ended; None where the shell did not say.
+    ``missing``: commands that the shell did not find. ``left``: processes that it left running, by name.
+    """
 
     KIND: ClassVar[str] = "command"
     exit: int | None
     signal: str | None
     stdout: Output
     stderr: Output
+    parts: tuple[int, ...] | None = None
+    missing: tuple[str, ...] | None = None
+    left: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +130,11 @@ class StartResult:
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
+    """``held``: False where the condition did not come true in time, and the lab allows for that."""
+
     KIND: ClassVar[str] = "wait"
     attempts: int
+    held: bool | None = None  # None: it held
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +202,28 @@ class CaptureEnded:
     interface_starts: tuple[int, ...] | None = None
     """Likewise, when each was found to be there; 0, and None for all: when the capture began. It looks anew between two
     steps, so that who came during one is found before the next."""
+    bridges: tuple[str, ...] = ()
+    """Those that it made promiscuous while their frames crossed netfilter's hooks: so each may cross them twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What a trace cannot look behind: in words, and when it was found to be there (CLOCK_REALTIME; 0: at the start).
+
+    The agent looks between two steps, so what comes during a step is found before the next.
+    """
+
+    what: str
+    since_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEnded:
-    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole."""
+    """A trace was stopped. ``drops``: messages that the kernel could not deliver; then it is not whole.
+
+    ``blind``: what could take packets away before the trace saw them. ``silencers``: rules that end tracing. Both of
+    any time during it, as what was there may be gone.
+    """
 
     KIND: ClassVar[str] = "trace-ended"
     step: str
@@ -205,11 +233,13 @@ class TraceEnded:
     events: int
     drops: int
     trouble: str | None = None
+    blind: tuple[Unseen, ...] = ()
+    silencers: tuple[Unseen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
-    """A started process is gone. ``stopped``: we ended it; otherwise it ended by itself."""
+    """A started process is gone. ``stopped``: we ended it; otherwise it ended by itself. See `CommandResult`."""
 
     KIND: ClassVar[str] = "process-ended"
     step: str
@@ -220,6 +250,9 @@ class ProcessEnded:
     signal: str | None
     stdout: Output
     stderr: Output
+    parts: tuple[int, ...] | None = None
+    missing: tuple[str, ...] | None = None
+    left: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

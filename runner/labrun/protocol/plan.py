@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from labrun.protocol.actions import Action
+from labrun.protocol.actions import Action, Snapshot
 from labrun.protocol.codec import dumps
 from labrun.protocol.record import dataclass
 
 PLAN_SCHEMA = 1
+EXPERIMENT = "experiment"  # the variant that is no control
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a kernel's refusal an observation."""
+    """One action in order. ``timeout_s`` bounds it; ``may_fail`` makes a refusal, or any exit, an observation."""
 
     id: str
     action: Action
@@ -44,6 +45,12 @@ class Step:
     note: str | None = None
     shell: str | None = None  # the line as the author wrote it, for reports
     save: tuple[Save, ...] = ()
+    exits: tuple[int, ...] | None = None  # of a command: the exit statuses that are meant; None: 0
+
+    def doing(self) -> tuple[object, ...]:
+        """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
+        action = replace(self.action, for_s=None, every_s=0.0) if isinstance(self.action, Snapshot) else self.action
+        return (self.id, action, self.node, self.phase, self.may_fail, self.exits, self.save)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,10 @@ class Plan:
     features: tuple[str, ...] = ()  # of the kernel, by the names of protocol/features.py; likewise
     schema: int = PLAN_SCHEMA
     digest: str = ""
+
+    def doing(self) -> tuple[object, ...]:
+        """What it does, whatever its steps are told to be for, and however long they may take."""
+        return (self.values, *(step.doing() for step in self.steps))
 
     def sealed(self) -> Plan:
         """The same plan with its digest: SHA-256 over its canonical JSON without the digest."""

@@ -34,6 +34,7 @@ from labrun.protocol.actions import (
     Wait,
 )
 
+OFFLOADS = ("tx", "sg", "tso", "gso", "gro")  # man 8 ethtool
 WHOLE_PACKET = Capture(()).snaplen
 SNAPSHOT_COMMANDS: dict[SnapshotPart, str] = {
     "links": "ip -details link show",
@@ -109,10 +110,11 @@ def _stop(action: Stop) -> str:
 
 
 def _capture(action: Capture) -> str:
-    """tcpdump takes one interface at a time; labrun's one capture is shown as so many."""
+    """tcpdump takes one interface at a time; labrun's one capture is shown as so many. ``-p``: not promiscuous."""
+    quiet = [] if action.promiscuous or action.interfaces == ("any",) else ["-p"]
     options = [] if action.snaplen == WHOLE_PACKET else ["-s", str(action.snaplen)]
     wanted = [action.filter] if action.filter else []
-    return " & ".join(_words(["tcpdump", "-i", name, *options, *wanted]) for name in action.interfaces)
+    return " & ".join(_words(["tcpdump", *quiet, "-i", name, *options, *wanted]) for name in action.interfaces)
 
 
 def _namespace(action: Namespace) -> str:
@@ -124,8 +126,13 @@ def _link(action: Link) -> str:
         return _words(["ip", "link", "delete", "dev", action.name])
     settings = _link_settings(action)
     if action.op == "set":
-        renamed = _options(("name", action.rename))
-        return _words(["ip", "link", "set", "dev", action.name, *settings, *renamed])
+        words = [*settings, *_options(("name", action.rename))]
+        changed = _words(["ip", "link", "set", "dev", action.name, *words])
+        if action.offloads is None:
+            return changed
+        switches = (word for feature in OFFLOADS for word in (feature, action.offloads))
+        switched = _words(["ethtool", "-K", action.name, *switches])
+        return f"{switched} && {changed}" if words else switched
     name = action.rename or action.name
     if action.type in ("tun", "tap"):
         made = _words(["ip", "tuntap", "add", "dev", name, "mode", action.type])
@@ -253,6 +260,8 @@ def _wait(action: Wait) -> str:
         condition = f"ss {option} {quoted(f'sport = :{action.port}')} | grep -q ."
     elif action.link_up is not None:
         condition = f"ip -oneline link show dev {quoted(action.link_up)} up | grep -q 'state UP'"
+    elif action.addresses:
+        condition = "! ip -6 -oneline address show tentative | grep -q ."
     elif action.succeeds is not None:
         condition = _words(action.succeeds)
     elif action.packets is not None:

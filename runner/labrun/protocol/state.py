@@ -323,7 +323,11 @@ class KernelState:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment of a repeated snapshot. ``t_ns``: since the agent's start."""
+    """One moment of a repeated snapshot. ``t_ns``: since the agent's start.
+
+    ``change``: the kernel reported a change, and this is a look beside those that were planned.
+    """
 
     t_ns: int
     state: KernelState
+    change: bool | None = None

@@ -7,7 +7,7 @@ import hashlib
 import re
 from urllib.parse import quote
 
-from labrun.lab.compile import EXPERIMENT
+from labrun.protocol.plan import EXPERIMENT
 
 
 def lab(slug: str) -> str:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from labrun.logic.visible import is_plain, sign
 from labrun.protocol.record import dataclass
-from labrun.report.visible import is_plain, sign
 
 # Parameters may be empty (0) and, in colours, separated by colons (ISO 8613-6).
 _SGR = re.compile(r"\x1b\[([0-9;:]{0,64})m")

@@ -12,16 +12,15 @@ from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
+from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.results import LabResult, RunResult
-from labrun.lab.compile import EXPERIMENT
-from labrun.lab.load import parse_lab
-from labrun.lab.model import LabModel, SourceModel
 from labrun.lab.problems import LabError
-from labrun.lab.text import read_text
-from labrun.lab.topology import topology_steps
+from labrun.logic.visible import visible
+from labrun.observe.journeys import wiring_of
 from labrun.protocol.actions import Trace
+from labrun.protocol.plan import EXPERIMENT
 from labrun.report import anchors
 from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
@@ -35,7 +34,7 @@ from labrun.report.room import Room
 from labrun.report.topology import TopologyView, topology_of
 from labrun.report.transcript import step_view
 from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
-from labrun.report.visible import one_line, shorten, visible
+from labrun.report.visible import one_line, shorten
 from labrun.report.volatile import named
 
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
@@ -59,8 +58,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
         id=record.id,
         title=_title(labs, counts["hypotheses"]),
         headline=_headline(counts),
-        standing="surprise" if counts["surprises"] else "inconclusive" if counts["inconclusive"] or counts["errors"]
-        else "as-expected",
+        standing=_standing(counts),
         started=_when(record.started),
         where=_where(record),
         facts=_facts(record),
@@ -72,6 +70,13 @@ def build_view(run: Path, result: RunResult) -> RunView:
         files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
         times_ms=_times(record, [variant for _, variants in read for variant in variants]),
     )  # fmt: skip
+
+
+def _standing(counts: dict[str, int]) -> Standing:
+    if counts["surprises"]:
+        return "surprise"
+    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    return "inconclusive" if unsure else "as-expected"
 
 
 def _plural(count: int, one: str, many: str) -> str:
@@ -138,19 +143,19 @@ def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[Varian
     for name in entry.variants if entry is not None else (EXPERIMENT,):
         folder = layout.variant_folder(run, slug, name)
         try:
-            found.append(read_variant(folder))
+            found.append(read_variant(folder, run))
         except EvidenceError as error:
             notes.append(f"{name}: {one_line(str(error)).replace(str(run), '.')}")
     return found, notes
 
 
-def _model(run: Path, slug: str, entry: LabEntry | None, notes: list[str]) -> LabModel | None:
-    path = layout.lab_folder(run, slug) / layout.LAB
+def _stored(run: Path, entry: LabEntry | None, notes: list[str]) -> StoredLab | None:
+    if entry is None:
+        return None
     try:
-        cell = entry.cell if entry is not None else None
-        return parse_lab(read_text(path, layout.LAB), path, slug, layout.LAB, cell).model
-    except LabError as error:
-        notes.append(f"The lab's file cannot be read: {one_line(str(error.problems[0]))}")
+        return read_lab(run, entry)
+    except (LabError, EvidenceError) as error:
+        notes.append(f"The lab cannot be read: {one_line(str(error)).replace(str(run), '.')}")
         return None
 
 
@@ -163,7 +168,7 @@ def _lab_view(
     room: Room,
 ) -> LabView:
     notes = [] if lab.status == "skipped" else notes  # nothing ran, so nothing is missing
-    model = _model(run, lab.id, entry, notes)
+    model = _stored(run, entry, notes)
     places = Places(lab.id, variants, run)
     cited = cited_packets(lab.id, lab.hypotheses)
     changes = {control.variant: control.change for each in lab.hypotheses for control in each.controls}
@@ -212,7 +217,7 @@ def _problem(lab: LabResult) -> str | None:
     return f"{word}: {text}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _source(source: SourceModel | None) -> tuple[str | None, str | None]:
+def _source(source: StoredSource | None) -> tuple[str | None, str | None]:
     """The words, and the address if it is on the web."""
     if source is None:
         return None, None
@@ -222,10 +227,10 @@ def _source(source: SourceModel | None) -> tuple[str | None, str | None]:
     return shorten(one_line(words), 300), one_line(url).replace(" ", "%20") if url else None
 
 
-def _topology(model: LabModel | None, experiment: VariantRecord | None) -> TopologyView | None:
+def _topology(model: StoredLab | None, experiment: VariantRecord | None) -> TopologyView | None:
     if experiment is not None:
         return topology_of(experiment.plan.steps)
-    return topology_of(topology_steps(model.topology)) if model else None
+    return topology_of(model.topology_steps()) if model else None
 
 
 def _beside(views: dict[str, VariantView]) -> dict[str, VariantView]:
@@ -306,7 +311,7 @@ def _variant_view(
     is_control = variant.plan.variant != EXPERIMENT
     room.next_variant({anchor: packet for capture in read for anchor, packet in capture.packets.items()}, is_control)
     sightings = [sighting for capture in read for sighting in capture.sightings]
-    every = marked(journeys_of(sightings), _traces(variant))
+    every = marked(journeys_of(sightings, wiring_of(variant)), _traces(variant))
     watched = [Place(c.view.node, name) for c in read for name in c.view.interfaces]
     ladder = ladder_of(_looked_at(every) if is_control else every, watched, len(every))
     drawn = frozenset(journey.name for journey in (ladder.journeys if ladder else ()))

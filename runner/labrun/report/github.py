@@ -67,13 +67,18 @@ def _verdict(h: HypothesisView) -> str:
 
 
 def annotated(view: RunView) -> tuple[str, ...]:
-    """Workflow commands: an error at each surprise's own line, a warning at each inconclusive's."""
+    """Workflow commands: an error at each surprise's own line, a warning at each inconclusive's and each skip."""
     errors = [_annotation("error", h) for lab in view.labs for h in lab.hypotheses if h.standing == "surprise"]
     doubts = [_annotation("warning", h) for lab in view.labs for h in lab.hypotheses if h.standing == "inconclusive"]
     broken = [
         command("error", lab.problem or "it broke", title=lab.slug)
         for lab in view.labs
         if lab.status == "error" and not lab.hypotheses
+    ]
+    doubts += [
+        command("warning", lab.problem or "skipped", title=f"{lab.slug}: not judged")
+        for lab in view.labs
+        if lab.status == "skipped"
     ]
     return (*errors[:MAX_ANNOTATIONS], *broken[:MAX_ANNOTATIONS], *doubts[:MAX_ANNOTATIONS])
 

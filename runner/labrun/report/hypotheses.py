@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
-from labrun.judge.explain import explain, first_word, said, spread
-from labrun.judge.results import Evaluation, HypothesisResult, is_surprise
+from labrun.judge.evaluation import sentence
+from labrun.judge.explain import explain, first_word, spread
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, is_surprise
+from labrun.logic.visible import visible
 from labrun.report import anchors
 from labrun.report.references import Places
 from labrun.report.view import Cell, Column, HypothesisView, Link, Standing, TraceRow
-from labrun.report.visible import one_line, shorten, visible
+from labrun.report.visible import one_line, shorten
 
 MAX_TEXT = 600  # of one side of a comparison; the evidence has it whole
 MAX_LINKS = 8
-_COUNT = ": count"
 _BRANCHES = {"all of": "all of these", "any of": "any of these", "not": "not this"}
 _SYMBOLS = {"equals": "=", "ge": "≥", "le": "≤", "gt": ">", "lt": "<", "one_of": "one of"}
 
@@ -26,7 +27,7 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
             Column(
                 title="Control" if len(controls) == 1 else f"Control {number}",
                 change=_text(control.change),
-                note=visible(control.note, "\n\t") if control.note else None,
+                note=_note(control),
                 truth=control.truth,
                 wanted=control.must,
                 href=f"#{anchors.variant(slug, control.variant)}" if control.variant in places.variants else None,
@@ -54,6 +55,13 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
     )
 
 
+def _note(control: ControlResult) -> str | None:
+    """The author's words, and what else is not as in the experiment."""
+    words = [visible(control.note, "\n\t")] if control.note else []
+    words += [f"Also different there: {_text(text)}." for text in control.differs]
+    return "\n\n".join(words) or None
+
+
 def _message(slug: str, result: HypothesisResult) -> str:
     """A refutation that was expected needs no blame, just what was seen; the rest is said as judging says it."""
     if result.verdict == "refuted" and result.as_expected:
@@ -70,25 +78,23 @@ def standing_of(result: HypothesisResult) -> Standing:
 def observed(result: HypothesisResult) -> str:
     """What decided, in one short sentence: the first two of the leaves because of which the verdict is what it is."""
     leaves = result.trace.deciding(result.trace.truth)
-    brief = [_brief(leaf.subject) for leaf in leaves]
+    brief = [_uncounted(leaf.subject).brief() for leaf in leaves]
     told: dict[str, None] = {}
-    for leaf, subject in zip(leaves, brief, strict=True):
-        same = [other for other, short in zip(leaves, brief, strict=True) if short == subject]
-        # Without its filter a subject may seem to be two things at once; then the filter is needed.
-        whole = subject if len({other.actual for other in same}) == 1 else leaf.subject.removesuffix(_COUNT)
+    for leaf, short in zip(leaves, brief, strict=True):
+        same = {other.actual for other, name in zip(leaves, brief, strict=True) if name == short}
+        # Without its conditions a subject may seem to be two things at once; then they are needed.
+        subject = short if len(same) == 1 else str(_uncounted(leaf.subject))
         if leaf.actual is None:
-            told[shorten(_text(leaf.message or f"{whole}: not observed"), 160)] = None
+            told[shorten(_text(sentence(leaf)), 160)] = None
         else:
-            told[f"{shorten(_text(whole), 70)}: {shorten(_text(leaf.actual), 60)}"] = None
+            told[f"{shorten(_text(subject), 70)}: {shorten(_text(leaf.actual), 60)}"] = None
     more = f" (and {len(told) - 2} more)" if len(told) > 2 else ""
     return "; ".join(list(told)[:2]) + more
 
 
-def _brief(subject: str) -> str:
-    """Without the filter or the conditions, which the table of the hypothesis has."""
-    return re.sub(r" (?:matching '.*'|(?:where|with) .*?)(?=: \w+$|$)", "", subject, flags=re.DOTALL).removesuffix(
-        _COUNT
-    )
+def _uncounted(subject: Subject) -> Subject:
+    """A number of packets or objects says that it is a count."""
+    return replace(subject, quantity="") if subject.quantity == "count" else subject
 
 
 def _text(text: str) -> str:
@@ -114,7 +120,7 @@ def _rows(traces: list[Evaluation], places: Places) -> tuple[TraceRow, ...]:
         rows.append(
             TraceRow(
                 depth=depth,
-                subject=_BRANCHES.get(first.subject) or _text(first.subject.removesuffix(_COUNT)),
+                subject=_BRANCHES.get(first.subject.what) or _text(str(_uncounted(first.subject))),
                 predicted="" if branch else _predicted(first),
                 cells=tuple(_cell(cell, places) if cell is not None else None for cell in cells),
                 branch=branch,
@@ -128,12 +134,12 @@ def _first_difference(trace: Evaluation) -> tuple[str, str | None]:
     """Of several checks the first because of which the prediction is not true: what to call it, and its path."""
     if trace.truth is True or len(trace.leaves()) == 1:
         return "", None
-    deciding = trace.deciding(trace.truth)
-    return (first_word(trace, deciding[0]), deciding[0].path) if deciding else ("", None)
+    node = trace.decisive()
+    return first_word(trace, node), node.path
 
 
 def _by_place(trace: Evaluation, depth: int = 0) -> dict[tuple[str, str], tuple[int, Evaluation]]:
-    found = {(trace.path, trace.subject): (depth, trace)}
+    found = {(trace.path, str(trace.subject)): (depth, trace)}
     for child in trace.children:
         for place, each in _by_place(child, depth + 1).items():
             # Paths are unique in a trace; should two meet, both are shown.
@@ -144,7 +150,7 @@ def _by_place(trace: Evaluation, depth: int = 0) -> dict[tuple[str, str], tuple[
 def _predicted(trace: Evaluation) -> str:
     if trace.operator == "value":  # a part of an expression: nobody predicted it
         return ""
-    counted = "count" if trace.subject.endswith(_COUNT) else ""
+    counted = "count" if trace.subject.quantity == "count" else ""
     operator = _SYMBOLS.get(trace.operator or "", trace.operator)
     return _text(" ".join(word for word in (counted, operator, trace.expected) if word))
 
@@ -161,10 +167,7 @@ def _cell(trace: Evaluation, places: Places) -> Cell:
 
 def _more(trace: Evaluation) -> str | None:
     """What there is to say besides both sides; of the unknown also why, as a code."""
-    words = None if trace.operator in ("expr", "value") else said(trace)
-    # What the row says already is not said again in its cells.
-    for told in (f"{trace.subject} {trace.expected}: ", f"{trace.subject}: "):
-        words = words.removeprefix(one_line(told).strip() + " ") if words else None
+    note = None if trace.operator in ("expr", "value") else trace.note
     code = f"[{trace.reason}]" if trace.truth is None and trace.reason and not trace.children else None
-    told = " ".join(word for word in (words, code) if word)
-    return _text(told) if told else None
+    shown = " ".join(word for word in (note, code) if word)
+    return _text(shown) if shown else None

@@ -1,27 +1,25 @@
 """The ladder: interfaces side by side in the packet's way, time downwards, one packet's appearances joined.
 
-Whether two sightings are one packet is `sameness`'s to say; here it becomes journeys and the order of the columns.
-It joins what it can show to be the same and nothing else: a rewritten address makes a join that is marked as unsure,
-and what is not joined stands alone.
+Which sightings are one packet is what the judge goes by, too (observe/journeys); here it becomes a picture and the
+order of the columns. A packet that may have been rewritten is joined by a line that is marked as unsure; copies that a
+bridge made are branches; and what is not joined stands alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
+from labrun.observe.journeys import UNKNOWN_WIRING, Sight, Wiring, journeys
+from labrun.observe.journeys import Journey as Found
+from labrun.packets.identity import Identity
 from labrun.protocol.record import dataclass
-from labrun.report.sameness import Identity
 
 MAX_JOURNEYS = 40  # of one ladder; those that a verdict refers to come first
 MAX_SIGHTINGS = 40  # of one journey: a packet in a routing loop has up to 255
 MAX_COLUMNS = 24
-_SAME_NS = 1_000_000_000  # a packet that is away for longer is taken for another one
-_TRANSLATED_NS = 100_000_000
-_TWICE_NS = 2_000_000  # two captures of one interface tell the same moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +44,28 @@ class Sighting:
     capture: str
     number: int
     anchor: str
-    identity: Identity
+    identity: Identity | None
     protocol: str
     ends: tuple[str, str]
     info: str
     cited: bool
+    key: bytes | None = None
+    """What a trace and an ICMP error tell of it; ``quotes``: the same of the packet that it quotes."""
+    quotes: bytes | None = None
     unjoined: bool = False
-    """Its addresses differ from those before: joined by the rest of its content, which may be chance."""
+    """It differs from the one before in what a router may rewrite: it may be another packet."""
     twins: tuple[str, ...] = ()
     """Anchors of the same moment in other captures."""
-
-
-@dataclasses.dataclass(slots=True)
-class _Open:
-    sightings: list[Sighting]
-    keys: set[bytes] = field(default_factory=set)
+    after: str | None = None
+    """Anchor of the sighting that it came from. Several come from one where a bridge made copies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What else the evidence has of a packet: hooks that it crossed, where it was dropped, what answered it."""
+    """What else the evidence has of a packet: hooks that it crossed, where it was dropped, what answered it, where a
+    bridge copied it, and that others have the same content, so that nobody knows which is which."""
 
-    kind: Literal["hook", "drop", "answer"]
+    kind: Literal["hook", "drop", "answer", "copies", "alike"]
     text: str
 
 
@@ -130,54 +128,41 @@ def ladder_of(every: Sequence[Journey], watched: Sequence[Place], of: int = 0) -
     return Ladder(tuple(columns), frozenset(quiet), chosen, words)
 
 
-def journeys_of(sightings: Iterable[Sighting]) -> tuple[Journey, ...]:
+def journeys_of(sightings: Sequence[Sighting], wiring: Wiring = UNKNOWN_WIRING) -> tuple[Journey, ...]:
     """In the order of their first sightings, named A, B, C, ..."""
-    opened: list[_Open] = []
-    exact: dict[bytes, _Open] = {}
-    translated: dict[bytes, _Open] = {}
-    for sighting in sorted(sightings, key=lambda each: (each.time_ns, each.capture, each.number)):
-        identity = sighting.identity
-        journey = exact.get(identity.exact)
-        if journey is not None:
-            if _is_twin(journey, sighting):
-                continue
-            if _goes_on(journey.sightings, sighting, _SAME_NS):
-                journey.sightings.append(sighting)
-                continue
-        if journey is None and identity.translated is not None:
-            other = translated.get(identity.translated)
-            if other is not None and _goes_on(other.sightings, sighting, _TRANSLATED_NS):
-                other.sightings.append(replace(sighting, unjoined=True))
-                exact[identity.exact] = other
-                continue
-        fresh = _Open([sighting])
-        opened.append(fresh)
-        exact[identity.exact] = fresh
-        if identity.translated is not None:
-            translated[identity.translated] = fresh
-    return tuple(Journey(_letters(index), tuple(each.sightings)) for index, each in enumerate(opened))
+    sights = [
+        Sight(s.place.node, s.place.interface, s.direction, s.time_ns, s.capture, s.number, s.identity)
+        for s in sightings
+    ]
+    found = tuple(journeys(sights, wiring))
+    names = {stop.sight: _letters(index) for index, journey in enumerate(found) for stop in journey.stops}
+    return tuple(
+        _drawn(names[journey.stops[0].sight], journey, sightings, names) for journey in found
+    )  # fmt: skip
 
 
-def _is_twin(journey: _Open, sighting: Sighting) -> bool:
-    """Seen by another capture of the same interface: one event, told twice."""
-    for index, other in enumerate(journey.sightings):
-        if (other.place, other.direction) == (sighting.place, sighting.direction) and (
-            other.capture != sighting.capture and abs(other.time_ns - sighting.time_ns) <= _TWICE_NS
-        ):
-            journey.sightings[index] = replace(other, twins=(*other.twins, sighting.anchor),
-                                               cited=other.cited or sighting.cited)  # fmt: skip
-            return True
-    return False
-
-
-def _goes_on(before: list[Sighting], sighting: Sighting, within_ns: int) -> bool:
-    """Can this be a later stage of the same way? The same door in the same direction only with a smaller TTL."""
-    last = before[-1]
-    if sighting.time_ns - last.time_ns > within_ns or len(before) >= MAX_SIGHTINGS:
-        return False
-    again = [each for each in before if (each.place, each.direction) == (sighting.place, sighting.direction)]
-    ttls = [each.identity.ttl for each in again if each.identity.ttl is not None]
-    return not again or (sighting.identity.ttl is not None and bool(ttls) and sighting.identity.ttl < min(ttls))
+def _drawn(name: str, journey: Found, sightings: Sequence[Sighting],
+           names: Mapping[int, str]) -> Journey:  # fmt: skip
+    stops = tuple(
+        replace(
+            sightings[stop.sight],
+            unjoined=stop.rewritten,
+            twins=tuple(sightings[twin].anchor for twin in stop.twins),
+            cited=any(sightings[at].cited for at in (stop.sight, *stop.twins)),
+            after=None if stop.after is None else sightings[stop.after].anchor,
+        )
+        for stop in journey.stops[:MAX_SIGHTINGS]
+    )
+    marks = []
+    for stop in stops:
+        copies = [one.place for one in stops if one.after == stop.anchor]
+        if len(copies) > 1:
+            where = ", ".join(f"{place.node}.{place.interface}" for place in copies)
+            marks.append(Mark("copies", f"copied at {stop.place.node}: to {where}"))
+    if journey.alike:
+        others = dict.fromkeys(names[at] for at in journey.alike if names[at] != name)
+        marks.append(Mark("alike", f"same content as {', '.join(others)}: which is which is not known"))
+    return Journey(name, stops, tuple(marks))
 
 
 def _columns(journeys: Sequence[Journey]) -> list[Place]:

@@ -1,21 +1,25 @@
 """What else is known of a packet on the ladder: the netfilter hooks that it crossed, where it was dropped, which error
-answered it. From the evidence alone: traces tell of hooks and drops, ICMP errors quote the packet that they are about.
+answered it. Ways through hooks are those that the judge goes by (observe/hooks); ICMP errors quote the packet that they
+are about.
 
-A packet is found by its header (addresses, protocol, identification), for a trace has no more of it.
+A way belongs to the packet that has its headers. Of packets with equal headers the first has the first way, if there
+are as many ways as packets; if not, then which is whose is not known, and nothing is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
+from labrun.observe.hooks import PacketPath, packet_paths
+from labrun.packets.identity import trace_key
 from labrun.protocol.traces import TraceEvent
 from labrun.report.ladder import Journey, Mark
-from labrun.report.sameness import header_of
 from labrun.report.visible import one_line, shorten
 
 _MAX_TEXT = 60
+_MAX_WAYS = 4  # through one node, of one packet
 
 
 class Traced(NamedTuple):
@@ -25,61 +29,60 @@ class Traced(NamedTuple):
     events: tuple[TraceEvent, ...]
 
 
-@dataclass(slots=True)
-class _Crossed:
-    hooks: list[str] = field(default_factory=list)
-    drop: str | None = None
-
-
 def marked(journeys: Sequence[Journey], traces: Iterable[Traced]) -> tuple[Journey, ...]:
     """The journeys with their marks. What fits none of them is left out: it was not captured."""
-    crossed = [(trace.node, _crossed(trace.events)) for trace in traces]
-    answers = {
-        sighting.identity.quotes: journey
-        for journey in reversed(journeys)
-        for sighting in journey.sightings
-        if sighting.identity.quotes is not None
-    }
-    return tuple(_marked(journey, crossed, answers) for journey in journeys)
+    found: dict[str, list[Mark]] = {journey.name: list(journey.marks) for journey in journeys}
+    for trace in traces:
+        paths = [(path, _keys(path, trace.events)) for path in packet_paths(trace.events)]
+        for journey in journeys:
+            for path in _of(journey, journeys, paths):
+                found[journey.name] += _told(trace.node, path)
+    answers = {key: journey for journey in reversed(journeys) for each in journey.sightings if (key := each.quotes)}
+    for journey in journeys:
+        answer = answers.get(journey.first.key) if journey.first.key is not None else None
+        if answer is not None and answer is not journey:
+            found[journey.name].append(Mark("answer", f"answered by {answer.name}: {answer.first.info}"))
+    return tuple(replace(journey, marks=tuple(found[journey.name])) for journey in journeys)
 
 
-def _marked(
-    journey: Journey, crossed: list[tuple[str, dict[bytes, _Crossed]]], answers: dict[bytes, Journey]
-) -> Journey:
-    header = journey.first.identity.header
-    if header is None:
-        return journey
-    marks: list[Mark] = []
-    for node, found in crossed:
-        way = found.get(header)
-        if way is not None and way.hooks:
-            marks.append(Mark("hook", f"{node}: {' → '.join(way.hooks)}"))
-        if way is not None and way.drop is not None:
-            marks.append(Mark("drop", f"dropped in {node}: {way.drop}"))
-    answer = answers.get(header)
-    if answer is not None and answer is not journey:
-        marks.append(Mark("answer", f"answered by {answer.name}: {answer.first.info}"))
-    return replace(journey, marks=tuple(marks)) if marks else journey
+_Keyed = tuple[PacketPath, frozenset[bytes]]
 
 
-def _crossed(events: Iterable[TraceEvent]) -> dict[bytes, _Crossed]:
-    found: dict[bytes, _Crossed] = {}
-    current: dict[int, bytes] = {}  # a trace id -> the packet that it is now; ids come again
-    for event in events:
-        if event.network is not None:
-            try:
-                header = header_of(bytes.fromhex(event.network))
-            except ValueError:
-                header = None
-            if header is not None:
-                current[event.id] = header
-        header = current.get(event.id)
-        if header is None:
+def _of(journey: Journey, journeys: Sequence[Journey], paths: Sequence[_Keyed]) -> list[PacketPath]:
+    """The ways of this packet."""
+    keys = _headers(journey)
+    mine = [(path, its) for path, its in paths if its & keys]
+    if not mine:
+        return []
+    every = frozenset[bytes]().union(*(its for _, its in mine))
+    alike = [each for each in journeys if _headers(each) & every]
+    if len(alike) == 1:
+        return [path for path, _ in mine[:_MAX_WAYS]]
+    return [mine[alike.index(journey)][0]] if len(alike) == len(mine) else []
+
+
+def _headers(journey: Journey) -> frozenset[bytes]:
+    return frozenset(each.key for each in journey.sightings if each.key is not None)
+
+
+def _keys(path: PacketPath, events: Sequence[TraceEvent]) -> frozenset[bytes]:
+    found = set()
+    for line in path.lines:
+        event = events[line - 1]
+        try:
+            network, transport = bytes.fromhex(event.network or ""), bytes.fromhex(event.transport or "")
+        except ValueError:
             continue
-        way = found.setdefault(header, _Crossed())
-        if event.hook is not None and event.hook not in way.hooks[-1:]:
-            way.hooks.append(event.hook)
-        if event.verdict == "drop":
-            by = event.text or f"{event.type} of {event.family} {event.table} {event.chain}"
-            way.drop = shorten(one_line(f"{event.hook or event.chain}, {by}"), _MAX_TEXT)
-    return found
+        if (key := trace_key(network, transport)) is not None:
+            found.add(key)
+    return frozenset(found)
+
+
+def _told(node: str, path: PacketPath) -> list[Mark]:
+    hooks = [station.hook for station in path.stations]
+    marks = [Mark("hook", f"{node}: {' → '.join(hooks)}")] if hooks else []
+    if path.outcome == "drop" and path.by is not None:
+        by = path.by.text or f"{path.by.type} of {path.by.family} {path.by.table} {path.by.chain}"
+        where = shorten(one_line(f"{path.by.hook or path.by.chain}, {by}"), _MAX_TEXT)
+        marks.append(Mark("drop", f"dropped in {node}: {where}"))
+    return marks

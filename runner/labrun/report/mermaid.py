@@ -7,8 +7,6 @@ digits and a few harmless signs; everything else becomes its entity code.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from labrun.report.ladder import Ladder
 from labrun.report.topology import TopologyView
 from labrun.report.visible import shorten
@@ -60,7 +58,8 @@ def ladder(view: Ladder) -> str | None:
             lines.append(f"  Note over {names[view.columns[0]]}: {words(moment)}")
         text = words(f"{journey.name} {journey.first.protocol} {journey.first.info}")
         stops = journey.sightings
-        pairs = list(pairwise(stops)) or [(stops[0], stops[0])]
+        by_anchor = {stop.anchor: stop for stop in stops}
+        pairs = [(by_anchor[stop.after], stop) for stop in stops if stop.after in by_anchor] or [(stops[0], stops[0])]
         if messages + len(pairs) > MAX_MESSAGES:
             lines.append(f"  Note over {names[view.columns[0]]}: more packets are in the HTML report")
             break

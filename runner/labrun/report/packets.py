@@ -10,7 +10,9 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.packets.identity import identity, trace_keys
 from labrun.packets.pcapng import Packet, PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
@@ -21,7 +23,6 @@ from labrun.report.fields import compared, fields_of
 from labrun.report.hexdump import PacketBytes
 from labrun.report.ladder import Journey, Place, Sighting
 from labrun.report.room import Room
-from labrun.report.sameness import identity
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
 from labrun.report.visible import one_line, shorten, size
 
@@ -77,16 +78,16 @@ def capture_view(
     note: str | None = None
     node = one_line(record.step.node or "")
     try:
-        for packet in _chosen(read_packets(variant.folder / path), cited, room.rows(MAX_ROWS)):
+        for packet in _chosen(read_packets(Path(path), variant.open(path)), cited, room.rows(MAX_ROWS)):
             title, since_ns = _moment(windows, packet.time_ns)
             anchor = anchors.packet(slug, name, record.step.id, packet.number)
             row = _row(packet, anchor, since_ns, cited.get(packet.number, ()))
             rows.append((title, row))
             sightings.append(_sighting(packet, row, node, title, one_line(record.step.id)))
             packets[anchor] = packet
-    except FileNotFoundError:
+    except EvidenceMissing:
         note = "The file is not there: it never left the sandbox."
-    except (PcapngError, OSError) as error:
+    except (PcapngError, EvidenceError, OSError) as error:
         note = f"The file could not be read to its end: {one_line(str(error)).replace(str(run), '.')}"
     room.took_rows(len(rows))
     kept = record.capture.packets if record.capture else None
@@ -108,8 +109,8 @@ def capture_view(
         healthy=healthy,
         groups=groups,
         cut=note,
-        inline=_inline(variant.folder / path, room),
-        size=_size(variant.folder / path),
+        inline=_inline(variant, path, room),
+        size=_size(variant, path),
     )
     return CaptureRead(view, tuple(sightings), packets)
 
@@ -122,6 +123,7 @@ def _interfaces(record: StepRecord, action: Capture) -> tuple[str, ...]:
 
 
 def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str) -> Sighting:
+    key, quotes = trace_keys(packet.data, packet.linktype)
     return Sighting(
         place=Place(node, row.interface),
         direction=packet.direction,
@@ -131,7 +133,9 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
         capture=capture,
         number=packet.number,
         anchor=row.anchor,
-        identity=identity(packet.data, packet.linktype),
+        identity=identity(packet.data, packet.linktype, packet.length),
+        key=key,
+        quotes=quotes,
         protocol=row.protocol,
         ends=(row.source, row.destination),
         info=row.info,
@@ -139,20 +143,20 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
     )
 
 
-def _size(path: Path) -> str | None:
+def _size(variant: VariantRecord, path: str) -> str | None:
     try:
-        return size(path.stat().st_size)
-    except OSError:
+        return size(variant.size(path))
+    except EvidenceError:
         return None
 
 
-def _inline(path: Path, room: Room) -> str | None:
+def _inline(variant: VariantRecord, path: str, room: Room) -> str | None:
     """The file in base64 (RFC 4648), if it is small enough to be carried in the page."""
     try:
-        length = path.stat().st_size
+        length = variant.size(path)
         may = 0 < length <= MAX_INLINE and room.inline(length)
-        return base64.b64encode(path.read_bytes()).decode() if may else None
-    except OSError:
+        return base64.b64encode(variant.read(path, length)).decode() if may else None
+    except EvidenceError:
         return None
 
 
@@ -163,13 +167,11 @@ def with_journeys(
     names: dict[str, str] = {}
     earlier: dict[str, str] = {}  # a row -> the row of the same packet's passage before it
     for journey in journeys:
-        before: str | None = None
         for sighting in journey.sightings:
             for anchor in (sighting.anchor, *sighting.twins):
                 names[anchor] = journey.name
-            if before is not None:
-                earlier[sighting.anchor] = before
-            before = sighting.anchor
+            if sighting.after is not None:
+                earlier[sighting.anchor] = sighting.after
     step = read.view.step
     dumps: list[PacketBytes] = []
     groups = []

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from labrun.report.visible import code_spans, visible
+from labrun.logic.visible import visible
+from labrun.report.visible import code_spans
 
 if TYPE_CHECKING:
     import markdown

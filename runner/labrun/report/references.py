@@ -9,8 +9,8 @@ from labrun.evidence import layout
 from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.judge.results import Evaluation, HypothesisResult
-from labrun.lab.compile import EXPERIMENT
 from labrun.protocol.events import CommandResult, SeriesResult, SnapshotResult, TraceResult
+from labrun.protocol.plan import EXPERIMENT
 from labrun.report import anchors
 from labrun.report.packets import capture_path
 from labrun.report.view import CaptureView, Link

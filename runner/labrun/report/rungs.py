@@ -6,6 +6,7 @@ No colours here: those are the style sheet's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -19,7 +20,7 @@ _GAP_LEAST, _GAP_MOST = 96, 168
 _NODE, _HEAD, _BAND, _LABEL, _ROW, _AFTER = 24, 20, 30, 22, 26, 8
 _ARROW = 7
 _MARK, _MARK_X = 16, 24  # their text begins left of the rungs, for it is long
-_SIGNS = {"hook": "", "drop": "✕ ", "answer": "↩ "}
+_SIGNS = {"hook": "", "drop": "✕ ", "answer": "↩ ", "copies": "⋔ ", "alike": "? "}
 _MAX_NAME = 18
 
 
@@ -150,6 +151,8 @@ def _rightwards(journey: Journey, at: dict[Place, int], outside: dict[Place, int
 
 def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards: bool) -> Rung:
     stops: list[Stop] = []
+    drawn: dict[str, Stop] = {}
+    copies = Counter(sighting.after for sighting in journey.sightings)
     ways: dict[Kind, str] = {}
     note: str | None = None
     note_at = (0, 0)
@@ -164,19 +167,26 @@ def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards
         x = at[sighting.place]
         if index == 0 and sighting.direction == "in":
             arrow("outer", x - sign * (_STUB - 4), row - 7, x, row)
-        if stops:
-            before = stops[-1]
-            arrow("unsure" if sighting.unjoined else "", before.x, before.y, x, row)
+        before = drawn.get(sighting.after) if sighting.after is not None else None
+        if before is not None:
+            kind: Kind = "unsure" if sighting.unjoined else ""
+            bend = before is not stops[-1] or copies[sighting.after] > 1
+            if bend:  # down the line of where it was copied, and across: straight ones would lie on each other
+                ways[kind] = ways.get(kind, "") + f"M{before.x} {before.y}V{row}"
+            arrow(kind, before.x, row if bend else before.y, x, row)
             if sighting.unjoined and note is None:
                 note, note_at = "rewritten?", ((before.x + x) // 2, (before.y + row) // 2 - 5)
         time = sighting.since if index == 0 else f"+{(sighting.time_ns - first_ns) // 1000} µs"
         if sighting.time_ns - first_ns >= 10_000_000:
             time = f"+{(sighting.time_ns - first_ns) // 1_000_000} ms"
         stops.append(_stop(sighting, x, row, time if len(time) <= 9 else time.removesuffix(" ms")))
+        drawn[sighting.anchor] = stops[-1]
         row += _ROW
-    last = journey.sightings[-1]
-    if last.direction == "out":
-        arrow("outer", stops[-1].x, stops[-1].y, stops[-1].x + sign * (_STUB - 4), stops[-1].y + 7)
+    for sighting, stop in zip(journey.sightings, stops, strict=True):
+        if sighting.direction == "out" and sighting.anchor not in copies:
+            before = drawn.get(sighting.after) if copies[sighting.after] > 1 else None  # type: ignore[arg-type]
+            away = sign if before is None else 1 if stop.x > before.x else -1
+            arrow("outer", stop.x, stop.y, stop.x + away * (_STUB - 4), stop.y + 7)
     words = " → ".join(journey.first.ends) if journey.first.ends[0] else ""
     room = int((width - _LEFT - 12) / _CHAR) - len(journey.first.protocol) - 3
     text = f"{journey.first.info}  {words}".strip() if len(journey.first.info) + len(words) + 2 <= room else (

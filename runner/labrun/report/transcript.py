@@ -9,8 +9,18 @@ from pathlib import Path
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.run import EvidenceError
+from labrun.logic.visible import visible
 from labrun.protocol.actions import Capture, Run, Send, Snapshot, Start, Stop, Wait
-from labrun.protocol.events import ChangeResult, CommandResult, Output, ProcessEnded, SendResult
+from labrun.protocol.actions import Link as LinkAction
+from labrun.protocol.events import (
+    ChangeResult,
+    CommandResult,
+    LookupResult,
+    Output,
+    ProcessEnded,
+    SendResult,
+    WaitResult,
+)
 from labrun.protocol.shown import equivalent
 from labrun.protocol.state import KernelState, NodeState
 from labrun.report import anchors
@@ -18,7 +28,7 @@ from labrun.report.ansi import terminal_lines
 from labrun.report.kernel import Change, Course
 from labrun.report.room import Room
 from labrun.report.view import Link, NodeFacts, StepView, StreamView
-from labrun.report.visible import one_line, size, text_of, visible
+from labrun.report.visible import one_line, size, text_of
 
 MAX_BYTES = 32 * 1024  # shown of each stream
 MAX_LINES = 800
@@ -135,8 +145,16 @@ def _remark(record: StepRecord) -> str | None:
     result = record.ended.result if record.ended else None
     if isinstance(result, ChangeResult) and result.errno:
         return f"The kernel refused: {one_line(result.message or result.errno)} ({one_line(result.errno)})"
+    if isinstance(record.step.action, LinkAction) and record.step.phase == "lab" and record.step.action.up:
+        return "labrun then waited until the kernel knew whether the link has a carrier"
     if isinstance(result, SendResult):
         return f"sent {result.packets}: {one_line(result.summary)}"
+    if isinstance(result, LookupResult):
+        if result.route is not None:
+            return f"The kernel answered: {_fact(result.route)}"
+        return f"The kernel has no route: {one_line(result.message or '')} ({one_line(result.errno or 'no answer')})"
+    if isinstance(result, WaitResult):
+        return f"looked {result.attempts} time{'s' if result.attempts != 1 else ''}"
     return None
 
 

@@ -1,49 +1,18 @@
-"""Text from a sandbox or a lab file, made safe to look at: what would steer a terminal, a browser's text direction or
-an XML parser is shown as a visible sign, never obeyed and never dropped."""
+"""Text of a sandbox or a lab file as a page shows it: in one line, cut, with code set apart; see logic/visible."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-# Cc control, Cf format (bidi overrides, zero-width, tags), Cs surrogates, Co private use, Zl/Zp separators.
-_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+from labrun.logic.visible import visible
+
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LARGER = {"bytes": "KiB", "KiB": "MiB", "MiB": "GiB"}
-_SURROGATE_LOW, _SURROGATE_HIGH = 0xDC80, 0xDCFF  # where surrogateescape puts bytes that are not UTF-8
-
-
-def is_plain(char: str) -> bool:
-    """May the character be shown as it is? Noncharacters (U+FFFE, U+FFFF of each plane) are forbidden in XML."""
-    if " " <= char <= "~":
-        return True
-    return unicodedata.category(char) not in _HIDDEN and ord(char) & 0xFFFE != 0xFFFE
-
-
-def sign(char: str) -> str:
-    """What stands for a character that must not be obeyed: ␛ for ESC, \\xff for a stray byte, \\u202e for others."""
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    if _SURROGATE_LOW <= code <= _SURROGATE_HIGH:
-        return f"\\x{code - 0xDC00:02x}"
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def text_of(data: bytes) -> str:
     """Bytes as text; those that are not UTF-8 stay apart as surrogates, for `sign` to show."""
     return data.decode("utf-8", "surrogateescape")
-
-
-def visible(text: str, keep: str = "") -> str:
-    """The text with every hidden character as its sign, except those in ``keep`` (such as a line break)."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char if char in keep or is_plain(char) else sign(char) for char in text)
 
 
 def one_line(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from labrun.evidence.files import write_whole
 from labrun.judge.results import RunResult
 from labrun.report.build import build_view
 from labrun.report.ctrf import render_ctrf
@@ -36,7 +36,7 @@ def write_reports(
     view = build_view(run_dir, result)
     for name in formats:
         for file, text in _rendered(name, view, layout, evidence).items():
-            _replace(run_dir / file, text)
+            write_whole(run_dir / file, text)
     return tuple(run_dir / name for name in names)
 
 
@@ -46,12 +46,3 @@ def _rendered(name: str, view: RunView, layout: str, evidence: str | None) -> di
     if name == "junit":
         return {FORMATS[name]: render_junit(view, evidence)}
     return {FORMATS[name]: render_ctrf(view) if name == "ctrf" else render_markdown(view)}
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8", newline="\n")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from labrun.lab.base import is_reference
 from labrun.lab.check.coverage import never_kept, never_traced
 from labrun.lab.check.fields import impossible
+from labrun.lab.check.tautologies import check_tautologies
+from labrun.lab.check.variables import check_variables
 from labrun.lab.compile import Placed, placed_steps, steps_of_control
 from labrun.lab.load import Lab
 from labrun.lab.model import placed_predictions
@@ -20,10 +22,12 @@ from labrun.packets.libpcap import FilterSyntaxError, compile_filter
 def check_fields(lab: Lab) -> tuple[Problem, ...]:
     """Fields that packets do not have, and checks that a field's type cannot pass."""
     return tuple(
-        lab.problem((*path, name), f"fields: {text}")
+        lab.problem((*path[:-1], part, name), f"{part}: {text}")
         for path, selector in _selectors(lab)
-        for name, check in (selector.fields or {}).items()
-        if not _has_reference(check) and (text := problem(name, check) or impossible(name, check)) is not None
+        for part, checks in selector.checks().items()
+        for name, check in checks.items()
+        if not _has_reference(check)
+        and (text := problem(name, check, "outer" if part == "fields" else part) or impossible(name, check)) is not None
     )
 
 
@@ -33,7 +37,7 @@ def _has_reference(check: Check) -> bool:
 
 def check_filters(lab: Lab) -> tuple[Problem, ...]:
     """A problem for each that libpcap refuses. None found where there is no libpcap: the sandbox's then decides."""
-    problems = [*check_fields(lab), *_vacuous(lab)]
+    problems = [*check_fields(lab), *check_variables(lab), *check_tautologies(lab), *_vacuous(lab)]
     for path, expression in _expressions(lab):
         try:
             if compile_filter(expression) is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from labrun.protocol.record import dataclass
 
@@ -30,6 +30,10 @@ Reader = Callable[[bytes, int, int], Found]
 """(what was kept, where the header begins, where it ends on the wire) -> values, with CUT among them if any are."""
 
 
+Part = Literal["outer", "inner", "quoted"]
+"""The packet itself, what a tunnel carries in it, and the packet that an ICMP error quotes (and what that carries)."""
+
+
 class Layer(NamedTuple):
     """One header of a packet, with all that it carries. Both places count from the packet's start."""
 
@@ -37,8 +41,9 @@ class Layer(NamedTuple):
     start: int
     end: int
     """On the wire; the kept bytes may end before."""
-    quoted: bool = False
-    """In the packet that an ICMP error quotes."""
+    part: Part = "outer"
+    stack: int = 0
+    """Which header stack it is in: 0 is the packet itself; each tunnelled or quoted packet has the next number."""
 
 
 @dataclass(frozen=True, slots=True)

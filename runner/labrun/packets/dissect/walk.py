@@ -1,7 +1,7 @@
 """From the first header of a packet to its last: where each begins and ends.
 
 Only what says which header comes next is read here. Tunnels (VXLAN, GRE, IP in IP) and the packet that an ICMP error
-quotes are walked too, so a protocol may appear several times, as in Wireshark.
+quotes are walked too, so a protocol may appear several times, as in Wireshark; each has its own header stack.
 
 It refuses to reassemble: what follows a fragment's IP header is looked at in the first fragment only, and DNS over TCP
 only where a whole message is in one segment.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labrun.packets.dissect.layer import Layer
+from labrun.packets.dissect.layer import Layer, Part
 
 ETHERNET, RAW = 1, 101  # LINKTYPE_, https://www.tcpdump.org/linktypes.html
 MAX_LAYERS = 64  # more than any real packet; what lies deeper counts as not kept
@@ -29,6 +29,7 @@ ETHERTYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6", 0x8100: "vlan", 0x910
 _GRE_TYPES = ETHERTYPES | {0x6558: "eth"}  # transparent Ethernet bridging: gretap
 IP_PROTOCOLS = {1: "icmp", 4: "ip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 58: "icmpv6"}
 _EXTENSIONS = frozenset((0, 43, 51, 60, 135))  # RFC 8200; AH (51) counts its length in other units
+_IP, _TUNNELS = ("ip", "ipv6"), ("vxlan", "gre")
 _FRAGMENT, _AUTHENTICATION = 44, 51
 
 _END: Next = (None, 0, 0)
@@ -45,18 +46,22 @@ def walk(data: bytes, linktype: int, length: int) -> tuple[list[Layer], bool]:
         step = _raw(data, 0, end)
     else:
         return layers, False
-    quoted = False
+    part: Part = "outer"
+    stack = 0
     protocol, start, end = step
     while protocol is not None:
         if len(layers) == MAX_LAYERS:
             return layers, True
-        layer = Layer(protocol if _sane(protocol, data, start) else f"bogus {protocol}", start, end, quoted)
+        layer = Layer(protocol if _sane(protocol, data, start) else f"bogus {protocol}", start, end, part, stack)
         layers.append(layer)
         step = _STEPS[protocol](data, start, end)
         if step[0] == "dns" and protocol == "tcp":
-            layers += _messages(data, step[1], step[2])
+            layers += _messages(data, step[1], step[2], part, stack)
             break
-        quoted = quoted or protocol in ("icmp", "icmpv6")
+        if protocol in ("icmp", "icmpv6"):
+            part, stack = "quoted", stack + 1
+        elif protocol in _TUNNELS or (protocol in _IP and step[0] in _IP):
+            part, stack = "inner" if part == "outer" else part, stack + 1
         protocol, start, end = step
     return layers, step is _CUT
 
@@ -183,17 +188,19 @@ def _gre(data: bytes, start: int, end: int) -> Next:
     return (_GRE_TYPES.get(_half(data, start + 2)), at, end) if at <= end else _END
 
 
-def _messages(data: bytes, at: int, end: int) -> list[Layer]:
+def _messages(data: bytes, at: int, end: int, part: Part, stack: int) -> list[Layer]:
     """The whole DNS messages in a TCP segment, each behind its length (RFC 1035, 4.2.2)."""
     found: list[Layer] = []
     while at + 2 < end and len(found) < MAX_LAYERS:
         if at + 2 > len(data):
-            found.append(Layer("dns", at + 2, end))  # where it ends is not known, and neither is anything in it
+            found.append(
+                Layer("dns", at + 2, end, part, stack)
+            )  # where it ends is not known, and neither is anything in it
             break
         stop = at + 2 + _half(data, at)
         if stop > end:
             break
-        found.append(Layer("dns", at + 2, stop))
+        found.append(Layer("dns", at + 2, stop, part, stack))
         at = stop
     return found
 

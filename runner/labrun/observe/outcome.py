@@ -1,0 +1,198 @@
+"""What came of a step: the one place that says why it did not do what its lab says. Every observation asks here.
+
+Two questions. *Did the step take place?* It ended, in its time, and the shell found its commands. *Did its command
+fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, those that the step's
+`exit` names, any with `may_fail`. How a command ends may also be what a prediction asks for; `Accounts` knows that.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
+from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, answered, complaint, not_allowed, not_found, pipelines
+from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
+from labrun.protocol.actions import Run, Start
+from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.protocol.record import dataclass
+
+_SHELLS = ("bash", "sh", "dash")
+_READ = 64 * 1024  # bytes of stderr that are searched for complaints, from its beginning and from its end
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A command that failed. ``status``: by which it says so; None: a signal, or a part of its pipeline.
+
+    ``needs_name``: it never tried; only a lab that names the very status means that.
+    """
+
+    why: Unknown
+    status: int | None
+    needs_name: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The exits that predictions look at, the statuses that they name, and the steps whose complaints they ask for."""
+
+    looked_at: frozenset[str]
+    named: frozenset[tuple[str, int]]
+    complaints: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, predictions: Iterable[Prediction]) -> Accounts:
+        looked: set[str] = set()
+        named: set[tuple[str, int]] = set()
+        complaints: set[str] = set()
+        for prediction in predictions:
+            for _, leaf in leaves(prediction):
+                if isinstance(leaf, CommandIs) and leaf.stderr is not None:
+                    asked = leaf.stderr
+                    complaints |= {leaf.command} if asked.equals or asked.contains or asked.matches else set()
+                if isinstance(leaf, CommandIs) and leaf.exit is not None:
+                    looked.add(leaf.command)
+                    named |= {(leaf.command, status) for status in _named(leaf)}
+                elif isinstance(leaf, ExprIs):
+                    looked |= set(leaf.exits.values())
+                    named |= leaf.named_exits()
+        return cls(frozenset(looked), frozenset(named), frozenset(complaints))
+
+    def cover(self, step: str, failure: Failure) -> bool:
+        """Does a prediction ask for this, so that the failure is what is observed?"""
+        if failure.needs_name:
+            return (step, failure.status) in self.named or step in self.complaints
+        return failure.status is not None and step in self.looked_at
+
+
+def _named(leaf: CommandIs) -> set[int]:
+    assert leaf.exit is not None
+    values = [leaf.exit.equals, *(leaf.exit.one_of or ())]
+    return {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
+
+
+def not_done(variant: VariantRecord, step_id: str) -> Unknown | None:
+    """Why the step did not take place as its plan says; None if it did."""
+    record = variant.step(step_id)
+    if record is None or record.started is None or record.ended is None:
+        return missing(variant, f"step '{step_id}'")
+    return step_trouble(record)
+
+
+def failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
+    """How the step's command failed; None if it did not, has not ended, or was stopped by the lab."""
+    key = f"failure {record.step.id}"
+    if key not in variant.memo:
+        variant.memo[key] = _failure(variant, record)
+    found: Failure | None = variant.memo[key]  # type: ignore[assignment]
+    return found
+
+
+def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | None) -> tuple[StepRecord, Unknown] | None:
+    """The first step that failed, that nothing accounts for, and that began before the observation ended.
+
+    ``before_ns``: when the observation ended, on the agent's clock. None: with the lab, as that of a whole capture:
+    there what was seen stays seen, whichever way a step failed whose end some prediction looks at.
+    """
+    for record in variant.steps:
+        if record.started is None or (before_ns is not None and record.started.t_ns >= before_ns):
+            continue
+        found = failure(variant, record)
+        known = before_ns is None and record.step.id in accounts.looked_at
+        if found is not None and not known and not accounts.cover(record.step.id, found):
+            return record, found.why
+    return None
+
+
+def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
+    step = record.step
+    ended = ending(record)
+    if step_trouble(record) is not None or ended is None or step.may_fail or not isinstance(step.action, Run | Start):
+        return None
+    if isinstance(ended, ProcessEnded) and ended.stopped:
+        return None
+    status = ended.exit
+    if step.exits is not None and status in step.exits:
+        return None
+    stderr = _stderr(variant, ended)
+    said = _last_line(stderr)
+    if ended.signal is not None:
+        number = signal_status(ended.signal)
+        code = "step-failed" if number is not None else "no-exit-status"
+        return Failure(Unknown(code, f"step '{step.id}': the command was ended by {ended.signal}{said}"), number, False)
+    if status is None:
+        return Failure(Unknown("no-exit-status", f"step '{step.id}': nobody knows how the command ended"), None, False)
+    by_shell = step.shell is not None or _program(step.action.argv) in _SHELLS
+    lacking = next(iter(ended.missing or ()), None) or (not_found(stderr) if by_shell else None)
+    if lacking is not None or (by_shell and status in NOT_FOUND):
+        words = f"does not find '{lacking}'" if lacking else f"cannot run the command (exit {status})"
+        why = Unknown("missing-tool", f"step '{step.id}': the shell {words}")
+        return Failure(why, status if status in NOT_FOUND else None, True)
+    called = pipelines(step.shell) if step.shell is not None else ((_program(step.action.argv),),)
+    parts = ended.parts or (status,)
+    names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
+    heads = {name for pipeline in called for name in pipeline} if len(parts) == 1 else set()
+    for number, (part, name) in enumerate(zip(parts, names, strict=True)):
+        last = number == len(parts) - 1
+        refused = answered(name, stderr)
+        did_not_try = not refused and any(part in DID_NOT_TRY.get(head, ()) for head in (heads or {name}))
+        which = f"'{name}', a part of its pipeline, exited" if name and not last else "it exited"
+        complains = complaint(stderr, part) if part or last else None
+        if part and (did_not_try or complains):
+            text = f"step '{step.id}': {which} with {part}, which says that it did not try{said}"
+            return Failure(Unknown("usage-error", text), status if last else None, True)
+        if complains:
+            text = f"step '{step.id}' complains of its arguments: {complains}"
+            return Failure(Unknown("usage-error", text), None, True)
+        answers = part == 0 or refused or part in ANSWERS.get(name, ()) or (part == SIGPIPE and not last)
+        if last and step.exits is not None:
+            answers = False
+        if not answers:
+            text = f"step '{step.id}': {which} with {part}{said}"
+            return Failure(Unknown("step-failed", text), status if last else None, False)
+    if len(parts) > 1 and (forbidden := not_allowed(stderr)) is not None:
+        return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {forbidden}"), None, False)
+    return None
+
+
+def signal_status(name: str) -> int | None:
+    """The exit status by which a shell tells of a signal: 128 + N; None of a signal without a known number."""
+    try:
+        return 128 + signal.Signals[name].value
+    except KeyError:
+        return None
+
+
+def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
+    """How the step's command ended; None if it did not end, or is no command."""
+    if record.process is not None:
+        return record.process
+    result = record.ended.result if record.ended is not None else None
+    return result if isinstance(result, CommandResult) else None
+
+
+def last_words(variant: VariantRecord, record: StepRecord) -> str | None:
+    """The last line of a command's stderr."""
+    ended = ending(record)
+    lines = _stderr(variant, ended).splitlines() if ended is not None else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+
+
+def _stderr(variant: VariantRecord, ended: CommandResult | ProcessEnded) -> str:
+    if not ended.stderr.size:
+        return ""
+    data = variant.output(ended.stderr, _READ)
+    if ended.stderr.size > len(data):
+        data += b"\n" + variant.output_end(ended.stderr, _READ)
+    return data.decode(errors="replace")
+
+
+def _last_line(stderr: str) -> str:
+    line = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), None)
+    return f": {line[:200]}" if line else ""
+
+
+def _program(argv: tuple[str, ...]) -> str:
+    return argv[0].rpartition("/")[2] if argv else ""

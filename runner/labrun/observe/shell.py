@@ -1,0 +1,165 @@
+"""What is known of commands without running them: the programs that a line for the shell calls, and how they complain.
+
+A reader of lines, not a shell: what it cannot read has no programs, and then nothing is claimed about them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+from collections.abc import Iterator
+
+# Exit statuses by which a program says that it did not try what it was asked for: its arguments made no sense, or it
+# found no way to begin. From their manual pages (EXIT STATUS, RETURN VALUE) and from trying the lab image's versions.
+DID_NOT_TRY: dict[str, frozenset[int]] = {
+    name: frozenset(statuses)
+    for names, statuses in (
+        ("curl", (1, 2, 3, 4)),  # unsupported protocol, failed to initialise, malformed URL, not built in
+        ("ping ping6", (2,)),  # "other error": bad arguments, unknown host, no route at all
+        ("ip tc bridge ss", (255,)),  # iproute2: an object, a command or an option is unknown
+        ("iptables ip6tables iptables-legacy iptables-nft ebtables arptables", (2,)),  # PARAMETER_PROBLEM
+        ("grep egrep fgrep zgrep diff cmp sort", (2,)),  # 1 is an answer of grep and diff, 2 is trouble
+        ("dig", (1, 8, 10)),  # usage error, batch file, internal error; 9, no reply, is an answer
+        ("bash sh dash", (2,)),  # the shell does not understand its input
+        ("timeout env nohup setsid nice stdbuf", (125,)),  # coreutils: the wrapper itself failed
+        ("awk gawk mawk", (2,)),
+        ("jq", (2, 3)),  # usage, or the program does not compile
+        ("conntrack", (2,)),
+        ("getopt", (2, 3)),
+    )
+    for name in names.split()
+    for statuses in (statuses,)
+}
+# Exit statuses by which a program that did its work says no: nothing found, not equal, no reply, nobody listens. These
+# are answers, not failures, from the same manual pages.
+ANSWERS: dict[str, frozenset[int]] = {
+    name: frozenset(statuses)
+    for names, statuses in (
+        ("grep egrep fgrep zgrep pgrep pidof diff cmp test [ [[ expr (( let read", (1,)),
+        ("ping ping6 arping", (1,)),  # no reply at all
+        ("nc ncat", (1,)),  # not connected
+        (
+            "curl",
+            (5, 6, 7, 18, 22, 28, 35, 47, 52, 55, 56),
+        ),  # no address, no connection, no time
+        ("dig", (9,)),  # no reply from a server
+    )
+    for name in names.split()
+}
+SIGPIPE = 141  # 128 + 13: whoever read its output had enough, as `head` does
+
+# What a probe prints when the kernel itself answered: it did try (errno(3)).
+_PROBES = frozenset("ping ping6 nc ncat socat curl traceroute tracepath arping".split())  # noqa: SIM905
+_ANSWERED = re.compile("|".join(os.strerror(code) for code in (
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EADDRNOTAVAIL, errno.EMSGSIZE,
+    errno.EHOSTDOWN, errno.ENETDOWN)))  # fmt: skip
+
+_COMPLAINTS = re.compile(
+    r"(?:un(?:known|recogni[sz]ed)|invalid|illegal|bad) (?:option|argument:|command|switch|flag)"
+    r"|is unknown, try|^usage:|^[\w.-]+: usage|try ['`].*(?:--help|-h)'|syntax error|parse error"
+    r"|^Not enough information|is a garbage|^(?:SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|"
+    r"AttributeError|TypeError): ",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ALWAYS = re.compile(r"(?:unknown|unrecognized|invalid|illegal) option", re.IGNORECASE)
+_NOT_FOUND = re.compile(
+    r"^(?:ba|da)?sh: (?:(?:line )?\d+: )?(?P<a>.+): (?:command )?not found$"  # bash(1), dash(1)
+    r"|^exec of \"(?P<b>.+)\" failed: No such file or directory$"  # ip netns exec
+    r"|^(?:timeout|env|nohup|setsid|nice|stdbuf|xargs|nsenter|unshare|chroot): "
+    r"(?:failed to (?:run command|execute) )?['‘]?(?P<c>[^'’:]+)['’]?: No such file or directory$",
+    re.MULTILINE,
+)
+_NOT_ALLOWED = re.compile(r"(?:Operation not permitted|Permission denied)", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?")  # of seconds, or a niceness
+_WORDS = frozenset(
+    [
+        "!",
+        "if",
+        "then",
+        "elif",
+        "else",
+        "while",
+        "until",
+        "do",
+        "{",
+        "(",
+        "time",
+        "exec",
+        "command",
+        "builtin",
+        "sudo",
+        "nohup",
+        "setsid",
+    ]
+)
+_ENDS = frozenset(("fi", "done", "esac", "}", ")"))
+
+
+def complaint(stderr: str, status: int) -> str | None:
+    """The line in which a program says that it does not understand what it was asked for; None if none does."""
+    pattern = _COMPLAINTS if status else _ALWAYS
+    return next((line.strip() for line in stderr.splitlines() if pattern.search(line)), None)
+
+
+def answered(program: str, stderr: str) -> bool:
+    """Did the kernel refuse what the program sent, so that its complaint is the network's answer?"""
+    return program in _PROBES and _ANSWERED.search(stderr) is not None
+
+
+def not_found(stderr: str) -> str | None:
+    """The command that a shell or a wrapper says it does not find."""
+    match = _NOT_FOUND.search(stderr)
+    return match and next(name for name in match.groups() if name is not None)
+
+
+def not_allowed(stderr: str) -> str | None:
+    """The line in which a program says that it may not look."""
+    return next((line.strip() for line in stderr.splitlines() if _NOT_ALLOWED.search(line)), None)
+
+
+def pipelines(line: str) -> tuple[tuple[str, ...], ...]:
+    """The programs that a line calls: of each pipeline, in order, the program of each part ("" where it has none)."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace = " \t\r"
+    lexer.commenters = "#"
+    try:
+        tokens = list(lexer)
+    except ValueError:
+        return ()
+    return tuple(_pipelines(tokens))
+
+
+def _pipelines(tokens: list[str]) -> Iterator[tuple[str, ...]]:
+    parts: list[list[str]] = [[]]
+    for token in [*tokens, ";"]:
+        if token in ("|", "|&"):
+            parts.append([])
+        elif token and not token.strip(";&|\n") and "<" not in token:
+            found = tuple(_program(words) for words in parts)
+            if any(found):
+                yield found
+            parts = [[]]
+        else:
+            parts[-1].append(token)
+
+
+def _program(words: list[str]) -> str:
+    """The program of one part, without assignments, keywords and wrappers."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name = word.rpartition("/")[2]
+        if word in _WORDS or _ASSIGNMENT.fullmatch(word) or word in _ENDS:
+            continue
+        if name in ("timeout", "nice", "stdbuf", "env"):
+            while rest and (rest[0].startswith("-") or _ASSIGNMENT.fullmatch(rest[0]) or _NUMBER.fullmatch(rest[0])):
+                rest.pop(0)
+            continue
+        if name == "ip" and rest[:2] == ["netns", "exec"] and len(rest) > 3:
+            rest = rest[3:]
+            continue
+        return name
+    return ""

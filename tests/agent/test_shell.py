@@ -1,0 +1,75 @@
+"""What a line for the shell reports beside its exit status, with a real bash; and that the line itself stays as it was."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from labrun.agent.processes import ENVIRONMENT, Process
+from labrun.agent.shell import Told
+
+
+def ran(line: str, folder: Path, shell: bool = True) -> tuple[Process, str, str]:
+    out, err = folder / "out", folder / "err"
+    process = Process(("bash", "-c", line), None, ("out", out), ("err", err), 1 << 20, shell=shell)
+    assert process.wait(10)
+    return process, out.read_text(), err.read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("true", Told((0,), ())),
+        ("false | true", Told((1, 0), ())),
+        ("true | false | (exit 7)", Told((0, 1, 7), ())),
+        ("false; true | grep x", Told((0, 1), ())),
+        ("nosuchtool -L 2>/dev/null | grep -c tcp", Told((127, 1), ("nosuchtool",))),
+        ("if nosuchtool 2>/dev/null; then echo yes; else echo no; fi", Told((0,), ("nosuchtool",))),
+        ("x=$(nosuchtool 2>&1 | wc -l); echo $x", Told((0,), ("nosuchtool",))),
+        ("yes | head -1", Told((141, 0), ())),
+        ("exec true", Told(None, ())),
+        ("trap : EXIT; false", Told(None, ())),
+        ("kill -9 $$", Told(None, ())),
+        ("exit 3", Told((3,), ())),
+        ("set -e; false; true", Told((1,), ())),
+    ],
+)
+def test_what_is_reported(line: str, told: Told, tmp_path: Path) -> None:
+    process, _, _ = ran(line, tmp_path)
+    found = process.told()
+    assert found is not None
+    # With an EXIT status of its own bash has one part: that of `exit`.
+    assert (found.parts, found.missing) == (told.parts, told.missing) or line == "exit 3"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo $0 $# $LINENO $-; set -o | grep -c on", "nosuchtool", "nosuchtool 2>&1 | cat", "false | true", "exit 7",
+        "echo a\necho b >&2\nfalse", "trap 'echo bye' EXIT; exit 2", "set -e; false; echo no", "cat <<X\n$HOME\nX",
+        "echo ${BASH_ENV-none}; env | grep -c BASH", "type -t command_not_found_handle >/dev/null; echo", "wait; jobs",
+        "bash -c nosuchtool", "ls /proc/self/fd | wc -l", "kill -TERM $$",
+    ],
+)  # fmt: skip
+def test_the_line_does_what_it_does_without_a_report(line: str, tmp_path: Path) -> None:
+    process, out, err = ran(line, tmp_path)
+    plain = subprocess.run(
+        ["bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    code, signal = process.status
+    assert (out, err) == (plain.stdout, plain.stderr) or line.startswith("ls /proc")
+    assert code == plain.returncode or (signal == "SIGTERM" and plain.returncode == -15)
+
+
+def test_what_a_line_leaves_running_has_a_name(tmp_path: Path) -> None:
+    process, _, _ = ran("sleep 30 >/dev/null 2>&1 & setsid sleep 31 >/dev/null 2>&1 &", tmp_path)
+    try:
+        assert len(process.left(set())) == 2
+    finally:
+        process.stop("KILL", 1.0)
+        subprocess.run(["pkill", "-x", "-f", "sleep 31"], check=False)
+
+
+def test_a_program_that_is_no_line_for_the_shell_reports_nothing(tmp_path: Path) -> None:
+    assert ran("false | true", tmp_path, shell=False)[0].told() is None

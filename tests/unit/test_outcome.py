@@ -1,0 +1,185 @@
+"""What came of a step decides what may be said after it: every observation, every way in which a step can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labrun.judge.evaluate import evaluate
+from labrun.lab.predictions import Prediction
+from labrun.observe.outcome import Accounts
+from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, not_found, pipelines
+from labrun.protocol import actions
+from labrun.protocol.events import CommandResult, LookupResult
+from labrun.protocol.state import LinkState, NodeState
+from pydantic import TypeAdapter
+from support.evidence_builder import Evidence, Seen, icmp
+
+PREFIX = "labs/lab/experiment/"
+PREDICTION: TypeAdapter[Prediction] = TypeAdapter(Prediction)
+LO = NodeState(links=(LinkState(1, "lo", 65536, True, "UNKNOWN", ("UP",), "loopback"),), routes=())
+
+
+def prediction(value: object) -> Prediction:
+    return PREDICTION.validate_python(value)
+
+
+# What may rest on a step `probe`, or on what came after it. Each is true of the evidence where the step did well.
+OBSERVATIONS: dict[str, dict[str, object]] = {
+    "its exit": {"command": "probe", "exit": {"lt": 200}},
+    "its output": {"command": "probe", "stdout": {"lacks": "no such text"}},
+    "its duration": {"command": "probe", "duration": {"lt": 60}},
+    "packets in its time": {"packets": {"on": "host.lo", "during": "probe"}, "count": {"le": 5}},
+    "no packet in its time": {"packets": {"on": "host.lo", "during": "probe", "fields": {"udp.dstport": 53}}, "count": 0},
+    "packets after it": {"packets": {"on": "host.lo", "during": "later", "fields": {"udp.dstport": 53}}, "count": 0},
+    "packets from it on": {"packets": {"on": "host.lo", "during": {"from": "probe", "to": "later"},
+                                       "fields": {"udp.dstport": 53}}, "count": 0},
+    "no packet at all": {"packets": {"on": "host.lo", "fields": {"udp.dstport": 53}}, "count": 0},
+    "state after it": {"links": {"at": "state"}, "count": 1},
+    "what changed": {"changes": {"from": "before", "to": "state", "of": "links"}, "added": 0, "removed": 0},
+    "another command": {"command": "later", "exit": 0},
+    "a change": {"change": "typed", "errno": "none"},
+    "a lookup": {"lookup": "asked", "errno": {"one_of": ["none", "ENETUNREACH"]}},
+    "an expression": {"expr": "n < 9", "let": {"n": {"packets": {"on": "host.lo", "during": "probe"}}}},
+    "an expression over what it printed": {"expr": "len(t) >= 0 or t == ''", "let": {"t": {"command": "probe", "of": "stdout"}}},
+}  # fmt: skip
+_OWN = ("its exit", "its output", "its duration", "an expression over what it printed")
+_GONE = {"status": "failed", "message": "no such command", "exit": 0}
+# How it can fail, and the reason that each observation must then have.
+FAILURES: dict[str, tuple[dict[str, object], str]] = {
+    "no such program": (_GONE, "step-failed"),
+    "its time was over": ({"status": "timeout", "message": "not done after 1 s", "exit": None, "signal": "SIGKILL"}, "timeout"),
+    "the shell does not find it": ({"exit": 127, "shell": "nosuch -x"}, "missing-tool"),
+    "the shell may not run it": ({"exit": 126, "shell": "./x"}, "missing-tool"),
+    "a part is not found": ({"exit": 0, "shell": "nosuch | wc -l", "missing": ("nosuch",), "parts": (127, 0)}, "missing-tool"),
+    "a part failed": ({"exit": 0, "shell": "false | true", "parts": (1, 0)}, "step-failed"),
+    "wrong arguments": ({"exit": 2, "shell": "iptables -A INPUT -j DORP", "stderr": b"Try `iptables -h'\n"}, "usage-error"),
+    "complaints and exit 0": ({"exit": 0, "shell": "sysctl -Q", "stderr": b"sysctl: invalid option -- 'Q'\n"}, "usage-error"),
+    "an inner shell's complaint": ({"exit": 0, "shell": "sh -c 'nosuch | wc -l'", "stderr": b"sh: 1: nosuch: not found\n"}, "missing-tool"),
+    "it says no": ({"exit": 1, "shell": "ip link show eth9"}, "step-failed"),
+    "killed": ({"exit": None, "signal": "SIGSEGV"}, "step-failed"),
+}  # fmt: skip
+
+
+def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stderr: bytes = b"",
+             parts: tuple[int, ...] | None = None, missing: tuple[str, ...] | None = None,
+             left: tuple[str, ...] | None = None, **step: object) -> Evidence:  # fmt: skip
+    evidence = (
+        Evidence(folder / "experiment").capture("seen", "lo", at=(0, 10)).snapshot("before", {"host": LO}, at=(10, 20))
+    )
+    out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
+    result = CommandResult(exit, signal, out, err, parts, missing, left)
+    evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
+    if step.get("status", "ok") == "ok":
+        evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
+            "asked", LookupResult(None, "ENETUNREACH", "x"), at=(160, 170)
+        )
+        evidence.snapshot("state", {"host": LO}, at=(170, 180))
+    evidence.captured("seen", ("lo",), Seen(40, icmp()))
+    return evidence.capture_ended("seen", 1, during=(0, 1000)).done()
+
+
+@pytest.mark.parametrize("what", OBSERVATIONS)
+def test_each_is_true_where_the_step_did_well(what: str, tmp_path: Path) -> None:
+    variant = recorded(tmp_path, shell="true").read()
+    assert evaluate(prediction(OBSERVATIONS[what]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize("negated", [False, True])
+@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize("what", OBSERVATIONS)
+def test_no_observation_is_firm_after_a_failure(what: str, how: str, negated: bool, tmp_path: Path) -> None:
+    given, reason = FAILURES[how]
+    variant = recorded(tmp_path, **given).read()  # type: ignore[arg-type]
+    asked = {"not": OBSERVATIONS[what]} if negated else OBSERVATIONS[what]
+    found = evaluate(prediction(asked), variant, PREFIX)
+    # A status that says no is what a prediction of the exit asks for.
+    if what == "its exit" and reason == "step-failed" and how in ("it says no", "killed"):
+        assert found.truth is not negated
+        return
+    assert found.truth is None, found
+    assert found.reason == reason, found
+
+
+@pytest.mark.parametrize(
+    "what", ["another command", "state after it", "packets after it", "no packet at all", "a lookup"]
+)
+def test_what_the_lab_means_is_no_failure(what: str, tmp_path: Path) -> None:
+    variant = recorded(tmp_path, exit=2, shell="ip link add x").read()
+    meant = replace(variant, steps=tuple(
+        replace(record, step=replace(record.step, exits=(2, 4))) if record.step.id == "probe" else record
+        for record in variant.steps), memo={})  # fmt: skip
+    assert evaluate(prediction(OBSERVATIONS[what]), meant, PREFIX).truth is True
+    looked_at = Accounts.of([prediction({"command": "probe", "exit": {"gt": 0}})])
+    assert evaluate(prediction(OBSERVATIONS[what]), replace(variant, memo={}), PREFIX, accounts=looked_at).truth is True
+
+
+def test_what_was_complete_before_the_failure_stays_firm(tmp_path: Path) -> None:
+    variant = recorded(tmp_path, exit=1, shell="ip link show eth9").read()
+    for asked in (
+        {"links": {"at": "before"}, "count": 1},
+        {"packets": {"on": "host.lo", "during": {"from": "before", "to": "before"}}, "count": 0},
+    ):
+        assert evaluate(prediction(asked), variant, PREFIX).truth is True
+
+
+def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
+    """`ping` ends with 2 where there is no route, as where its arguments are wrong; its complaint tells them apart."""
+    words = b"ping: connect: Network is unreachable\n"
+    variant = recorded(tmp_path, exit=2, shell="ping -c 1 10.9.0.1", stderr=words).read()
+    assert evaluate(prediction({"command": "probe", "exit": {"gt": 0}}), variant, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+
+
+def test_a_status_by_which_a_program_did_not_try_must_be_named(tmp_path: Path) -> None:
+    variant = recorded(tmp_path, exit=2, shell="curl --nosuch x", stderr=b"curl: option --nosuch: is unknown\n").read()
+    for check, truth in ((0, None), ({"gt": 0}, None), ({"ge": 2}, None), (2, True), ({"one_of": [2, 3]}, True)):
+        assert evaluate(prediction({"command": "probe", "exit": check}), variant, PREFIX).truth is truth, check
+
+
+@pytest.mark.parametrize("text", ["packets in its time", "no packet in its time"])
+def test_processes_that_a_step_left_running_leave_its_window_open(text: str, tmp_path: Path) -> None:
+    variant = recorded(tmp_path, shell="ping x &", left=("ping",)).read()
+    found = evaluate(prediction(OBSERVATIONS[text]), variant, PREFIX)
+    assert (found.truth, found.reason) == (None, "still-running")
+    seen = {"packets": {"on": "host.lo", "during": "probe"}, "count": {"ge": 1}}
+    assert evaluate(prediction(seen), variant, PREFIX).truth is True
+    lacks = evaluate(prediction({"command": "probe", "stdout": {"lacks": "late"}}), variant, PREFIX)
+    assert (lacks.truth, lacks.reason) == (None, "still-running")
+    assert evaluate(prediction({"command": "probe", "stdout": {"contains": "said"}}), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    ("line", "programs"),
+    [
+        ("ping -c 1 x", [("ping",)]),
+        ("a | b|c", [("a", "b", "c")]),
+        ("a && b || c; d & e", [("a",), ("b",), ("c",), ("d",), ("e",)]),
+        ("A=1 B='x y' /usr/bin/curl x", [("curl",)]),
+        ("timeout -k 1 5 ping x", [("ping",)]),
+        ("ip netns exec a ip link", [("ip",)]),
+        ("ip link | grep -c eth", [("ip", "grep")]),
+        ("if grep -q x f; then echo y; fi", [("grep",), ("echo",)]),
+        ("echo 'a | b; c'", [("echo",)]),
+        ("a\nb", [("a",), ("b",)]),
+        ("echo 'open", []),
+        ("", []),
+    ],
+)
+def test_the_programs_of_a_line(line: str, programs: list[tuple[str, ...]]) -> None:
+    assert list(pipelines(line)) == programs
+
+
+@given(st.text(max_size=60))
+def test_no_line_and_no_complaint_breaks_the_reader(text: str) -> None:
+    pipelines(text)
+    complaint(text, 0)
+    complaint(text, 1)
+    not_found(text)
+
+
+def test_an_answer_is_no_refusal_to_try() -> None:
+    assert not [name for name in ANSWERS if ANSWERS[name] & DID_NOT_TRY.get(name, frozenset())]
