@@ -277,11 +277,11 @@ def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Re
 
 def _send_program() -> str:
     import importlib.util
-    from importlib.abc import InspectLoader
 
     spec = importlib.util.find_spec("labrun.agent.send")
-    assert spec is not None and isinstance(spec.loader, InspectLoader)
-    return spec.loader.get_source(spec.name) or ""
+    loader: Any = spec.loader if spec is not None else None
+    source: str = loader.get_source("labrun.agent.send")
+    return source
 
 
 def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: float) -> Result:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from labrun.agent.socket_state import lab_pid
 from labrun.agent.shell import Report, Told
+from labrun.agent.socket_state import lab_pid
 from labrun.protocol.events import Output
 
 # argv, environment, and its open files (its number for it -> ours): the pid of our new child
@@ -74,7 +74,8 @@ class Process:
     """A running command."""
 
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
-                 limit: int, start: Start, extra_env: dict[str, str] | None = None, shell: bool = False) -> None:  # fmt: skip
+                 limit: int, start: Start, extra_env: dict[str, str] | None = None,
+                 shell: bool = False) -> None:  # fmt: skip
         """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
 
         Raises OSError if it cannot be started.
