@@ -17,6 +17,7 @@ STAGE = Path("/run/labrun-lab")
 BYTES, INODES = 1024**3, 262_144  # of all that a lab writes into files
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 FILES = (("/etc/hosts", HOSTS), ("/etc/hostname", "lab\n"), ("/etc/resolv.conf", ""))
+OVERLAY = "overlay"
 _CAREFUL = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 _LINKS = (
@@ -64,7 +65,7 @@ def _layers() -> Path:
         folder.mkdir()
     for extra in (",userxattr", ""):
         with contextlib.suppress(OSError):
-            ns.mount("lab", str(root), "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}{extra}")
+            ns.mount("lab", str(root), OVERLAY, 0, f"lowerdir=/,upperdir={upper},workdir={work}{extra}")
             return root
     ns.mount("/", str(root), None, ns.MS_BIND)
     with contextlib.suppress(OSError):  # it is read-only already, and locked

@@ -33,7 +33,7 @@ from labrun.agent.lab_root import enter_lab_root
 RUN_NETNS = Path("/run/netns")
 _TIMEOUT_S = 30.0
 _MESSAGE, _FDS = 4096, 16
-_JOINED = ("user", "mnt", "net", "uts")  # first the one that gives the right to the others
+_JOINED = ("user", "mnt", "net", "uts", "ipc")  # first the one that gives the right to the others
 _PATH = ("/usr/bin", "/bin")
 
 
@@ -152,7 +152,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
             if line.recv(_MESSAGE) != b"mapped":
                 os._exit(0)
             # Owned by the new user namespace: all mounts so far are locked, and one may come back to the others.
-            ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWUTS)
+            ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC)
         ns.prctl(ns.PR_SET_DUMPABLE, 0)  # what it starts shares its memory until exec
         # As `ip netns add` makes it, so that all nodes see the same names.
         RUN_NETNS.mkdir(parents=True, exist_ok=True)

@@ -74,11 +74,21 @@ def _read_only(target: str, below: int = AT_RECURSIVE) -> None:
     result = _libc.syscall(
         SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), below, attributes, ctypes.sizeof(attributes)
     )
-    if result < 0 and ctypes.get_errno() == ENOSYS:  # before Linux 5.12: one mount, with the flags that it has
-        flags = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        _mount("", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+    if result < 0 and ctypes.get_errno() == ENOSYS:  # before Linux 5.12: mount by mount, with the flags that it has
+        for place in _mounts_below(target) if below else (target,):
+            flags = os.statvfs(place).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            _mount("", place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
     else:
         _check(result, f"make {target} read-only")
+
+
+def _mounts_below(target: str) -> list[str]:
+    """The mount points at ``target`` and below (proc(5), mountinfo)."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        places = {line.split()[4] for line in file}
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        places = {place.replace(code, character) for place in places}
+    return sorted(place for place in places if place == target or place.startswith(f"{target}/"))
 
 
 def _die_with_parent(number: int, parent: int) -> None:
