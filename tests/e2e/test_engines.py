@@ -285,7 +285,7 @@ def test_what_is_read_only_stays_so(write_lab: WriteLab, backend_of: Callable[[s
     assert "kept /usr" in found and not [line for line in found if line.startswith("got")], found
 
 
-def test_every_file_system_in_memory_has_a_size(write_lab: WriteLab, labrun: Labrun) -> None:
+def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, labrun: Labrun) -> None:
     write_lab(
         "sized",
         "  - {id: memory, run: [sh, -c, \"grep -c -- '- tmpfs' /proc/self/mountinfo\"]}\n"
@@ -293,7 +293,13 @@ def test_every_file_system_in_memory_has_a_size(write_lab: WriteLab, labrun: Lab
         "{command: memory, stdout: {matches: '[1-9]'}}",
         "{command: unbounded, stdout: {equals: ''}}",
     )
-    assert labrun("run", "sized").verdicts("sized") == {
-        "h1": ("supported", "as-predicted"),
-        "h2": ("supported", "as-predicted"),
-    }
+    write_lab(
+        "filling",
+        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full"]}\n'
+        '  - {id: after, run: [sh, -c, "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"]}',
+        "{command: fill, stdout: {contains: exit 1}}",
+        "{command: after, stdout: {contains: x}}",
+    )
+    ran = labrun("run", "sized", "filling")
+    for slug in ("sized", "filling"):
+        assert set(ran.verdicts(slug).values()) == {("supported", "as-predicted")}, ran.out

@@ -14,7 +14,7 @@ from pathlib import Path
 from labrun.agent import namespaces as ns
 
 STAGE = Path("/run/labrun-lab")
-BYTES, INODES = 1024**3, 262_144  # of all that a lab writes into files
+BYTES, INODES = 512 * 1024**2, 262_144  # of all that a lab writes into files
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 FILES = (("/etc/hosts", HOSTS), ("/etc/hostname", "lab\n"), ("/etc/resolv.conf", ""))
 OVERLAY = "overlay"

@@ -54,8 +54,7 @@ class LabSide:
                 own = Path(f"/proc/self/{kind}").read_text(encoding="ascii").split()
                 Path(f"/proc/{starter}/{kind}").write_text(f"0 0 {own[2]}", encoding="ascii")
             self._line.send(b"mapped")
-        words, (self._names,) = self._answer()
-        self._process_1 = int(words)
+        _, (self._names,) = self._answer()
 
     def make_network(self) -> int:
         """A network namespace, bare as the kernel makes it."""
@@ -101,11 +100,6 @@ class LabSide:
             raise OSError(int(code), os.strerror(int(code)))
         return pid
 
-    def kill(self) -> None:
-        """End everything of the lab at once: with its process 1, the kernel kills a pid namespace."""
-        with suppress(ProcessLookupError):
-            os.kill(self._process_1, signal.SIGKILL)
-
     def _ask(self, request: str, *fds: int) -> tuple[str, list[int]]:
         try:
             socket.send_fds(self._line, [request.encode()], fds)
@@ -139,8 +133,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
         ns.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWPID)
         ns.mount("", "/", None, ns.MS_REC | ns.MS_PRIVATE)
         talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process_1 = os.fork()
-        if process_1 == 0:
+        if os.fork() == 0:
             line.close()
             talk.close()
             _process_1(theirs, binds)
@@ -165,7 +158,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
             os.close(fd)
         talk.close()
         names = os.open(RUN_NETNS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        socket.send_fds(line, [b"ok %d" % process_1], [names])
+        socket.send_fds(line, [b"ok"], [names])
         os.close(names)
         while _request(line, own):
             pass
