@@ -295,7 +295,7 @@ def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, 
     )
     write_lab(
         "filling",
-        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full"]}\n'
+        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"]}\n'
         '  - {id: after, run: [sh, -c, "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"]}',
         "{command: fill, stdout: {contains: exit 1}}",
         "{command: after, stdout: {contains: x}}",
