@@ -303,3 +303,14 @@ def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, 
     ran = labrun("run", "sized", "filling")
     for slug in ("sized", "filling"):
         assert set(ran.verdicts(slug).values()) == {("supported", "as-predicted")}, ran.out
+
+
+def test_the_doctor_finds_no_way_out(labrun: Labrun, backend: Backend) -> None:
+    ran = labrun("doctor", "--security")
+    assert ran.exit == 0 and "HOLE" not in ran.out, ran.out
+    (said,) = [
+        part
+        for part in ran.out.split("\n\n")
+        if part.startswith(f"{'docker least' if backend.name == 'docker' else 'native'}:")
+    ]
+    assert "not tried" not in said and "not found out" not in said and "over something of the host's: no" in said, said

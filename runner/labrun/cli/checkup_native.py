@@ -44,6 +44,17 @@ def native_checkup() -> Generator[Finding, None, bool]:
     return True
 
 
+def userland_at_hand() -> Userland:
+    """The lab image's where it is unpacked, else the host's."""
+    findings = _userland()
+    while True:
+        try:
+            next(findings)
+        except StopIteration as end:
+            found: Userland = end.value
+            return found
+
+
 def _all_of(findings: Generator[Finding, None, bool]) -> tuple[list[Finding], bool]:
     """Collected instead of passed on: how they are told depends on how it ends."""
     held = []
