@@ -153,13 +153,23 @@ for pid in others():
             _PRIVILEGED),
     Attempt("read-only", "make files of the host that it may only read writable", """
 MS_REMOUNT, MS_BIND = 0x20, 0x1000
-places = [line.split()[4].encode() for line in open("/proc/self/mountinfo") if line.split()[5].startswith("ro")]
-found = any([libc.mount(b"none", place, None, MS_REMOUNT | MS_BIND, None) == 0 for place in places])""", _PRIVILEGED),
+def read_only():
+    lines = [line.split() for line in open("/proc/self/mountinfo")]
+    return {line[0]: line[4] for line in lines if line[5].split(",")[0] == "ro"}
+before = read_only()
+for place in before.values():
+    libc.mount(b"none", place.encode(), None, MS_REMOUNT | MS_BIND, None)
+found = read_only() != before""", _PRIVILEGED),
     Attempt("full", "fill the host's disk", """
 found = False
-for place in {line.split()[4] for line in open("/proc/self/mountinfo")}:
+for line in open("/proc/self/mountinfo"):
+    device, place = line.split()[2], line.split()[4]
     path = place + "/" + WORD
-    if os.path.isdir(place) and opens(path, os.O_CREAT | os.O_WRONLY):
+    if not os.path.isdir(place) or line.split(" - ")[1].split()[0] == "tmpfs":
+        continue
+    number = os.stat(place).st_dev
+    is_seen = device == "%d:%d" % (os.major(number), os.minor(number))  # nothing is mounted over it
+    if is_seen and opens(path, os.O_CREAT | os.O_WRONLY):
         os.unlink(path)
         state = os.statvfs(place)
         found = found or state.f_blocks * state.f_frsize > 1 << 30""", _PRIVILEGED),
