@@ -18,6 +18,7 @@ from labrun.agent import environment, seccomp
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
 from labrun.agent.lab_side import LabSide
+from labrun.agent.load import LoadWatch
 from labrun.agent.namespaces import give_up_mknod
 from labrun.agent.nodes import Nodes, make_tun_device
 from labrun.agent.processes import ENVIRONMENT
@@ -122,6 +123,7 @@ def _steps(stage: Stage) -> None:
     emitter = stage.emitter
     end = time.monotonic() + stage.plan.limits.lab_timeout_s
     watch = Watch(stage)
+    load = LoadWatch()
     topology = tuple(step for step in stage.plan.steps if step.phase == "topology")
     if topology:
         from labrun.agent.topology import build
@@ -136,15 +138,16 @@ def _steps(stage: Stage) -> None:
             return
         # What is left of the lab's time may be less than the step's own; messages then say so.
         bounded = replace(step, timeout_s=min(step.timeout_s, round(max(0.0, end - time.monotonic()), 3)))
-        if not _step(stage, bounded, time.monotonic() + bounded.timeout_s):
+        if not _step(stage, bounded, time.monotonic() + bounded.timeout_s, load):
             return
         stage.ship_running()
         watch.after(step)
 
 
-def _step(stage: Stage, step: Step, deadline: float) -> bool:
+def _step(stage: Stage, step: Step, deadline: float, load: LoadWatch) -> bool:
     """One step with its two events; False when the plan cannot go on."""
     emitter = stage.emitter
+    load.start()
     emitter.event(StepStarted(step.id, *emitter.now()))
     result: Result | None = None
     status: StepStatus = "ok"
@@ -161,5 +164,5 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
         status, message = "failed", str(error)
     t_ns, wall_ns = emitter.now()
     saved = {save.name: stage.values[save.name] for save in step.save if save.name in stage.values} or None
-    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result, saved))
+    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result, saved, load.since_start()))
     return status == "ok"

@@ -153,6 +153,19 @@ StepStatus = Literal["ok", "failed", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the machine was during a step: all of it, other sandboxes and programs included.
+
+    ``waited_us``: how long at least one process waited for a processor. ``stolen_us``: processor time, over all
+    processors, that the hypervisor gave to others. ``dropped``: packets for which a processor's backlog had no room.
+    """
+
+    waited_us: int
+    stolen_us: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
     """``failed`` and ``timeout`` end the plan: later steps do not run. ``message`` says why."""
 
@@ -164,6 +177,7 @@ class StepEnded:
     message: str | None = None
     result: Result | None = None
     saved: dict[str, Any] | None = None  # name -> text or number, taken from this step's output
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
