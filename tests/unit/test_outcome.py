@@ -183,6 +183,7 @@ def test_what_may_fail_excuses_what_comes_after_it_alone(tmp_path: Path) -> None
     failed = recorded(tmp_path / "a", exit=1, shell="ip link show eth9", may_fail=True).read()
     assert evaluate(prediction(OBSERVATIONS["packets after it"]), failed, PREFIX).truth is True
     assert evaluate(prediction(OBSERVATIONS["its exit"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its duration"]), failed, PREFIX).truth is True
     assert evaluate(prediction(OBSERVATIONS["its output"]), failed, PREFIX).reason == "step-failed"
     typo = recorded(tmp_path / "b", exit=255, shell="ip lnk show", may_fail=True).read()
     for what in ("packets after it", "its exit", "its output"):

@@ -5,6 +5,7 @@ stdin stays open as the lifeline: when it ends, whoever wanted this is gone, and
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -16,8 +17,10 @@ import labrun
 from labrun.agent import environment, seccomp
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
+from labrun.agent.lab_side import LabSide
 from labrun.agent.load import LoadWatch
-from labrun.agent.nodes import Nodes
+from labrun.agent.namespaces import give_up_mknod
+from labrun.agent.nodes import Nodes, make_tun_device
 from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
@@ -27,12 +30,12 @@ from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Plan, Step
 
-ORPHANED = 71  # the exit status when the lifeline ends
+REFUSED, ORPHANED = 70, 71  # the exit status when the kernel refuses the lab's namespaces; when the lifeline ends
 
 
-def main(agent_path: str) -> None:
-    """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
-    seccomp.install()  # before there is a thread: all that this process starts has the filter
+def main(shape: str) -> None:
+    """Read one plan from stdin, carry it out. ``shape``: a JSON object of what `LabSide` takes."""
+    lab = _lab(shape)
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
     import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
@@ -42,7 +45,7 @@ def main(agent_path: str) -> None:
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
     folder.mkdir(mode=0o700)
     emitter = Emitter(events_fd, folder)
-    stage = Stage(plan, emitter, Nodes(), agent_path, values=dict(plan.values))
+    stage = Stage(plan, emitter, Nodes(lab), values=dict(plan.values))
     try:
         if _begin(stage):
             _steps(stage)
@@ -54,6 +57,18 @@ def main(agent_path: str) -> None:
     stage.stop_all()
     emitter.event(Done(*emitter.now()))
     os._exit(0)  # what labs left running ends with the sandbox; nothing here is worth waiting for
+
+
+def _lab(shape: str) -> LabSide:
+    """First of all: from here on what labs are given is not what the agent has."""
+    try:
+        seccomp.install()
+        make_tun_device()
+        give_up_mknod()
+        return LabSide(**json.loads(shape))
+    except OSError as error:
+        print(f"labrun-launcher: {error.strerror or error}", file=sys.stderr, flush=True)
+        os._exit(REFUSED)
 
 
 def _lifeline() -> None:
@@ -101,7 +116,6 @@ def _begin(stage: Stage) -> bool:
     if trouble is not None:
         emitter.event(trouble)
         return False
-    stage.nodes.prepare()
     return True
 
 

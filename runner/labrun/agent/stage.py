@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +38,6 @@ class Stage:
     plan: Plan
     emitter: Emitter
     nodes: Nodes
-    agent_path: str  # where this agent's own source is, for its child processes
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)
@@ -63,16 +63,16 @@ class Stage:
         base = f"outputs/{name or step.id}"
         out, err = f"{base}.stdout", f"{base}.stderr"
         try:
-            with self.nodes.at_home(step.node):
-                return Process(
-                    argv,
-                    stdin,
-                    (out, self.emitter.path(out)),
-                    (err, self.emitter.path(err)),
-                    self.plan.limits.output_bytes,
-                    {name: str(value) for name, value in self.values.items()},
-                    shell=step.shell is not None and argv[:2] == ("bash", "-c"),
-                )
+            return Process(
+                argv,
+                stdin,
+                (out, self.emitter.path(out)),
+                (err, self.emitter.path(err)),
+                self.plan.limits.output_bytes,
+                functools.partial(self.nodes.start, step.node),
+                {name: str(value) for name, value in self.values.items()},
+                shell=step.shell is not None and argv[:2] == ("bash", "-c"),
+            )
         except FileNotFoundError as error:
             words = error.strerror or ""
             text = words if words.startswith("no node") else f"no such command: {argv[0]}"
