@@ -11,6 +11,7 @@ from labrun.evidence.ref import Ref
 from labrun.judge.results import Evaluation, Subject, Truth
 from labrun.lab.predictions import Check
 from labrun.logic.compare import Several, Spelled, Untold, all_of, any_of, holds
+from labrun.logic.visible import ascii_only, look_alike
 from labrun.observe.unknown import Unknown
 
 SYMBOLS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
@@ -47,7 +48,10 @@ def compared(path: str, subject: Subject | str, operator: str, expected: Any, ac
         mismatch = Unknown("type-mismatch", f"{operator} cannot compare {show(actual)} with {show(expected)}")
         doubt = _why(subject, actual) or mismatch
     reason, note = (doubt.code, doubt.message) if truth is None and doubt is not None else (None, None)
-    return Evaluation(path, of(subject), truth, operator, show(expected), show(actual), reason, note, refs)
+    sides = (show(expected), show(actual))
+    if isinstance(expected, str) and isinstance(actual, str) and look_alike(sides[0].strip('"'), sides[1].strip('"')):
+        sides = (ascii_only(sides[0]), ascii_only(sides[1]))
+    return Evaluation(path, of(subject), truth, operator, *sides, reason, note, refs)
 
 
 def _why(subject: Subject | str, actual: Any) -> Unknown | None:
