@@ -268,7 +268,7 @@ def _request(line: socket.socket, own: int) -> bool:
     words, made = "", []
     try:
         if verb == "start":
-            words = str(_start(fds))
+            words = str(_start(fds, (line.fileno(), own)))
         elif verb == "network":
             made = [_network(own)]
         elif verb == "name":
@@ -286,10 +286,13 @@ def _request(line: socket.socket, own: int) -> bool:
     return True
 
 
-def _start(fds: list[int]) -> int:
+def _start(fds: list[int], ours: tuple[int, int]) -> int:
+    """``ours``: what only the starter may have."""
     pid = ns.clone(ns.CLONE_PARENT)
     if pid:
         return pid
+    for fd in ours:
+        os.close(fd)
     job, trouble, network, names, mounts, *files = fds
     try:
         os.setsid()
