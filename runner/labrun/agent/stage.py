@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from labrun.agent.emitter import Emitter
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
+from labrun.agent.shell import UNTOLD
 from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded, TraceEnded
 from labrun.protocol.plan import Plan, Step
 
@@ -158,7 +159,7 @@ class Stage:
             self.emitter.ship(output.path, final=True)
         code, name = process.status
         t_ns, wall_ns = self.emitter.now()
-        told = process.told()
+        told = process.told() or UNTOLD
         self.emitter.event(
             ProcessEnded(
                 step_id,
@@ -169,8 +170,9 @@ class Stage:
                 name,
                 out,
                 err,
-                told.parts if told else None,
-                (told.missing if told else ()) or None,
+                told.parts,
+                told.missing or None,
+                failed=told.failed or None,
             )
         )
 
