@@ -250,7 +250,7 @@ def _arithmetic(sign: ast.operator, left: Any, right: Any) -> Any:
 
 
 def _no_truth(nodes: Sequence[ast.expr], values: Sequence[Any]) -> Unknown | None:
-    """A `true` that was observed is no 1: nothing can be added to it. That of a comparison counts: (a > 1) + (b > 1)."""
+    """An observed `true` is no 1: nothing can be added to it. That of a comparison counts: (a > 1) + (b > 1)."""
     pairs = zip(nodes, values, strict=True)
     named = any(isinstance(node, ast.Name) and isinstance(value, bool) for node, value in pairs)
     return Unknown("type-mismatch", f"{', '.join(map(show, values))}: arithmetic needs numbers") if named else None
