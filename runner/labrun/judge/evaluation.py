@@ -10,7 +10,7 @@ from typing import Any
 from labrun.evidence.ref import Ref
 from labrun.judge.results import Evaluation, Subject, Truth
 from labrun.lab.predictions import Check
-from labrun.logic.compare import Several, Spelled, Untold, all_of, any_of, holds
+from labrun.logic.compare import SEARCH_S, Several, Spelled, Untold, all_of, any_of, holds
 from labrun.logic.visible import ascii_only, look_alike
 from labrun.observe.unknown import Unknown
 
@@ -46,6 +46,8 @@ def compared(path: str, subject: Subject | str, operator: str, expected: Any, ac
               refs: tuple[Ref, ...], doubt: Unknown | None = None) -> Evaluation:  # fmt: skip
     if truth is None and doubt is None:
         mismatch = Unknown("type-mismatch", f"{operator} cannot compare {show(actual)} with {show(expected)}")
+        if operator == "matches" and isinstance(actual, str):
+            mismatch = Unknown("pattern-too-slow", f"the search for {show(expected)} takes more than {SEARCH_S:g} s")
         doubt = _why(subject, actual) or mismatch
     reason, note = (doubt.code, doubt.message) if truth is None and doubt is not None else (None, None)
     sides = (show(expected), show(actual))
