@@ -66,6 +66,7 @@ class RunRecord:
     schema: int = RUN_SCHEMA
     engine_reason: str | None = None  # why this engine, where the choice was left to labrun
     userland: str = "image"  # whose programs the labs had: "image" or "host"
+    left_out: tuple[str, ...] = ()  # labs that were not begun, because enough had failed before (--max-failures)
 
 
 def new_run_id(now: datetime) -> str:

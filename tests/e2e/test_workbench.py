@@ -1,0 +1,36 @@
+"""Working with labs: what runs, what is said of it, and what is asked of a run afterwards. Natively: engines do not differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.parametrize("backend", ["native"], indirect=True)
+Labrun = Callable[..., Any]
+WriteLab = Callable[..., Path]
+
+
+@pytest.fixture
+def two_labs(write_lab: WriteLab) -> None:
+    step = "  - {id: probe, in: host, run: 'echo it printed this; echo and this >&2; exit 4', exit: 4}"
+    write_lab("bad", step, "{command: probe, exit: 3}", "{command: probe, exit: 4}", extra="tags: [slow]")
+    write_lab("good", step, "{command: probe, exit: 4}")
+
+
+def test_selected_labs_run_and_the_rest_is_left_out(labrun: Labrun, two_labs: None) -> None:
+    ran = labrun("all", "-x", "-j", "1", "-q")
+    assert ran.exit == 1
+    assert [lab["id"] for lab in ran.results["labs"]] == ["bad"]
+    assert ran.results["run"]["left_out"] == ["good"]
+    assert "not begun, after enough had failed: good" in ran.err
+    ran = labrun("all", "--last-failed", "-v")
+    assert [(lab["id"], [h["id"] for h in lab["hypotheses"]]) for lab in ran.results["labs"]] == [("bad", ["h1"])]
+    assert "host# echo it printed this; echo and this >&2; exit 4\n" in ran.err
+    assert "      it printed this\n      and this\n      [exit 4]\n" in ran.err
+    ran = labrun("run", "bad/h2", "good", "-q")
+    assert ran.exit == 0
+    assert ran.err == ""
+    assert ran.out.startswith("2 hypotheses judged (2 supported), 0 labs skipped, 0 broken. All as expected.\nreport: ")
