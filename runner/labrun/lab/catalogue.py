@@ -90,10 +90,16 @@ def find_labs(names: Sequence[str], cwd: Path) -> tuple[Named, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def cell_of(name: str) -> tuple[str, str | None]:
+    """A lab's name, and which of its runs is meant, where one is."""
+    match = _CELL.fullmatch(name)
+    return (match[1], match[2] or match[3]) if match else (name, None)
+
+
 def _find(name: str, known: Mapping[str, Path], cwd: Path) -> Named | None:
     cell = None
-    if name not in known and not (cwd / name).exists() and (match := _CELL.fullmatch(name)):
-        name, cell = match[1], match[2] or match[3]
+    if name not in known and not (cwd / name).exists():
+        name, cell = cell_of(name)
     if "/" not in name and name in known:
         return Named(known[name], cell)
     if (cwd / name).is_file():
