@@ -7,12 +7,11 @@ imported when it is needed, so that sandboxes are at work meanwhile.
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +19,7 @@ from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.files import write_whole
 from labrun.evidence.lab import lab_json, stored
-from labrun.evidence.run import LabEntry, RunRecord, point_latest, read_run, write_run
+from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_left_out, write_run
 from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
 from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
@@ -137,17 +136,8 @@ def conduct(
         return Conducted(False, judged)
     pool.shutdown(wait=True)
     if left_out:
-        _leave_out(run, left_out)
+        write_left_out(run, left_out)
     return Conducted(True, judged, left_out)
-
-
-def _leave_out(run: Path, slugs: Sequence[str]) -> None:
-    """The run has no such labs: nothing of them was done, and so nothing of them is unknown."""
-    record = read_run(run)
-    kept = tuple(entry for entry in record.labs if entry.slug not in slugs)
-    write_run(run, replace(record, labs=kept, left_out=tuple(slugs)))
-    for slug in slugs:
-        shutil.rmtree(layout.lab_folder(run, slug))
 
 
 def _all(

@@ -16,7 +16,7 @@ from labrun.engines.base import Engine, EngineError, EngineInfo
 from labrun.engines.scripted import Block, ScriptedEngine
 from labrun.evidence import layout
 from labrun.evidence.record import read_variant
-from labrun.evidence.run import InvalidLab, read_run, write_run
+from labrun.evidence.run import EvidenceError, InvalidLab, read_run, write_run
 from labrun.judge.results import exit_code, results_json
 from labrun.judge.run import judge_run
 from labrun.lab.compile import compile_lab
@@ -193,8 +193,15 @@ def test_after_enough_failures_no_lab_is_begun_and_the_run_has_no_more(stage, sc
     assert stage.conducted.left_out == read_run(stage.run).left_out == left_out
     assert [entry.slug for entry in read_run(stage.run).labs] == done
     assert [name.partition("-")[0] for name in stage.engine.names if name.endswith("experiment")] == done
-    assert sorted(path.name for path in (stage.run / "labs").iterdir()) == done
+    assert sorted({path.parent.name for path in stage.run.glob("labs/*/*/")}) == done
     assert [lab.id for lab in finish(stage.run, stage.conducted.judged).labs] == done
+
+
+def test_a_lab_that_has_evidence_was_not_left_out(stage):
+    stage.go({"a": FINE})
+    (stage.run / "left-out.json").write_text('["a"]')
+    with pytest.raises(EvidenceError, match="it has evidence"):
+        read_run(stage.run)
 
 
 def test_a_lab_that_runs_goes_on_to_its_end_when_enough_has_failed(stage):

@@ -60,18 +60,21 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "complaints and exit 0": ({"exit": 0, "shell": "sysctl -Q", "stderr": b"sysctl: invalid option -- 'Q'\n"}, "usage-error"),
     "an inner shell's complaint": ({"exit": 0, "shell": "sh -c 'nosuch | wc -l'", "stderr": b"sh: 1: nosuch: not found\n"}, "missing-tool"),
     "it says no": ({"exit": 1, "shell": "ip link show eth9"}, "step-failed"),
+    "an earlier command of it failed": ({"shell": "ip link set eth9 down; echo x", "failed": ((1, "ip link set eth9 down"),)}, "step-failed"),
+    "an earlier command did not try": ({"shell": "iptables -A I; echo x", "failed": ((2, "iptables -A I"),)}, "usage-error"),
+    "a guarded one did not try": ({"shell": "iptables -A INPUT -j DORP || true", "stderr": b"iptables v1.8.9: Couldn't load target `DORP'\n"}, "usage-error"),
     "killed": ({"exit": None, "signal": "SIGSEGV"}, "step-failed"),
 }  # fmt: skip
 
 
 def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stderr: bytes = b"",
              parts: tuple[int, ...] | None = None, missing: tuple[str, ...] | None = None,
-             left: tuple[str, ...] | None = None, **step: object) -> Evidence:  # fmt: skip
+             left: tuple[str, ...] | None = None, failed: tuple[tuple[int, str], ...] | None = None, **step: object) -> Evidence:  # fmt: skip
     evidence = (
         Evidence(folder / "experiment").capture("seen", "lo", at=(0, 10)).snapshot("before", {"host": LO}, at=(10, 20))
     )
     out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
-    result = CommandResult(exit, signal, out, err, parts, missing, left)
+    result = CommandResult(exit, signal, out, err, parts, missing, left, failed)
     evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
     if step.get("status", "ok") == "ok":
         evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
@@ -132,6 +135,59 @@ def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
     variant = recorded(tmp_path, exit=2, shell="ping -c 1 10.9.0.1", stderr=words).read()
     assert evaluate(prediction({"command": "probe", "exit": {"gt": 0}}), variant, PREFIX).truth is True
     assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shell": "ip addr add x dev e; echo rc=$?", "failed": ((2, "ip addr add x dev e"),), "stderr": b"RTNETLINK answers: File exists\n"},
+        {"shell": "grep -q x f; echo x", "failed": ((1, "grep -q x f"),)},
+        {"shell": "ping -c 1 x; echo x", "failed": ((1, "ping -c 1 x"),)},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("what", OBSERVATIONS)
+def test_a_line_that_asks_how_its_commands_ended_has_not_failed(
+    what: str, given: dict[str, object], tmp_path: Path
+) -> None:
+    variant = recorded(tmp_path, **given).read()  # type: ignore[arg-type]
+    assert evaluate(prediction(OBSERVATIONS[what]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        b'Device "eth9" does not exist.\n', b"Error: inet prefix is wrong\n", b"cat: /x: No such file or directory\n",
+        b"Cannot find device eth9\n", b"RTNETLINK answers: File exists\n", b"x: Operation not permitted\n",
+        b"Traceback (most recent call last):\n", b"iptables v1.8.9 (nf_tables): chain `X' in table `filter'\n",
+    ],
+)  # fmt: skip
+def test_output_beside_an_error_decides_only_what_it_shows(stderr: bytes, tmp_path: Path) -> None:
+    """`n=$(ip addr show dev eth9 | wc -l); echo $n` ends with 0, and its 0 counts nothing."""
+    variant = recorded(tmp_path, shell="n=$(x); echo $n", stderr=stderr).read()
+    for asked, truth in (({"lacks": "late"}, None), ({"equals": "said"}, None), ({"contains": "said"}, True)):
+        found = evaluate(prediction({"command": "probe", "stdout": asked}), variant, PREFIX)
+        assert (found.truth, found.reason) == (truth, None if truth else "step-failed")
+    assert evaluate(prediction({"command": "probe", "exit": 0}), variant, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+    both = {
+        "all": [
+            {"command": "probe", "stdout": "said"},
+            {"command": "probe", "stderr": {"contains": stderr.decode()[:5]}},
+        ]
+    }
+    accounts = Accounts.of([prediction(both)])
+    assert evaluate(prediction(both), variant, PREFIX, accounts=accounts).truth is True
+
+
+def test_what_may_fail_excuses_what_comes_after_it_alone(tmp_path: Path) -> None:
+    failed = recorded(tmp_path / "a", exit=1, shell="ip link show eth9", may_fail=True).read()
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its exit"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its duration"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its output"]), failed, PREFIX).reason == "step-failed"
+    typo = recorded(tmp_path / "b", exit=255, shell="ip lnk show", may_fail=True).read()
+    for what in ("packets after it", "its exit", "its output"):
+        assert evaluate(prediction(OBSERVATIONS[what]), typo, PREFIX).reason == "usage-error"
 
 
 def test_a_status_by_which_a_program_did_not_try_must_be_named(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import labrun
-from labrun.agent import environment, seccomp
+from labrun.agent import environment
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
+from labrun.agent.lab_side import LabSide, refusing
 from labrun.agent.load import LoadWatch
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import ENVIRONMENT
@@ -30,19 +31,20 @@ from labrun.protocol.plan import Plan, Step
 ORPHANED = 71  # the exit status when the lifeline ends
 
 
-def main(agent_path: str) -> None:
-    """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
-    seccomp.install()  # before there is a thread: all that this process starts has the filter
+def main(lab: LabSide) -> None:
+    """Read one plan from stdin, carry it out."""
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
     import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
 
+    with refusing():
+        lab.ready()
     plan = loads(Plan, sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
     folder.mkdir(mode=0o700)
     emitter = Emitter(events_fd, folder)
-    stage = Stage(plan, emitter, Nodes(), agent_path, values=dict(plan.values))
+    stage = Stage(plan, emitter, Nodes(lab), values=dict(plan.values))
     try:
         if _begin(stage):
             _steps(stage)
@@ -101,7 +103,6 @@ def _begin(stage: Stage) -> bool:
     if trouble is not None:
         emitter.event(trouble)
         return False
-    stage.nodes.prepare()
     return True
 
 

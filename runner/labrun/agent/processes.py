@@ -10,14 +10,17 @@ import os
 import re
 import selectors
 import signal
-import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from labrun.agent.shell import Report, Told
+from labrun.agent.socket_state import lab_pid
 from labrun.protocol.events import Output
 
+# argv, environment, and its open files (its number for it -> ours): the pid of our new child
+Start = Callable[[tuple[str, ...], dict[str, str], dict[int, int]], int]
 _READ = 256 * 1024
 _NAMES = 20  # of processes that a command left running
 _TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
@@ -68,10 +71,11 @@ class _Stream:
 
 
 class Process:
-    """A running command. Constructed in the node's namespaces, which the child inherits."""
+    """A running command."""
 
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
-                 limit: int, extra_env: dict[str, str] | None = None, shell: bool = False) -> None:  # fmt: skip
+                 limit: int, start: Start, extra_env: dict[str, str] | None = None,
+                 shell: bool = False) -> None:  # fmt: skip
         """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
 
         Raises OSError if it cannot be started.
@@ -81,22 +85,36 @@ class Process:
         self._changed = threading.Condition()
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
+        self._code: int | None = None
         self._report = _report() if shell else None
         self._told: Told | None = None
         self._before = _process_ids()
-        self._popen = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})},
-            start_new_session=True,
-            pass_fds=self._report.fds if self._report else (),
-        )
+        self._stdin = stdin
+        self._feeds, self._reads = -1, [-1, -1]
+        theirs = []
+        try:
+            if stdin is None:
+                theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            else:
+                source, self._feeds = os.pipe()
+                theirs.append(source)
+            for place in range(2):
+                self._reads[place], target = os.pipe()
+                theirs.append(target)
+            environment = {**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})}
+            files = dict(enumerate(theirs)) | {fd: fd for fd in (self._report.fds if self._report else ())}
+            self.pid = start(argv, environment, files)
+        except OSError:
+            theirs += [fd for fd in (self._feeds, *self._reads) if fd >= 0]
+            for stream in self._streams:
+                stream.close()
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
         if self._report is not None:
             self._report.started()
-        self._stdin = stdin
-        self.pid = self._popen.pid
+        self.lab_pid = lab_pid(self.pid)
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
@@ -123,7 +141,7 @@ class Process:
     @property
     def status(self) -> tuple[int | None, str | None]:
         """(exit, signal name) once it has ended; (None, None) before."""
-        code = self._popen.returncode
+        code = self._code
         if code is None:
             return None, None
         if code >= 0:
@@ -180,12 +198,10 @@ class Process:
             return
 
     def _pump(self) -> None:
-        popen = self._popen
-        assert popen.stdout is not None and popen.stderr is not None
-        pidfd = os.pidfd_open(popen.pid)
+        pidfd = os.pidfd_open(self.pid)
         with selectors.DefaultSelector() as selector:
-            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
-                os.set_blocking(pipe.fileno(), False)
+            for pipe, stream in zip(self._reads, self._streams, strict=True):
+                os.set_blocking(pipe, False)
                 selector.register(pipe, selectors.EVENT_READ, stream)
             selector.register(pidfd, selectors.EVENT_READ, None)
             if self._stdin is not None:
@@ -197,11 +213,12 @@ class Process:
                         running = False
                     elif not self._read(key.fd, key.data):
                         selector.unregister(key.fileobj)
-            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
-                self._read_all(pipe.fileno(), stream)
-        popen.wait()
+            for pipe, stream in zip(self._reads, self._streams, strict=True):
+                self._read_all(pipe, stream)
+        _, status = os.waitpid(self.pid, 0)
         os.close(pidfd)
         with self._changed:
+            self._code = os.waitstatus_to_exitcode(status)
             for stream in self._streams:
                 stream.close()
             self._ended = True
@@ -210,24 +227,21 @@ class Process:
 
     def _swallow(self) -> None:
         """Orphans may hold the pipes: go on reading, so that they are neither blocked nor killed by SIGPIPE."""
-        popen = self._popen
-        assert popen.stdout is not None and popen.stderr is not None
         with selectors.DefaultSelector() as selector:
-            for pipe in (popen.stdout, popen.stderr):
+            for pipe in self._reads:
                 selector.register(pipe, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _ in selector.select():
                     if not os.read(key.fd, _READ):
                         selector.unregister(key.fileobj)
-        popen.stdout.close()
-        popen.stderr.close()
+        for pipe in self._reads:
+            os.close(pipe)
 
     def _feed(self) -> None:
-        pipe = self._popen.stdin
-        assert pipe is not None and self._stdin is not None
+        assert self._stdin is not None
         try:
-            pipe.write(self._stdin.encode())
-            pipe.close()
+            with open(self._feeds, "wb") as pipe:  # noqa: PTH123
+                pipe.write(self._stdin.encode())
         except (BrokenPipeError, ConnectionError):
             return  # the command did not want it all
 

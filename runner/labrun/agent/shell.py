@@ -1,9 +1,13 @@
 """What a line for the shell does not tell by its exit status: how each part of its pipeline ended, and what is missing.
 
-bash(1) reads the file that BASH_ENV names before it runs a line. Ours notes, in a file that only the agent reads, the
-statuses of the last pipeline (PIPESTATUS) when the shell ends, and each command that the shell does not find
-(command_not_found_handle), wherever the line sends its complaints. The line itself, its exit status and what it prints
-stay as they are. A line with an EXIT trap of its own, or one that ends with `exec`, reports no statuses.
+bash(1) reads the file that BASH_ENV names before it runs a line. Ours notes, in a file that only the agent reads,
+
+- the statuses of the last pipeline (PIPESTATUS), when the shell ends;
+- each command that the shell does not find (command_not_found_handle), wherever the line sends its complaints;
+- each that failed outside of conditions, and of lists with `&&` and `||` but for their ends (the ERR trap).
+
+The line itself, its exit status and what it prints stay as they are. A line with traps of its own, or one that ends
+with `exec`, reports less.
 """
 
 from __future__ import annotations
@@ -24,16 +28,24 @@ command_not_found_handle() {{
     printf '%s: line %d: %s: command not found\\n' "$0" "${{BASH_LINENO[0]}}" "$1" >&2
     return 127
 }}
+trap 'printf "failed $BASH_SUBSHELL %s %s\\n" $? "${{BASH_COMMAND//[[:space:]]/ }}" >&{report}' ERR
 trap 'printf "statuses %s\\n" "${{PIPESTATUS[*]}}" >&{report}' EXIT
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """``parts``: exit statuses of the last pipeline; None where the shell did not say. ``missing``: not found."""
+    """``parts``: exit statuses of the last pipeline; None where the shell did not say. ``missing``: not found.
+
+    ``failed``: (exit status, command) of earlier ones that failed while nothing in the line asks how they ended.
+    """
 
     parts: tuple[int, ...] | None
     missing: tuple[str, ...]
+    failed: tuple[tuple[int, str], ...] = ()
+
+
+UNTOLD = Told(None, ())  # of what is no line for the shell
 
 
 class Report:
@@ -68,7 +80,16 @@ class Report:
         statuses = [line.split()[1:] for line in lines if line.startswith("statuses ")]
         parts = tuple(int(word) for word in statuses[-1] if word.isdecimal()) if statuses else None
         missing = dict.fromkeys(line.removeprefix("missing ") for line in lines if line.startswith("missing "))
-        return Told(parts, tuple(missing)[:_NAMES])
+        words = [line.split(" ", 3)[2:] for line in lines if line.startswith("failed 0 ")]  # of no subshell
+        failed: list[tuple[int, str]] = []
+        for pair in words:
+            if len(pair) == 2 and pair[0].isdecimal():
+                one = (int(pair[0]), pair[1])
+                if not (pair[1].startswith("(") and failed and failed[-1] == one):  # bash tells of a subshell twice
+                    failed.append(one)
+        if failed and (parts is None or (parts and parts[-1])):
+            failed.pop()  # the last pipeline: its statuses are told
+        return Told(parts, tuple(missing)[:_NAMES], tuple(dict.fromkeys(failed))[:_NAMES])
 
     def close(self) -> None:
         for fd in (self._prologue, self._report):

@@ -41,7 +41,7 @@ class Attempt:
 
 
 _COMMON = """
-import ctypes, errno, glob, os, socket, subprocess, sys
+import ctypes, errno, glob, os, socket, stat, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 WORD = os.environ["DOCTOR_WORD"]
 def call(*arguments):
@@ -137,17 +137,42 @@ clock = Timex(modes=0x4000)  # ADJ_TICK, to a tick that is refused after the rig
 found = call(number("adjtimex"), ctypes.byref(clock))[1] == errno.EINVAL
 found = found or call(number("kexec_file_load"), -1, -1, 0, b"", 0xffff)[1] not in (errno.EPERM, errno.ENOSYS)""",
             _PRIVILEGED),
-    Attempt(
-        "agent",
-        "take over labrun's agent in the sandbox, and so forge the lab's own evidence",
-        """
+    Attempt("agent", "see labrun's agent in the sandbox, end it, or forge the lab's own evidence", """
 found = False
 for pid in others():
     handle = call(number("pidfd_open"), pid, 0)[0]
-    taken = [call(number("pidfd_getfd"), handle, fd, 0)[0] for fd in range(3)] if handle >= 0 else []
-    found = found or any(fd >= 0 for fd in taken) or opens("/proc/%d/mem" % pid, os.O_RDWR)""",
-        {"native": "", "docker least": "", "docker privileged": ""},
-    ),
+    for place in range(64):
+        fd = call(number("pidfd_getfd"), handle, place, 0)[0]
+        if fd >= 0:
+            kind = os.fstat(fd).st_mode
+            found = found or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+            os.close(fd)
+    if handle >= 0:
+        os.close(handle)
+    found = found or any(b"labrun" in open(p, "rb").read() for p in glob.glob("/proc/%d/cmdline" % pid))""",
+            _PRIVILEGED),
+    Attempt("read-only", "make files of the host that it may only read writable", """
+MS_REMOUNT, MS_BIND = 0x20, 0x1000
+def read_only():
+    lines = [line.split() for line in open("/proc/self/mountinfo")]
+    return {line[0]: line[4] for line in lines if line[5].split(",")[0] == "ro"}
+before = read_only()
+for place in before.values():
+    libc.mount(b"none", place.encode(), None, MS_REMOUNT | MS_BIND, None)
+found = read_only() != before""", _PRIVILEGED),
+    Attempt("full", "fill the host's disk", """
+found = False
+for line in open("/proc/self/mountinfo"):
+    device, place = line.split()[2], line.split()[4]
+    path = place + "/" + WORD
+    if not os.path.isdir(place) or line.split(" - ")[1].split()[0] == "tmpfs":
+        continue
+    number = os.stat(place).st_dev
+    is_seen = device == "%d:%d" % (os.major(number), os.minor(number))  # nothing is mounted over it
+    if is_seen and opens(path, os.O_CREAT | os.O_WRONLY):
+        os.unlink(path)
+        state = os.statvfs(place)
+        found = found or state.f_blocks * state.f_frsize > 1 << 30""", _PRIVILEGED),
     Attempt("processes-many", "start more than 1,200 processes", """
 children = []
 found = True

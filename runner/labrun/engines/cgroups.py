@@ -46,7 +46,9 @@ def find_limits(own: str | None = None, mounts: str | None = None) -> Limits:
         swap = any(Path(unified).glob("*/memory.swap.max"))
         present = tuple(pair for pair in settings if swap or pair[0] != "memory.swap.max")
         return Limits(((unified, present),), (), "memory and processes by cgroups (v2)")
-    return Limits((), rlimits(), "processes, and the memory of each, by rlimits: no cgroup may be made here")
+    return Limits(
+        (), rlimits(), "processes, and the memory of each but not of all, by rlimits: no cgroup may be made here"
+    )
 
 
 def rlimits() -> tuple[tuple[str, int], ...]:

@@ -46,7 +46,6 @@ _READ = 1 << 20
 _REFUSED = 70  # launcher.py
 _MARK = "labrun-launcher: "
 _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 PACKAGES = "/run/labrun/packages.json"
 
 
@@ -171,9 +170,7 @@ def launch_command(job: dict[str, object]) -> list[str]:
 def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
     root = os.geteuid() == 0
     packages = {"userland": userland.name, "packages": dict(userland.packages)}
-    files = [["/etc/hosts", _HOSTS], ["/etc/hostname", "lab\n"], ["/etc/resolv.conf", ""]]
-    if userland.kind == "host":
-        files.append([PACKAGES, json.dumps(packages)])
+    files = [[PACKAGES, json.dumps(packages)]] if userland.kind == "host" else []
     return {
         "name": name,  # for people who look at `ps`
         "parent": os.getpid(),
@@ -187,7 +184,7 @@ def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
         "rlimits": limits.rlimits,
         "tmpfs_bytes": _TMPFS_BYTES,
         "hostname": "lab",
-        "command": agent_command(userland.python, paths=userland.paths),
+        "command": agent_command(userland.python, paths=userland.paths, nested=True, binds=userland.binds),
         "environment": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
     }
 

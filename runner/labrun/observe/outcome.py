@@ -1,8 +1,10 @@
 """What came of a step: the one place that says why it did not do what its lab says. Every observation asks here.
 
 Two questions. *Did the step take place?* It ended, in its time, and the shell found its commands. *Did its command
-fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, those that the step's
-`exit` names, any with `may_fail`. How a command ends may also be what a prediction asks for; `Accounts` knows that.
+fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, or those that the step's
+`exit` names. How a command ends may also be what a prediction asks for; `Accounts` knows that. A step with `may_fail`
+may have failed: what comes after it counts all the same, unless it never tried (a typo is not meant). What a failed
+command printed decides nothing even so, for a prediction that does not look at how it ended.
 """
 
 from __future__ import annotations
@@ -12,7 +14,18 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
-from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, answered, complaint, not_allowed, not_found, pipelines
+from labrun.observe.shell import (
+    ANSWERS,
+    DID_NOT_TRY,
+    SIGPIPE,
+    answered,
+    asks_how,
+    complaint,
+    error_line,
+    not_allowed,
+    not_found,
+    pipelines,
+)
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
 from labrun.protocol.events import CommandResult, ProcessEnded
@@ -100,6 +113,8 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
         if record.started is None or (before_ns is not None and record.started.t_ns >= before_ns):
             continue
         found = failure(variant, record)
+        if found is not None and record.step.may_fail and not found.needs_name:
+            continue
         known = before_ns is None and record.step.id in accounts.looked_at
         if found is not None and not known and not accounts.cover(record.step.id, found):
             return record, found.why
@@ -109,7 +124,7 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
 def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     step = record.step
     ended = ending(record)
-    if step_trouble(record) is not None or ended is None or step.may_fail or not isinstance(step.action, Run | Start):
+    if step_trouble(record) is not None or ended is None or not isinstance(step.action, Run | Start):
         return None
     if isinstance(ended, ProcessEnded) and ended.stopped:
         return None
@@ -130,6 +145,15 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         words = f"does not find '{lacking}'" if lacking else f"cannot run the command (exit {status})"
         why = Unknown("missing-tool", f"step '{step.id}': the shell {words}")
         return Failure(why, status if status in NOT_FOUND else None, True)
+    for exited, command in ended.failed or ():
+        name = (pipelines(command) or (("",),))[-1][-1]
+        if exited in ANSWERS.get(name, ()) or answered(name, stderr):
+            continue
+        text = f"step '{step.id}': one of its commands, '{command[:80]}', exited with {exited}{said}"
+        if exited in DID_NOT_TRY.get(name, ()) or complaint(stderr, exited):
+            return Failure(Unknown("usage-error", text), None, True)
+        if not asks_how(step.shell):
+            return Failure(Unknown("step-failed", text), None, False)
     called = pipelines(step.shell) if step.shell is not None else ((_program(step.action.argv),),)
     parts = ended.parts or (status,)
     names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
@@ -141,7 +165,8 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         which = f"'{name}', a part of its pipeline, exited" if name and not last else "it exited"
         complains = complaint(stderr, part) if part or last else None
         if part and (did_not_try or complains):
-            text = f"step '{step.id}': {which} with {part}, which says that it did not try{said}"
+            words = f": {complains[:200]}" if complains else said
+            text = f"step '{step.id}': {which} with {part}, which says that it did not try{words}"
             return Failure(Unknown("usage-error", text), status if last else None, True)
         if complains:
             text = f"step '{step.id}' complains of its arguments: {complains}"
@@ -171,6 +196,13 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
         return record.process
     result = record.ended.result if record.ended is not None else None
     return result if isinstance(result, CommandResult) else None
+
+
+def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
+    """That something in the command failed, which its statuses do not tell: it says so on stderr."""
+    ended = ending(record)
+    line = None if ended is None or asks_how(record.step.shell) else error_line(_stderr(variant, ended))
+    return Unknown("step-failed", f"step '{record.step.id}': a part of it says: {line[:200]}") if line else None
 
 
 def last_words(variant: VariantRecord, record: StepRecord) -> str | None:
