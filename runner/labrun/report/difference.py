@@ -1,4 +1,4 @@
-"""What differs between two runs: their verdicts, what was observed, and what they ran on. Judged from evidence, both alike.
+"""What differs between two runs: their verdicts, what was observed, and what they ran on. Both are judged alike.
 
 Times, ports, process ids and the like differ between any two runs (`report.volatile`) and are no differences here.
 """
@@ -143,9 +143,13 @@ def _status(lab: LabResult) -> str:
 
 
 def _steps(before: Facts | None, after: Facts | None) -> tuple[str, str]:
-    """The first digits of the experiment's plan; of all plans where only a control was changed."""
-    one, two = ((plans or {}).get("experiment", "not known")[:12] for plans in (before, after))
-    return (f"plan {one}", f"plan {two}") if one != two else ("its controls", "other controls")
+    """Of each variant that did something else, the first digits of its plan."""
+    one, two = before or {}, after or {}
+    names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
+    told = [
+        ", ".join(f"{n} {plans[n][:12]}" if n in plans else f"{n} not there" for n in names) for plans in (one, two)
+    ]
+    return told[0], told[1]
 
 
 def _hypothesis(before: HypothesisResult | None, after: HypothesisResult | None) -> Iterable[Change]:
@@ -171,7 +175,8 @@ def _control(before: ControlResult | None, after: ControlResult | None) -> Itera
     assert one is not None
     where = f"in the control ({one.change}): "
     if before is None or after is None:
-        yield Change(where + "prediction", _truth(before and before.trace), _truth(after and after.trace))
+        one_truth, other_truth = (_truth(control.trace if control else None) for control in (before, after))
+        yield Change(where + "prediction", one_truth, other_truth)
         return
     yield from _trace(where, before.trace, after.trace)
 
@@ -182,7 +187,11 @@ def _trace(where: str, before: Evaluation, after: Evaluation) -> Iterable[Change
     for key in dict.fromkeys((*ours, *theirs)):
         a, b = ours.get(key), theirs.get(key)
         one, two = _observed(a), _observed(b)
-        if (a and a.truth) is not (b and b.truth) or named(one or "") != named(two or "") or (a is None) is not (b is None):
+        if (
+            (a and a.truth) is not (b and b.truth)
+            or named(one or "") != named(two or "")
+            or (a is None) is not (b is None)
+        ):
             yield Change(where + key[1], one, two)
 
 
