@@ -66,3 +66,11 @@ def test_a_run_is_explained_compared_and_opened(labrun: Labrun, two_labs: None, 
     assert opened.exit == 0
     assert opened.out.splitlines()[-1].startswith("opened file:///")
     assert opened.out.splitlines()[-1].endswith("/reports/latest/index.html")
+
+
+def test_every_template_runs_as_it_is(labrun: Labrun) -> None:
+    for template in ("two-hosts", "router", "bridge", "nat", "service"):
+        assert labrun("new", f"my-{template}", "--from", template).exit == 0
+    ran = labrun("all", "-j", "5", "-q")
+    assert ran.exit == 0, ran.out
+    assert len(ran.results["labs"]) == 5

@@ -25,6 +25,7 @@ COMMANDS = {
     "list": "labrun.cli.labs:list_labs",
     "show": "labrun.cli.labs:show",
     "check": "labrun.cli.labs:check",
+    "new": "labrun.cli.new:new",
     "judge": "labrun.cli.runs:judge",
     "report": "labrun.cli.runs:report",
     "explain": "labrun.cli.look:explain",
