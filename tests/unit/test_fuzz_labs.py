@@ -62,7 +62,7 @@ def test_a_problem_is_one_line() -> None:
     assert str(Problem("a\nb", 1, 2, "x\n::error::y\r\u2028z")) == "a␊b:1:2: x␊::error::y␍\\u2028z"
 
 
-@pytest.mark.parametrize("pattern", ["(a|aa)+$", "(a|ab?|aa)+$", "(.|a)*x"])
+@pytest.mark.parametrize("pattern", ["(a|aa)+$", "(a|aa|aaa)+$", "(.|a)*x"])
 def test_a_pattern_that_has_ever_more_ways_decides_nothing(pattern: str, tmp_path: Path) -> None:
     variant = Evidence(tmp_path / "experiment").run("probe", b"a" * 90 + b"b").done().read()
     for asked in ({"matches": pattern}, {"matches": "a"}):

@@ -6,6 +6,8 @@ Bytes from labs are shown, never obeyed.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from labrun.logic.visible import visible
@@ -26,11 +28,32 @@ def console_for(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-class Lines:
-    """Progress where nobody watches a screen: a line when a lab has been judged, or has been going on for a while."""
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much is said of a lab that has been judged. ``run``: its steps too, from it. ``quiet``: troubles alone."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    run: Path | None = None
+    quiet: bool = False
+
+    def tell(self, console: Console, result: LabResult, seconds: float) -> None:
+        from labrun.judge.results import failures
+
+        if self.quiet and result.status != "skipped" and not failures(result):
+            return
+        console.print(lab_line(result, seconds))
+        if self.run is not None:
+            from labrun.cli.steps import step_lines
+
+            for line in step_lines(self.run, result.id):
+                console.print(f"      {line}")
+
+
+class Lines:
+    """Progress where nobody watches a screen: a line when a lab has been judged."""
+
+    def __init__(self, detail: Detail = Detail(), stream: TextIO = sys.stderr) -> None:
         self._console = console_for(stream)
+        self._detail = detail
 
     def started(self, slug: str, variants: int) -> None:
         return
@@ -39,7 +62,7 @@ class Lines:
         return
 
     def judged(self, result: LabResult, seconds: float) -> None:
-        self._console.print(lab_line(result, seconds))
+        self._detail.tell(self._console, result, seconds)
 
     def close(self) -> None:
         return
@@ -48,10 +71,11 @@ class Lines:
 class Live:
     """Progress on a screen: the labs that run now and their current steps, below the lines of those that are done."""
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, total: int, detail: Detail = Detail(), stream: TextIO = sys.stderr) -> None:
         from rich.live import Live as RichLive
 
         self._console = console_for(stream)
+        self._detail = detail
         self._total = total
         self._done = 0
         self._now: dict[str, dict[str, str]] = {}
@@ -69,7 +93,7 @@ class Live:
     def judged(self, result: LabResult, seconds: float) -> None:
         self._now.pop(result.id, None)
         self._done += 1
-        self._live.console.print(lab_line(result, seconds))
+        self._detail.tell(self._live.console, result, seconds)
         self._live.update(self._view())
 
     def close(self) -> None:
@@ -117,12 +141,12 @@ def lab_line(result: LabResult, seconds: float) -> Text:
     return line
 
 
-def print_summary(result: RunResult, stream: TextIO) -> None:
-    """The table of verdicts, then every surprise and every inconclusive one with its reason."""
+def print_summary(result: RunResult, stream: TextIO, quiet: bool = False) -> None:
+    """The table of verdicts (unless ``quiet``), then every surprise and every inconclusive one with its reason."""
     from rich.table import Table
     from rich.text import Text
 
-    from labrun.judge.results import is_surprise
+    from labrun.judge.results import exit_code, is_surprise
 
     console = console_for(stream)
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
@@ -144,12 +168,14 @@ def print_summary(result: RunResult, stream: TextIO) -> None:
             table.add_row(lab.id, name, "", Text("– skipped", "yellow"), Text(lab.reason or "", "yellow"))
         if lab.status == "error" and not lab.hypotheses:
             table.add_row(lab.id, "", "", Text("– not run", "yellow"), Text(lab.reason or "", "yellow"))
-    console.print()
-    console.print(table)
+    if not quiet:
+        console.print()
+        console.print(table)
     for lab in result.labs:
         _print_troubles(console, lab)
     counts = result.counts()
-    console.print()
+    if not quiet or exit_code(result, False):
+        console.print()
     console.print(_totals(counts))
 
 
