@@ -24,6 +24,9 @@ def test_selected_labs_run_and_the_rest_is_left_out(labrun: Labrun, two_labs: No
     ran = labrun("all", "-x", "-j", "1", "-q")
     assert ran.exit == 1
     assert [lab["id"] for lab in ran.results["labs"]] == ["bad"]
+    assert (
+        f"probe printed (reports/{ran.run.name}/labs/bad/experiment/outputs/probe.stderr):\n    and this\n" in ran.out
+    )
     assert ran.results["run"]["left_out"] == ["good"]
     assert "not begun, after enough had failed: good" in ran.err
     ran = labrun("all", "--last-failed", "-v")

@@ -168,7 +168,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
 
     from labrun.cli.terminal import print_summary
 
-    print_summary(result, sys.stderr if wanted.as_json else sys.stdout, wanted.quiet)
+    print_summary(result, sys.stderr if wanted.as_json else sys.stdout, wanted.quiet, run)
     from labrun.cli.ci import tell_ci
 
     tell_ci(run, result, sys.stderr if wanted.as_json else sys.stdout)

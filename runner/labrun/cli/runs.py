@@ -46,7 +46,7 @@ def judge(run: Path, out: Path, strict: bool, as_json: bool, lab: Path | None) -
     folder, result = _judged(run, out, lab)
     if lab is None:
         write_results(folder, result)
-    print_summary(result, sys.stderr if as_json else sys.stdout)
+    print_summary(result, sys.stderr if as_json else sys.stdout, run=folder)
     if as_json:
         import json
 
