@@ -141,6 +141,8 @@ def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
     "given",
     [
         {"shell": "ip addr add x dev e; echo rc=$?", "failed": ((2, "ip addr add x dev e"),), "stderr": b"RTNETLINK answers: File exists\n"},
+        {"shell": "ip link del x; true", "failed": ((1, "ip link del x"),)},
+        {"shell": "ip link del x\n:\n", "failed": ((1, "ip link del x"),)},
         {"shell": "grep -q x f; echo x", "failed": ((1, "grep -q x f"),)},
         {"shell": "ping -c 1 x; echo x", "failed": ((1, "ping -c 1 x"),)},
     ],

@@ -77,7 +77,7 @@ _ALWAYS = re.compile(
     r"|^try ['`].*(?:--help|-h)'",
     re.IGNORECASE | re.MULTILINE,
 )
-_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS")
+_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS|[;\n]\s*(?:true|:)\s*$")
 _NOT_FOUND = re.compile(
     r"^(?:ba|da)?sh: (?:(?:line )?\d+: )?(?P<a>.+): (?:command )?not found$"  # bash(1), dash(1)
     r"|^exec of \"(?P<b>.+)\" failed: No such file or directory$"  # ip netns exec
@@ -119,7 +119,10 @@ def complaint(stderr: str, status: int) -> str | None:
 
 
 def asks_how(line: str | None) -> bool:
-    """Does the line look at how its commands ended, as in `...; echo rc=$?`? Then that they failed is its business."""
+    """Does the line look at how its commands ended (`...; echo rc=$?`), or say that it does not matter (`...; true`)?
+
+    Then that they failed is its business.
+    """
     return line is not None and _ASKED.search(line) is not None
 
 
