@@ -52,12 +52,43 @@ def test_what_is_reported(line: str, told: Told, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "inside"),
+    [
+        ("true; grep -q x /dev/null || true; if false; then :; fi", []),
+        ("false", [((1,), "false")]),
+        ("false; true", [((1,), "false")]),
+        ("false && true; (exit 3); true", [((3,), "( exit 3 )"), ((3,), None)]),
+        ("f() { cat /nosuch; true; }; f", [((1,), "cat /nosuch")]),
+        ("for i in 1 2 3; do false; done; true", [((1,), "false")]),
+        ("echo $(cat /nosuch)", [((1,), "cat /nosuch")]),
+        ("test -z $(cat /nosuch)", [((1,), "cat /nosuch")]),
+        ("diff <(cat /nosuch) /dev/null", [((1,), "cat /nosuch")]),
+        ("x=$(cat /nosuch); true", [((1,), "cat /nosuch"), ((1,), "x=$(cat /nosuch)")]),
+        ("wc -l < /nosuch; true", [((1,), "wc -l < /nosuch")]),
+        ("(cat /nosuch; true) | grep -c x; true", [((1,), "cat /nosuch"), ((0, 1), None), ((0, 1), "grep -c x")]),
+        ("if cat /nosuch | grep -q x; then echo yes; else echo no; fi", [((1, 1), None)]),
+        ("grep x /nosuch || echo 0", [((2,), None)]),
+        ("for ((i = 0; i < 4000; i++)); do test -e /nosuch; done; (exit 9); true", "( exit 9 )"),
+    ],
+)
+def test_what_failed_inside_a_line_is_reported(line: str, inside: list[object] | str, tmp_path: Path) -> None:
+    process, _, _ = ran(line, tmp_path)
+    told = process.told()
+    assert told is not None
+    found = [(failed.parts, failed.command) for failed in told.inside]
+    assert inside in [command for _, command in found] if isinstance(inside, str) else set(found) == set(inside)
+
+
+@pytest.mark.parametrize(
     "line",
     [
-        "echo $0 $# $LINENO $-; set -o | grep -c on", "nosuchtool", "nosuchtool 2>&1 | cat", "false | true", "exit 7",
+        "echo $0 $# $LINENO ${-//[ET]}; set -o | grep -v trace", "nosuchtool", "nosuchtool 2>&1 | cat", "false | true", "exit 7",
         "echo a\necho b >&2\nfalse", "trap 'echo bye' EXIT; exit 2", "set -e; false; echo no", "cat <<X\n$HOME\nX",
         "echo ${BASH_ENV-none}; env | grep -c BASH", "type -t command_not_found_handle >/dev/null; echo", "wait; jobs",
         "bash -c nosuchtool", "ls /proc/self/fd | wc -l", "kill -TERM $$",
+        "false; echo $? ${PIPESTATUS[*]}", "false | true | false; echo ${PIPESTATUS[*]} $?", "f() { false; echo $?; }; f",
+        "(exit 3); x=$?; (exit 2) || echo $? $x", "trap 'echo err $?' ERR; false; true", "set -e; f() { false; }; f || echo",
+        "x=$(false; echo $?); echo $x", "false & wait $!; echo $?", "echo a; echo $_",
     ],
 )  # fmt: skip
 def test_the_line_does_what_it_does_without_a_report(line: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from labrun.lab.predictions import Prediction
 from labrun.observe.outcome import Accounts
 from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, not_found, pipelines
 from labrun.protocol import actions
-from labrun.protocol.events import CommandResult, LookupResult
+from labrun.protocol.events import CommandResult, FailedInside, LookupResult
 from labrun.protocol.state import LinkState, NodeState
 from pydantic import TypeAdapter
 from support.evidence_builder import Evidence, Seen, icmp
@@ -56,6 +57,13 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "the shell may not run it": ({"exit": 126, "shell": "./x"}, "missing-tool"),
     "a part is not found": ({"exit": 0, "shell": "nosuch | wc -l", "missing": ("nosuch",), "parts": (127, 0)}, "missing-tool"),
     "a part failed": ({"exit": 0, "shell": "false | true", "parts": (1, 0)}, "step-failed"),
+    "a command before the last failed": ({"exit": 0, "shell": "x; true", "inside": [((1,), "x")]}, "step-failed"),
+    "one that was not found, in a condition": (
+        {"exit": 0, "shell": "if ./x; then :; fi", "inside": [((126,), None)]}, "step-failed"),
+    "one that did not try, in a condition": (
+        {"exit": 0, "shell": "grep x f || echo 0", "inside": [((2,), None)]}, "step-failed"),
+    "a part, in a condition": (
+        {"exit": 0, "shell": "if ip a | grep -q x; then :; fi", "inside": [((1, 1), None)]}, "step-failed"),
     "wrong arguments": ({"exit": 2, "shell": "iptables -A INPUT -j DORP", "stderr": b"Try `iptables -h'\n"}, "usage-error"),
     "complaints and exit 0": ({"exit": 0, "shell": "sysctl -Q", "stderr": b"sysctl: invalid option -- 'Q'\n"}, "usage-error"),
     "an inner shell's complaint": ({"exit": 0, "shell": "sh -c 'nosuch | wc -l'", "stderr": b"sh: 1: nosuch: not found\n"}, "missing-tool"),
@@ -66,12 +74,14 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
 
 def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stderr: bytes = b"",
              parts: tuple[int, ...] | None = None, missing: tuple[str, ...] | None = None,
-             left: tuple[str, ...] | None = None, **step: object) -> Evidence:  # fmt: skip
+             left: tuple[str, ...] | None = None, inside: Sequence[tuple[tuple[int, ...], str | None]] = (),
+             **step: object) -> Evidence:  # fmt: skip
     evidence = (
         Evidence(folder / "experiment").capture("seen", "lo", at=(0, 10)).snapshot("before", {"host": LO}, at=(10, 20))
     )
     out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
-    result = CommandResult(exit, signal, out, err, parts, missing, left)
+    result = CommandResult(exit, signal, out, err, parts, missing, left,
+                           tuple(FailedInside(*failed) for failed in inside) or None)  # fmt: skip
     evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
     if step.get("status", "ok") == "ok":
         evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
@@ -126,6 +136,30 @@ def test_what_was_complete_before_the_failure_stays_firm(tmp_path: Path) -> None
         assert evaluate(prediction(asked), variant, PREFIX).truth is True
 
 
+@pytest.mark.parametrize(
+    ("line", "inside", "exit"),
+    [
+        ("grep x f; true", [((1,), "grep x f")], 0),
+        ("x=$(grep -c x f); echo $x", [((1,), "grep -c x f"), ((1,), "x=$(grep -c x f)")], 0),
+        ('x="$(grep -c x f)"; echo', [((1,), "grep -c x f"), ((1,), 'x="$(grep -c x f)"')], 0),
+        ("ss | grep -q x; true", [((0, 1), None), ((0, 1), "grep -q x")], 0),
+        ("if ip link show x; then :; fi", [], 0),
+        ("yes | head -1 | wc; true", [((141, 0, 0), None)], 0),
+        ("sleep 9 & kill $!; wait $!; true", [((143,), None), ((143,), "wait $!")], 0),
+        ("until curl x; do sleep 1; done", [((7,), None)], 0),
+        ("while ping -c 1 x; do :; done", [((2,), None)], 0),
+        ("ip link show x", [((1,), "ip link show x")], 1),
+        ("(ip link show x)", [((1,), "ip link show x"), ((1,), "( ip link show x )")], 1),
+    ],
+)
+def test_what_a_line_may_pass_over(
+    line: str, inside: list[tuple[tuple[int, ...], str | None]], exit: int, tmp_path: Path
+) -> None:
+    words = b"ping: connect: Network is unreachable\n" if "ping" in line else b""
+    variant = recorded(tmp_path, exit=exit, shell=line, inside=inside, stderr=words).read()
+    assert evaluate(prediction({"command": "probe", "exit": exit}), variant, PREFIX).truth is True
+
+
 def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
     """`ping` ends with 2 where there is no route, as where its arguments are wrong; its complaint tells them apart."""
     words = b"ping: connect: Network is unreachable\n"
@@ -165,6 +199,7 @@ def test_processes_that_a_step_left_running_leave_its_window_open(text: str, tmp
         ("if grep -q x f; then echo y; fi", [("grep",), ("echo",)]),
         ("echo 'a | b; c'", [("echo",)]),
         ("a\nb", [("a",), ("b",)]),
+        ("x=$(ip link); echo $x", [("ip",), ("echo",)]),
         ("echo 'open", []),
         ("", []),
     ],

@@ -75,8 +75,9 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     code, signal = process.status
     told = process.told()
     missing = (told.missing if told else ()) or None
-    others = {other.pid for other in stage.processes.values()}
-    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, process.left(others) or None)
+    inside = (told.inside if told else ()) or None
+    left = process.left({other.pid for other in stage.processes.values()}) or None
+    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, left, inside)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
     for save in step.save:

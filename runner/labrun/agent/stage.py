@@ -171,6 +171,7 @@ class Stage:
                 err,
                 told.parts if told else None,
                 (told.missing if told else ()) or None,
+                inside=(told.inside if told else ()) or None,
             )
         )
 

@@ -12,13 +12,24 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
-from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, answered, complaint, not_allowed, not_found, pipelines
+from labrun.observe.shell import (
+    ANSWERS,
+    ASSIGNMENT,
+    DID_NOT_TRY,
+    SIGPIPE,
+    answered,
+    complaint,
+    not_allowed,
+    not_found,
+    pipelines,
+)
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
-from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.protocol.events import CommandResult, FailedInside, ProcessEnded
 from labrun.protocol.record import dataclass
 
 _SHELLS = ("bash", "sh", "dash")
+_SIGNALS = 128  # an exit status above it tells of a signal
 _READ = 64 * 1024  # bytes of stderr that are searched for complaints, from its beginning and from its end
 
 
@@ -152,9 +163,51 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         if not answers:
             text = f"step '{step.id}': {which} with {part}{said}"
             return Failure(Unknown("step-failed", text), status if last else None, False)
+    if (earlier := _inside(step.id, ended, called, stderr)) is not None:
+        return earlier
     if len(parts) > 1 and (forbidden := not_allowed(stderr)) is not None:
         return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {forbidden}"), None, False)
     return None
+
+
+def _inside(
+    step_id: str, ended: CommandResult | ProcessEnded, called: tuple[tuple[str, ...], ...], stderr: str
+) -> Failure | None:
+    """A command before the last one of a line that failed, and whose failure the line passes over.
+
+    Where the line looks at a status itself (`if`, `||`), only what says that a command did not try is a failure. What
+    the line's own exit status passes on is its last command, and not looked at here.
+    """
+    found = list(ended.inside or ())
+    while found and found[-1].parts == (ended.parts or (ended.exit,)):
+        found.pop()
+    for failed in found:
+        known = [names for names in called if len(names) == len(failed.parts)]
+        if failed.command is not None and len(failed.parts) == 1:
+            known = list(pipelines(failed.command))[-1:]
+            if not known and ASSIGNMENT.fullmatch(failed.command):
+                continue  # its status is that of what it holds, which was reported itself
+        if not _answers(known or [("",) * len(failed.parts)], failed, stderr):
+            statuses = " | ".join(str(status) for status in failed.parts)
+            which = f"'{failed.command}'" if failed.command else "a command whose end the line looks at"
+            text = f"step '{step_id}': within it, {which} exited with {statuses}{_last_line(stderr)}"
+            return Failure(Unknown("step-failed", text), None, False)
+    return None
+
+
+def _answers(known: list[tuple[str, ...]], failed: FailedInside, stderr: str) -> bool:
+    """Is each status of a pipeline an answer of its program, or the line's to look at? ``known``: what it may call."""
+    for number, status in enumerate(failed.parts):
+        names = {programs[number] for programs in known}
+        last = number == len(failed.parts) - 1
+        refused = any(answered(name, stderr) for name in names)
+        never_tried = status in NOT_FOUND or any(status in DID_NOT_TRY.get(name, ()) for name in names)
+        asked = last and failed.command is None and not never_tried
+        waited = names == {"wait"} and status > _SIGNALS  # the line ended what it waits for
+        answer = any(status in ANSWERS.get(name, ()) for name in names) or (status == SIGPIPE and not last)
+        if status and not (refused or asked or waited or answer):
+            return False
+    return True
 
 
 def signal_status(name: str) -> int | None:
