@@ -152,6 +152,7 @@ class Stage:
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]
+        holders = process.holders()
         process.stop(signal, grace_s)
         out, err = process.outputs()
         for output in (out, err):
@@ -171,7 +172,8 @@ class Stage:
                 err,
                 told.parts if told else None,
                 (told.missing if told else ()) or None,
-                inside=(told.inside if told else ()) or None,
+                (() if process.stopped else holders) or None,
+                (told.inside if told else ()) or None,
             )
         )
 
