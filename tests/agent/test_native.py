@@ -121,8 +121,8 @@ def test_what_is_read_only_stays_so(kernel: str, engine: NativeEngine, monkeypat
     if kernel != "this":
         older = native._LAUNCH.replace("launcher.main()", "launcher.SYS_MOUNT_SETATTR = 9999; launcher.main()")
         monkeypatch.setattr(native, "_LAUNCH", older)
-        place = "import labrun.agent.lab_root; labrun.agent.lab_root.OVERLAY = 'none'; from labrun.agent.main"
-        monkeypatch.setattr(shipment, "_BOOT", shipment._BOOT.replace("from labrun.agent.main", place))
+        place = "import labrun.agent.lab_root; labrun.agent.lab_root.OVERLAY = 'none'; from labrun.agent.lab_side"
+        monkeypatch.setattr(shipment, "_BOOT", shipment._BOOT.replace("from labrun.agent.lab_side", place))
     found = outputs_of(engine, sys.executable, "-c", REMOUNT + "\nprint(open('/etc/hostname').read(), os.getcwd())")
     lines = found["outputs/a.stdout"].decode().splitlines()
     assert found["a"] == b"ok" and "kept /usr" in lines, found

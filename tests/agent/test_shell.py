@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from labrun.agent.processes import ENVIRONMENT, Process
 from labrun.agent.shell import Told
+from labrun.protocol.events import FailedInside
 
 
 def start(argv: tuple[str, ...], environment: dict[str, str], files: dict[int, int]) -> int:
@@ -32,7 +33,14 @@ def ran(line: str, folder: Path, shell: bool = True) -> tuple[Process, str, str]
         ("true", Told((0,), ())),
         ("false | true", Told((1, 0), ())),
         ("true | false | (exit 7)", Told((0, 1, 7), ())),
-        ("false; true | grep x", Told((0, 1), ())),
+        ("false; true | grep x", Told((0, 1), (), (FailedInside((1,), "false"),))),
+        (
+            "false; true; (exit 3); echo x",
+            Told((0,), (), (FailedInside((1,), "false"), FailedInside((3,), "( exit 3 )"))),
+        ),
+        ("false || true; false && true; if false; then :; fi; ! true; true", Told((0,), ())),
+        ("false; false", Told((1,), (), (FailedInside((1,), "false"),))),
+        ("grep -c nosuch  /etc/passwd\necho x", Told((0,), (), (FailedInside((1,), "grep -c nosuch /etc/passwd"),))),
         ("nosuchtool -L 2>/dev/null | grep -c tcp", Told((127, 1), ("nosuchtool",))),
         ("if nosuchtool 2>/dev/null; then echo yes; else echo no; fi", Told((0,), ("nosuchtool",))),
         ("x=$(nosuchtool 2>&1 | wc -l); echo $x", Told((0,), ("nosuchtool",))),
@@ -49,16 +57,21 @@ def test_what_is_reported(line: str, told: Told, tmp_path: Path) -> None:
     found = process.told()
     assert found is not None
     # With an EXIT status of its own bash has one part: that of `exit`.
-    assert (found.parts, found.missing) == (told.parts, told.missing) or line == "exit 3"
+    failed = tuple(each for each in found.failed if each.parts != (127,))
+    assert (found.parts, found.missing, failed) == (told.parts, told.missing, told.failed) or line == "exit 3"
 
 
 @pytest.mark.parametrize(
     ("line", "inside"),
     [
         ("true; grep -q x /dev/null || true; if false; then :; fi", []),
-        ("false", [((1,), "false")]),
+        ("false", []),
+        ("(false)", []),
+        ("f() { false; }; f", []),
+        ("x=$(cat /nosuch)", []),
+        ("cat /nosuch | grep -q x", []),
         ("false; true", [((1,), "false")]),
-        ("false && true; (exit 3); true", [((3,), "( exit 3 )"), ((3,), None)]),
+        ("false && true; (exit 3); true", [((3,), "( exit 3 )")]),
         ("f() { cat /nosuch; true; }; f", [((1,), "cat /nosuch")]),
         ("for i in 1 2 3; do false; done; true", [((1,), "false")]),
         ("echo $(cat /nosuch)", [((1,), "cat /nosuch")]),
@@ -66,7 +79,7 @@ def test_what_is_reported(line: str, told: Told, tmp_path: Path) -> None:
         ("diff <(cat /nosuch) /dev/null", [((1,), "cat /nosuch")]),
         ("x=$(cat /nosuch); true", [((1,), "cat /nosuch"), ((1,), "x=$(cat /nosuch)")]),
         ("wc -l < /nosuch; true", [((1,), "wc -l < /nosuch")]),
-        ("(cat /nosuch; true) | grep -c x; true", [((1,), "cat /nosuch"), ((0, 1), None), ((0, 1), "grep -c x")]),
+        ("(cat /nosuch; true) | grep -c x; true", [((1,), "cat /nosuch"), ((0, 1), "grep -c x")]),
         ("if cat /nosuch | grep -q x; then echo yes; else echo no; fi", [((1, 1), None)]),
         ("grep x /nosuch || echo 0", [((2,), None)]),
         ("for ((i = 0; i < 4000; i++)); do test -e /nosuch; done; (exit 9); true", "( exit 9 )"),
@@ -76,7 +89,7 @@ def test_what_failed_inside_a_line_is_reported(line: str, inside: list[object] |
     process, _, _ = ran(line, tmp_path)
     told = process.told()
     assert told is not None
-    found = [(failed.parts, failed.command) for failed in told.inside]
+    found = [(failed.parts, failed.command) for failed in told.failed]
     assert inside in [command for _, command in found] if isinstance(inside, str) else set(found) == set(inside)
 
 

@@ -228,7 +228,7 @@ def test_whole_numbers_stay_small_enough_to_be_shown(tmp_path):
 @pytest.fixture
 def evidence(tmp_path):
     evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10))
-    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270), may_fail=True)
+    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", at=(20, 270))
     evidence.captured("seen", ("lo",), Seen(30, icmp()), Seen(40, icmp()), Seen(50, udp(53)))
     links = (
         LinkState(1, "lo", 65536, True, "UNKNOWN", ("UP",), "loopback"),
@@ -240,7 +240,7 @@ def evidence(tmp_path):
 VALUES = [
     ({"packets": {"on": "host.lo", "during": "probe"}}, "3"),
     ({"packets": {"on": "host.lo", "during": "probe", "fields": {"udp.dstport": 53}}}, "1"),
-    ({"command": "probe", "of": "exit"}, "7"),
+    ({"command": "probe", "of": "exit"}, "0"),
     ({"command": "probe", "of": "stdout"}, '"{"n": 3, "s": "x"}"'),
     ({"command": "probe", "of": "stderr"}, '"oops"'),
     ({"command": "probe", "of": "duration"}, "0.25"),

@@ -57,31 +57,31 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "the shell may not run it": ({"exit": 126, "shell": "./x"}, "missing-tool"),
     "a part is not found": ({"exit": 0, "shell": "nosuch | wc -l", "missing": ("nosuch",), "parts": (127, 0)}, "missing-tool"),
     "a part failed": ({"exit": 0, "shell": "false | true", "parts": (1, 0)}, "step-failed"),
-    "a command before the last failed": ({"exit": 0, "shell": "x; true", "inside": [((1,), "x")]}, "step-failed"),
-    "one that was not found, in a condition": (
-        {"exit": 0, "shell": "if ./x; then :; fi", "inside": [((126,), None)]}, "step-failed"),
-    "one that did not try, in a condition": (
-        {"exit": 0, "shell": "grep x f || echo 0", "inside": [((2,), None)]}, "step-failed"),
-    "a part, in a condition": (
-        {"exit": 0, "shell": "if ip a | grep -q x; then :; fi", "inside": [((1, 1), None)]}, "step-failed"),
     "wrong arguments": ({"exit": 2, "shell": "iptables -A INPUT -j DORP", "stderr": b"Try `iptables -h'\n"}, "usage-error"),
     "complaints and exit 0": ({"exit": 0, "shell": "sysctl -Q", "stderr": b"sysctl: invalid option -- 'Q'\n"}, "usage-error"),
     "an inner shell's complaint": ({"exit": 0, "shell": "sh -c 'nosuch | wc -l'", "stderr": b"sh: 1: nosuch: not found\n"}, "missing-tool"),
     "it says no": ({"exit": 1, "shell": "ip link show eth9"}, "step-failed"),
+    "an earlier command of it failed": ({"shell": "ip link set eth9 down; echo x", "failed": ((1, "ip link set eth9 down"),)}, "step-failed"),
+    "an earlier command did not try": ({"shell": "iptables -A I; echo x", "failed": ((2, "iptables -A I"),)}, "usage-error"),
+    "a guarded one did not try": ({"shell": "iptables -A INPUT -j DORP || true", "stderr": b"iptables v1.8.9: Couldn't load target `DORP'\n"}, "usage-error"),
+    "one that was not found, in a condition": (
+        {"exit": 0, "shell": "if ./x; then :; fi", "failed": [(126, None)]}, "step-failed"),
+    "one that did not try, in a condition": ({"exit": 0, "shell": "grep x f || echo 0", "failed": [(2, None)]}, "usage-error"),
+    "a part, in a condition": (
+        {"exit": 0, "shell": "if ip a | grep -q x; then :; fi", "failed": [((1, 1), None)]}, "step-failed"),
     "killed": ({"exit": None, "signal": "SIGSEGV"}, "step-failed"),
 }  # fmt: skip
 
 
 def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stderr: bytes = b"",
              parts: tuple[int, ...] | None = None, missing: tuple[str, ...] | None = None,
-             left: tuple[str, ...] | None = None, inside: Sequence[tuple[tuple[int, ...], str | None]] = (),
-             **step: object) -> Evidence:  # fmt: skip
+             left: tuple[str, ...] | None = None, failed: Sequence[tuple[int | tuple[int, ...], str | None]] = (), **step: object) -> Evidence:  # fmt: skip
     evidence = (
         Evidence(folder / "experiment").capture("seen", "lo", at=(0, 10)).snapshot("before", {"host": LO}, at=(10, 20))
     )
     out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
-    result = CommandResult(exit, signal, out, err, parts, missing, left,
-                           tuple(FailedInside(*failed) for failed in inside) or None)  # fmt: skip
+    result = CommandResult(exit, signal, out, err, parts, missing, left, tuple(
+        FailedInside(status if isinstance(status, tuple) else (status,), command) for status, command in failed) or None)  # fmt: skip
     evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
     if step.get("status", "ok") == "ok":
         evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
@@ -136,36 +136,86 @@ def test_what_was_complete_before_the_failure_stays_firm(tmp_path: Path) -> None
         assert evaluate(prediction(asked), variant, PREFIX).truth is True
 
 
-@pytest.mark.parametrize(
-    ("line", "inside", "exit"),
-    [
-        ("grep x f; true", [((1,), "grep x f")], 0),
-        ("x=$(grep -c x f); echo $x", [((1,), "grep -c x f"), ((1,), "x=$(grep -c x f)")], 0),
-        ('x="$(grep -c x f)"; echo', [((1,), "grep -c x f"), ((1,), 'x="$(grep -c x f)"')], 0),
-        ("ss | grep -q x; true", [((0, 1), None), ((0, 1), "grep -q x")], 0),
-        ("if ip link show x; then :; fi", [], 0),
-        ("yes | head -1 | wc; true", [((141, 0, 0), None)], 0),
-        ("sleep 9 & kill $!; wait $!; true", [((143,), None), ((143,), "wait $!")], 0),
-        ("until curl x; do sleep 1; done", [((7,), None)], 0),
-        ("while ping -c 1 x; do :; done", [((2,), None)], 0),
-        ("ip link show x", [((1,), "ip link show x")], 1),
-        ("(ip link show x)", [((1,), "ip link show x"), ((1,), "( ip link show x )")], 1),
-    ],
-)
-def test_what_a_line_may_pass_over(
-    line: str, inside: list[tuple[tuple[int, ...], str | None]], exit: int, tmp_path: Path
-) -> None:
-    words = b"ping: connect: Network is unreachable\n" if "ping" in line else b""
-    variant = recorded(tmp_path, exit=exit, shell=line, inside=inside, stderr=words).read()
-    assert evaluate(prediction({"command": "probe", "exit": exit}), variant, PREFIX).truth is True
-
-
 def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
     """`ping` ends with 2 where there is no route, as where its arguments are wrong; its complaint tells them apart."""
     words = b"ping: connect: Network is unreachable\n"
     variant = recorded(tmp_path, exit=2, shell="ping -c 1 10.9.0.1", stderr=words).read()
     assert evaluate(prediction({"command": "probe", "exit": {"gt": 0}}), variant, PREFIX).truth is True
     assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shell": "ip addr add x dev e; echo rc=$?", "failed": ((2, "ip addr add x dev e"),), "stderr": b"RTNETLINK answers: File exists\n"},
+        {"shell": "grep -q x f; echo x", "failed": ((1, "grep -q x f"),)},
+        {"shell": "ping -c 1 x; echo x", "failed": ((1, "ping -c 1 x"),)},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("what", OBSERVATIONS)
+def test_a_line_that_asks_how_its_commands_ended_has_not_failed(
+    what: str, given: dict[str, object], tmp_path: Path
+) -> None:
+    variant = recorded(tmp_path, **given).read()  # type: ignore[arg-type]
+    assert evaluate(prediction(OBSERVATIONS[what]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    ("line", "failed", "exit"),
+    [
+        ("x=$(grep -c x f); echo $x", [(1, "grep -c x f"), (1, "x=$(grep -c x f)")], 0),
+        ('x="$(grep -c x f)"; echo', [(1, "grep -c x f"), (1, 'x="$(grep -c x f)"')], 0),
+        ("ss | grep -q x; true", [((0, 1), "grep -q x")], 0),
+        ("if ip link show x; then :; fi", [], 0),
+        ("yes | head -1 | wc; true", [((141, 0, 0), None)], 0),
+        ("sleep 9 & kill $!; wait $!; true", [(143, "wait $!")], 0),
+        ("until curl x; do sleep 1; done", [(7, None)], 0),
+        ("while ping -c 1 x; do :; done", [(2, None)], 0),
+    ],
+)
+def test_what_a_line_may_pass_over(
+    line: str, failed: list[tuple[int | tuple[int, ...], str | None]], exit: int, tmp_path: Path
+) -> None:
+    words = b"ping: connect: Network is unreachable\n" if "ping" in line else b""
+    variant = recorded(tmp_path, exit=exit, shell=line, failed=failed, stderr=words).read()
+    assert evaluate(prediction({"command": "probe", "exit": exit}), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        b'Device "eth9" does not exist.\n', b"Error: inet prefix is wrong\n", b"cat: /x: No such file or directory\n",
+        b"Cannot find device eth9\n", b"RTNETLINK answers: File exists\n", b"x: Operation not permitted\n",
+        b"Traceback (most recent call last):\n", b"iptables v1.8.9 (nf_tables): chain `X' in table `filter'\n",
+    ],
+)  # fmt: skip
+def test_output_beside_an_error_decides_only_what_it_shows(stderr: bytes, tmp_path: Path) -> None:
+    """`n=$(ip addr show dev eth9 | wc -l); echo $n` ends with 0, and its 0 counts nothing."""
+    variant = recorded(tmp_path, shell="n=$(x); echo $n", stderr=stderr).read()
+    for asked, truth in (({"lacks": "late"}, None), ({"equals": "said"}, None), ({"contains": "said"}, True)):
+        found = evaluate(prediction({"command": "probe", "stdout": asked}), variant, PREFIX)
+        assert (found.truth, found.reason) == (truth, None if truth else "step-failed")
+    assert evaluate(prediction({"command": "probe", "exit": 0}), variant, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+    both = {
+        "all": [
+            {"command": "probe", "stdout": "said"},
+            {"command": "probe", "stderr": {"contains": stderr.decode()[:5]}},
+        ]
+    }
+    accounts = Accounts.of([prediction(both)])
+    assert evaluate(prediction(both), variant, PREFIX, accounts=accounts).truth is True
+
+
+def test_what_may_fail_excuses_what_comes_after_it_alone(tmp_path: Path) -> None:
+    failed = recorded(tmp_path / "a", exit=1, shell="ip link show eth9", may_fail=True).read()
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its exit"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its duration"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its output"]), failed, PREFIX).reason == "step-failed"
+    typo = recorded(tmp_path / "b", exit=255, shell="ip lnk show", may_fail=True).read()
+    for what in ("packets after it", "its exit", "its output"):
+        assert evaluate(prediction(OBSERVATIONS[what]), typo, PREFIX).reason == "usage-error"
 
 
 def test_a_status_by_which_a_program_did_not_try_must_be_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labrun.agent.shell import UNTOLD
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
 from labrun.agent.values import filled, resolved, taken
 from labrun.protocol import actions
@@ -73,11 +74,10 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     for output in (out, err):
         stage.emitter.ship(output.path, final=True)
     code, signal = process.status
-    told = process.told()
-    missing = (told.missing if told else ()) or None
-    inside = (told.inside if told else ()) or None
-    left = process.left({other.pid for other in stage.processes.values()}) or None
-    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, left, inside)
+    told = process.told() or UNTOLD
+    others = {other.pid for other in stage.processes.values()}
+    left = process.left(others) or None
+    result = CommandResult(code, signal, out, err, told.parts, told.missing or None, left, told.failed or None)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
     for save in step.save:

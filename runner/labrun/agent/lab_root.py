@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import stat
 from pathlib import Path
 
 from labrun.agent import namespaces as ns
 
+TUN = Path("/dev/net/tun")
 STAGE = Path("/run/labrun-lab")
 BYTES, INODES = 512 * 1024**2, 262_144  # of all that a lab writes into files
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -58,6 +59,14 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
         _put(Path(name), text)
 
 
+def make_tun_device() -> None:
+    """/dev/net/tun where the engine allows the device but did not make it. Without it, links of type tun fail."""
+    if not TUN.exists():
+        with contextlib.suppress(OSError):
+            TUN.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(TUN, 0o666 | stat.S_IFCHR, os.makedev(10, 200))  # Documentation/admin-guide/devices.txt
+
+
 def _layers() -> Path:
     """The sandbox's root below and the tmpfs above. Without overlay (before Linux 5.11), it can be read alone."""
     root, upper, work = (STAGE / name for name in ("root", "upper", "work"))
@@ -70,6 +79,8 @@ def _layers() -> Path:
     ns.mount("/", str(root), None, ns.MS_BIND)
     with contextlib.suppress(OSError):  # it is read-only already, and locked
         ns.mount("", str(root), None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY)
+    import shutil
+
     for name in ("etc", "root", "var/tmp"):
         copy = STAGE / f"copy-{Path(name).name}"
         shutil.copytree(root / name, copy, symlinks=True, copy_function=shutil.copyfile)

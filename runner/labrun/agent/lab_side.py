@@ -5,12 +5,12 @@ it, or take its open files. Their mount namespace has a root (see lab_root.py) a
 sandbox they are in a user namespace below the agent's, too: then every mount that the agent's side made is locked
 (mount_namespaces(7)), and root in there has no right over the agent or its namespaces.
 
-Two processes are forked off, before there are threads and large imports. *Process 1* of the lab makes the root file
-system, joins the lab's namespaces and becomes `sleep infinity`: a program of the lab's own, without environment, so
-/proc/1 shows nothing. The kernel gives it the lab's orphans, and kills the lab with it. The *starter* has the lab's
-namespaces and still a pid that the lab cannot see: it makes the nodes' namespaces, which so belong to the lab's user
-namespace, and starts the commands, which become the agent's own children (CLONE_PARENT). It is small, so that a fork
-of it is fast.
+Two processes are forked off first of all, before there are threads and large imports, which go on beside them. *Process
+1* of the lab makes the root file system, joins the lab's namespaces and becomes `sleep infinity`: a program of the
+lab's own, without environment, so /proc/1 shows nothing. The kernel gives it the lab's orphans, and kills the lab with
+it. The *starter* has the lab's namespaces and still a pid that the lab cannot see: it makes the nodes' namespaces,
+which so belong to the lab's user namespace, and starts the commands, which become the agent's own children
+(CLONE_PARENT). It is small, so that a fork of it is fast.
 
 A request is a line of words with descriptors; the answer is "ok" with words and descriptors, or an errno and a message.
 """
@@ -18,43 +18,85 @@ A request is a line of words with descriptors; the answer is "ok" with words and
 from __future__ import annotations
 
 import errno
+import json
 import marshal
 import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from labrun.agent import namespaces as ns
-from labrun.agent.lab_root import enter_lab_root
+from labrun.agent import seccomp
+from labrun.agent.lab_root import enter_lab_root, make_tun_device
 
 RUN_NETNS = Path("/run/netns")
+REFUSED = 70  # the exit status when the kernel refuses the lab's namespaces
 _TIMEOUT_S = 30.0
 _MESSAGE, _FDS = 4096, 16
 _JOINED = ("user", "mnt", "net", "uts", "ipc")  # first the one that gives the right to the others
 _PATH = ("/usr/bin", "/bin")
 
 
+def begin(shape: str) -> LabSide:
+    """The first thing that the agent does: from here on what labs are given is not what the agent has.
+
+    ``shape``: a JSON object of what `LabSide` takes.
+    """
+    with refusing():
+        seccomp.install()
+        make_tun_device()
+        ns.give_up_mknod()
+        return LabSide(**json.loads(shape))
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What the kernel refuses here ends the sandbox, and whoever wanted it is told so."""
+    try:
+        yield
+    except OSError as error:
+        print(f"labrun-launcher: {error.strerror or error}", file=sys.stderr, flush=True)
+        os._exit(REFUSED)
+
+
 class LabSide:
     """The agent's end of the line."""
 
     def __init__(self, nested: bool, binds: tuple[str, ...]) -> None:
-        """``nested``: in a user namespace of its own. Raises OSError with what could not be made."""
+        """``nested``: in a user namespace of its own. It gets ready while the caller goes on; see `ready`."""
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         starter = os.fork()
         if starter == 0:
             _starter(theirs, nested, binds)
         theirs.close()
         self._line.settimeout(_TIMEOUT_S)
-        if nested:
-            self._answer()
-            for kind in ("uid_map", "gid_map"):
-                own = Path(f"/proc/self/{kind}").read_text(encoding="ascii").split()
-                Path(f"/proc/{starter}/{kind}").write_text(f"0 0 {own[2]}", encoding="ascii")
-            self._line.send(b"mapped")
-        _, (self._names,) = self._answer()
+        self._names = -1
+        self._trouble: OSError | None = None
+        self._getting_ready = threading.Thread(target=self._get_ready, args=(starter, nested), name="lab", daemon=True)
+        self._getting_ready.start()
+
+    def _get_ready(self, starter: int, nested: bool) -> None:
+        try:
+            if nested:
+                self._answer()
+                for kind in ("uid_map", "gid_map"):
+                    own = Path(f"/proc/self/{kind}").read_text(encoding="ascii").split()
+                    Path(f"/proc/{starter}/{kind}").write_text(f"0 0 {own[2]}", encoding="ascii")
+                self._line.send(b"mapped")
+            _, (self._names,) = self._answer()
+        except OSError as error:
+            self._trouble = error
+
+    def ready(self) -> None:
+        """Wait until commands can be started. Raises OSError with what could not be made."""
+        self._getting_ready.join()
+        if self._trouble is not None:
+            raise self._trouble
 
     def make_network(self) -> int:
         """A network namespace, bare as the kernel makes it."""
@@ -226,7 +268,7 @@ def _request(line: socket.socket, own: int) -> bool:
     words, made = "", []
     try:
         if verb == "start":
-            words = str(_start(fds))
+            words = str(_start(fds, (line.fileno(), own)))
         elif verb == "network":
             made = [_network(own)]
         elif verb == "name":
@@ -244,10 +286,13 @@ def _request(line: socket.socket, own: int) -> bool:
     return True
 
 
-def _start(fds: list[int]) -> int:
+def _start(fds: list[int], ours: tuple[int, int]) -> int:
+    """``ours``: what only the starter may have."""
     pid = ns.clone(ns.CLONE_PARENT)
     if pid:
         return pid
+    for fd in ours:
+        os.close(fd)
     job, trouble, network, names, mounts, *files = fds
     try:
         os.setsid()
@@ -285,8 +330,10 @@ def _name(name: str, network: int, own: int) -> None:
     with ns.kept(("net", ns.CLONE_NEWNET), folder=own):
         ns.setns(network, ns.CLONE_NEWNET)
         os.fchdir(own)
-        ns.mount("net", str(place), None, ns.MS_BIND)
-        os.chdir("/")
+        try:
+            ns.mount("net", str(place), None, ns.MS_BIND)
+        finally:
+            os.chdir("/")
 
 
 def _view(name: str, network: int, own: int) -> list[int]:

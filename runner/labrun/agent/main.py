@@ -5,7 +5,6 @@ stdin stays open as the lifeline: when it ends, whoever wanted this is gone, and
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -14,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import labrun
-from labrun.agent import environment, seccomp
+from labrun.agent import environment
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
-from labrun.agent.lab_side import LabSide
+from labrun.agent.lab_side import LabSide, refusing
 from labrun.agent.load import LoadWatch
-from labrun.agent.namespaces import give_up_mknod
-from labrun.agent.nodes import Nodes, make_tun_device
+from labrun.agent.nodes import Nodes
 from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
 from labrun.agent.stage import Stage, StepFailed, StepTimeout
@@ -30,16 +28,17 @@ from labrun.protocol.codec import loads
 from labrun.protocol.events import Done, Fault, Hello, Result, StepEnded, StepStarted, StepStatus
 from labrun.protocol.plan import Plan, Step
 
-REFUSED, ORPHANED = 70, 71  # the exit status when the kernel refuses the lab's namespaces; when the lifeline ends
+ORPHANED = 71  # the exit status when the lifeline ends
 
 
-def main(shape: str) -> None:
-    """Read one plan from stdin, carry it out. ``shape``: a JSON object of what `LabSide` takes."""
-    lab = _lab(shape)
+def main(lab: LabSide) -> None:
+    """Read one plan from stdin, carry it out."""
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
     import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
 
+    with refusing():
+        lab.ready()
     plan = loads(Plan, sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
@@ -57,18 +56,6 @@ def main(shape: str) -> None:
     stage.stop_all()
     emitter.event(Done(*emitter.now()))
     os._exit(0)  # what labs left running ends with the sandbox; nothing here is worth waiting for
-
-
-def _lab(shape: str) -> LabSide:
-    """First of all: from here on what labs are given is not what the agent has."""
-    try:
-        seccomp.install()
-        make_tun_device()
-        give_up_mknod()
-        return LabSide(**json.loads(shape))
-    except OSError as error:
-        print(f"labrun-launcher: {error.strerror or error}", file=sys.stderr, flush=True)
-        os._exit(REFUSED)
 
 
 def _lifeline() -> None:

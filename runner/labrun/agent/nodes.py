@@ -7,19 +7,14 @@ with the sandbox.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from labrun.agent import namespaces as ns
 from labrun.agent.lab_side import LabSide
 from labrun.agent.settings import Settings
-
-TUN = Path("/dev/net/tun")
 
 
 class Nodes:
@@ -92,11 +87,3 @@ class Nodes:
             self._views[name] = self.lab.make_view(name, network)
         mounts, names = self._views[name]
         return self.lab.start(argv, environment, files, (network, names, mounts))
-
-
-def make_tun_device() -> None:
-    """/dev/net/tun where the engine allows the device but did not make it. Without it, links of type tun fail."""
-    if not TUN.exists():
-        with contextlib.suppress(OSError):
-            TUN.parent.mkdir(parents=True, exist_ok=True)
-            os.mknod(TUN, 0o666 | stat.S_IFCHR, os.makedev(10, 200))  # Documentation/admin-guide/devices.txt

@@ -1,13 +1,16 @@
-"""What a line for the shell does not tell by its exit status: how each of its commands ended, and what is missing.
+"""What a line for the shell does not tell by its exit status: how each part of its pipeline ended, and what is missing.
 
-bash(1) reads the file that BASH_ENV names before it runs a line. Ours notes, in a file that only the agent reads, the
-statuses of the last pipeline (PIPESTATUS) when the shell ends, those of each pipeline before it that failed, and each
-command that the shell does not find (command_not_found_handle), wherever the line sends its complaints. The line
-itself, its exit status and what it prints stay as they are. A line with traps of its own for EXIT, ERR or DEBUG, or one
-that ends with `exec`, reports less.
+bash(1) reads the file that BASH_ENV names before it runs a line. Ours notes, in a file that only the agent reads,
 
-Bash calls the ERR trap where it would end with `set -e`: not where the line itself looks at the status (`if`, `while`,
-`||`, `!`). There the DEBUG trap, which comes before the next command, finds statuses that are more than yes and no.
+- the statuses of the last pipeline (PIPESTATUS), when the shell ends;
+- each command that the shell does not find (command_not_found_handle), wherever the line sends its complaints;
+- each that failed outside of conditions, and of lists with `&&` and `||` but for their ends (the ERR trap), in
+  functions, subshells and `$(...)`, too;
+- in conditions, statuses that are more than yes and no, such as that of a part of a pipeline: the DEBUG trap, which
+  comes before each command, finds those of the one before it.
+
+The line itself, its exit status and what it prints stay as they are; `$-` has E and T. A line with traps of its own, or
+one that ends with `exec`, reports less.
 """
 
 from __future__ import annotations
@@ -27,12 +30,14 @@ _PROLOGUE = """\
 unset BASH_ENV
 exec {own}<&-
 command_not_found_handle() {{
+    trap - ERR DEBUG
     printf 'missing %s\\n' "${{1//[[:space:]]/ }}" >&{report}
     printf '%s: line %d: %s: command not found\\n' "$0" "${{BASH_LINENO[0]}}" "$1" >&2
     return 127
 }}
 trap 'printf "statuses %s\\n" "${{PIPESTATUS[*]}}" >&{report}' EXIT
-trap 'printf "failed %s\\t%s\\n" "${{PIPESTATUS[*]}}" "${{BASH_COMMAND//[[:space:]]/ }}" >&{report}' ERR
+trap 'printf "failed %s\\t%d\\t%s\\n" "${{PIPESTATUS[*]}}" $((BASH_SUBSHELL + ${{#FUNCNAME[*]}})) \\
+"${{BASH_COMMAND//[[:space:]]/ }}" >&{report}' ERR
 set -ET
 trap 'case "${{PIPESTATUS[*]}}" in 0|1);; *[1-9]*) printf "looked %s\\n" "${{PIPESTATUS[*]}}" >&{report};; esac' DEBUG
 """
@@ -42,12 +47,15 @@ trap 'case "${{PIPESTATUS[*]}}" in 0|1);; *[1-9]*) printf "looked %s\\n" "${{PIP
 class Told:
     """``parts``: exit statuses of the last pipeline; None where the shell did not say. ``missing``: not found.
 
-    ``inside``: pipelines that failed, each once, in order. The last one is among them where it failed.
+    ``failed``: pipelines before the last one that failed, each once.
     """
 
     parts: tuple[int, ...] | None
     missing: tuple[str, ...]
-    inside: tuple[FailedInside, ...] = ()
+    failed: tuple[FailedInside, ...] = ()
+
+
+UNTOLD = Told(None, ())  # of what is no line for the shell
 
 
 class Report:
@@ -85,20 +93,37 @@ class Report:
         told = [line.partition(" ") for line in data.decode(errors="replace").split("\n")]
         statuses = [_numbers(rest) for word, _, rest in told if word == "statuses"]
         missing = dict.fromkeys(rest for word, _, rest in told if word == "missing")
-        inside: dict[FailedInside, None] = {}
-        for word, _, rest in told:
-            numbers, tab, command = rest.partition("\t")
-            if word == "looked" or (word == "failed" and tab):
-                found = FailedInside(_numbers(numbers), command[:_COMMAND] if word == "failed" else None)
-                inside.pop(found, None)
-                inside[found] = None
-        return Told(statuses[-1] if statuses else None, tuple(missing)[:_NAMES], tuple(inside)[-_FAILURES:])
+        parts = statuses[-1] if statuses else None
+        failed = _failed([(word, rest) for word, _, rest in told], parts)
+        return Told(parts, tuple(missing)[:_NAMES], failed)
 
     def close(self) -> None:
         for fd in (self._prologue, self._report):
             if fd >= 0:
                 os.close(fd)
         self._prologue = self._report = -1
+
+
+def _failed(told: list[tuple[str, str]], parts: tuple[int, ...] | None) -> tuple[FailedInside, ...]:
+    """Without the last pipeline, whose statuses (``parts``) are told as such, and what it passed on."""
+    found: list[tuple[int, FailedInside]] = []  # with how deep in functions and subshells
+    for word, rest in told:
+        numbers, *more = rest.split("\t", 2)
+        if word == "failed" and len(more) == 2 and more[0].isdecimal():
+            if found and found[-1][1] == FailedInside(_numbers(numbers)):
+                found.pop()  # the DEBUG trap comes before the ERR trap, too, and after it
+            one = int(more[0]), FailedInside(_numbers(numbers), more[1][:_COMMAND])
+            if not (more[1].startswith("(") and found and found[-1] == one):  # bash tells of a subshell twice
+                found.append(one)
+        elif word == "looked" and not (found and found[-1][1].parts == _numbers(numbers)):
+            found.append((0, FailedInside(_numbers(numbers))))
+    if found and found[-1][1] == FailedInside(parts or ()):
+        found.pop()
+    if found and found[-1][1].command is not None and (parts is None or (parts and parts[-1])):
+        depth, last = found.pop()
+        while found and found[-1][0] > depth and found[-1][1].parts == last.parts:
+            found.pop()
+    return tuple(dict.fromkeys(failed for _, failed in found))[-_FAILURES:]
 
 
 def _numbers(words: str) -> tuple[int, ...]:

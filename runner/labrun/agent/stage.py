@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from labrun.agent.emitter import Emitter
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
+from labrun.agent.shell import UNTOLD
 from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded, TraceEnded
 from labrun.protocol.plan import Plan, Step
 
@@ -159,7 +160,7 @@ class Stage:
             self.emitter.ship(output.path, final=True)
         code, name = process.status
         t_ns, wall_ns = self.emitter.now()
-        told = process.told()
+        told = process.told() or UNTOLD
         self.emitter.event(
             ProcessEnded(
                 step_id,
@@ -170,10 +171,10 @@ class Stage:
                 name,
                 out,
                 err,
-                told.parts if told else None,
-                (told.missing if told else ()) or None,
+                told.parts,
+                told.missing or None,
                 (() if process.stopped else holders) or None,
-                (told.inside if told else ()) or None,
+                told.failed or None,
             )
         )
 

@@ -25,7 +25,8 @@ _KEPT = 8  # of the compiled sources: as many checkouts as somebody may have
 _BOOT = (
     "import sys; n = int(sys.stdin.buffer.readline()); p = sys.argv[1]; "
     "f = open(p, 'wb'); f.write(sys.stdin.buffer.read(n)); f.close(); "
-    "sys.path[1:1] = sys.argv[3:]; sys.path.insert(0, p); from labrun.agent.main import main; main(sys.argv[2])"
+    "sys.path[1:1] = sys.argv[3:]; sys.path.insert(0, p); "
+    "from labrun.agent.lab_side import begin; lab = begin(sys.argv[2]); from labrun.agent.main import main; main(lab)"
 )
 
 

@@ -1,8 +1,10 @@
 """What came of a step: the one place that says why it did not do what its lab says. Every observation asks here.
 
 Two questions. *Did the step take place?* It ended, in its time, and the shell found its commands. *Did its command
-fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, those that the step's
-`exit` names, any with `may_fail`. How a command ends may also be what a prediction asks for; `Accounts` knows that.
+fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, or those that the step's
+`exit` names. How a command ends may also be what a prediction asks for; `Accounts` knows that. A step with `may_fail`
+may have failed: what comes after it counts all the same, unless it never tried (a typo is not meant). What a failed
+command printed decides nothing even so, for a prediction that does not look at how it ended.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from labrun.observe.shell import (
     DID_NOT_TRY,
     SIGPIPE,
     answered,
+    asks_how,
     complaint,
+    error_line,
     not_allowed,
     not_found,
     pipelines,
@@ -111,6 +115,8 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
         if record.started is None or (before_ns is not None and record.started.t_ns >= before_ns):
             continue
         found = failure(variant, record)
+        if found is not None and record.step.may_fail and not found.needs_name:
+            continue
         known = before_ns is None and record.step.id in accounts.looked_at
         if found is not None and not known and not accounts.cover(record.step.id, found):
             return record, found.why
@@ -120,7 +126,7 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
 def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     step = record.step
     ended = ending(record)
-    if step_trouble(record) is not None or ended is None or step.may_fail or not isinstance(step.action, Run | Start):
+    if step_trouble(record) is not None or ended is None or not isinstance(step.action, Run | Start):
         return None
     if isinstance(ended, ProcessEnded) and ended.stopped:
         return None
@@ -142,6 +148,9 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         why = Unknown("missing-tool", f"step '{step.id}': the shell {words}")
         return Failure(why, status if status in NOT_FOUND else None, True)
     called = pipelines(step.shell) if step.shell is not None else ((_program(step.action.argv),),)
+    for failed in ended.failed or ():
+        if (earlier := _inside(step.id, failed, called, stderr, asks_how(step.shell))) is not None:
+            return earlier
     parts = ended.parts or (status,)
     names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
     heads = {name for pipeline in called for name in pipeline} if len(parts) == 1 else set()
@@ -152,7 +161,8 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         which = f"'{name}', a part of its pipeline, exited" if name and not last else "it exited"
         complains = complaint(stderr, part) if part or last else None
         if part and (did_not_try or complains):
-            text = f"step '{step.id}': {which} with {part}, which says that it did not try{said}"
+            words = f": {complains[:200]}" if complains else said
+            text = f"step '{step.id}': {which} with {part}, which says that it did not try{words}"
             return Failure(Unknown("usage-error", text), status if last else None, True)
         if complains:
             text = f"step '{step.id}' complains of its arguments: {complains}"
@@ -163,51 +173,41 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         if not answers:
             text = f"step '{step.id}': {which} with {part}{said}"
             return Failure(Unknown("step-failed", text), status if last else None, False)
-    if (earlier := _inside(step.id, ended, called, stderr)) is not None:
-        return earlier
     if len(parts) > 1 and (forbidden := not_allowed(stderr)) is not None:
         return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {forbidden}"), None, False)
     return None
 
 
 def _inside(
-    step_id: str, ended: CommandResult | ProcessEnded, called: tuple[tuple[str, ...], ...], stderr: str
+    step_id: str, failed: FailedInside, called: tuple[tuple[str, ...], ...], stderr: str, asks: bool
 ) -> Failure | None:
     """A command before the last one of a line that failed, and whose failure the line passes over.
 
-    Where the line looks at a status itself (`if`, `||`), only what says that a command did not try is a failure. What
-    the line's own exit status passes on is its last command, and not looked at here.
+    Where the line looks at a status itself (`if`, `||`), only what says that a command did not try is a failure, and a
+    part of a pipeline that nobody looks at. ``asks``: the line looks at `$?`.
     """
-    found = list(ended.inside or ())
-    while found and found[-1].parts == (ended.parts or (ended.exit,)):
-        found.pop()
-    for failed in found:
-        known = [names for names in called if len(names) == len(failed.parts)]
-        if failed.command is not None and len(failed.parts) == 1:
-            known = list(pipelines(failed.command))[-1:]
-            if not known and ASSIGNMENT.fullmatch(failed.command):
-                continue  # its status is that of what it holds, which was reported itself
-        if not _answers(known or [("",) * len(failed.parts)], failed, stderr):
-            statuses = " | ".join(str(status) for status in failed.parts)
-            which = f"'{failed.command}'" if failed.command else "a command whose end the line looks at"
-            text = f"step '{step_id}': within it, {which} exited with {statuses}{_last_line(stderr)}"
-            return Failure(Unknown("step-failed", text), None, False)
-    return None
-
-
-def _answers(known: list[tuple[str, ...]], failed: FailedInside, stderr: str) -> bool:
-    """Is each status of a pipeline an answer of its program, or the line's to look at? ``known``: what it may call."""
+    known = [names for names in called if len(names) == len(failed.parts)]
+    if failed.command is not None and len(failed.parts) == 1:
+        known = list(pipelines(failed.command))[-1:]
+        if not known and ASSIGNMENT.fullmatch(failed.command):
+            return None  # its status is that of what it holds, which was reported itself
     for number, status in enumerate(failed.parts):
-        names = {programs[number] for programs in known}
+        names = {programs[number] for programs in known} or {""}
         last = number == len(failed.parts) - 1
-        refused = any(answered(name, stderr) for name in names)
-        never_tried = status in NOT_FOUND or any(status in DID_NOT_TRY.get(name, ()) for name in names)
-        asked = last and failed.command is None and not never_tried
-        waited = names == {"wait"} and status > _SIGNALS  # the line ended what it waits for
-        answer = any(status in ANSWERS.get(name, ()) for name in names) or (status == SIGPIPE and not last)
-        if status and not (refused or asked or waited or answer):
-            return False
-    return True
+        if not status or any(status in ANSWERS.get(name, ()) or answered(name, stderr) for name in names):
+            continue
+        if (status == SIGPIPE and not last) or (names == {"wait"} and status > _SIGNALS):
+            continue  # its reader had enough, or the line ended what it waits for
+        never_tried = any(status in DID_NOT_TRY.get(name, ()) for name in names)
+        if last and not never_tried and (asks or (failed.command is None and status not in NOT_FOUND)):
+            continue
+        command = f"'{failed.command[:80]}'" if failed.command else "whose end the line looks at"
+        statuses = " | ".join(map(str, failed.parts))
+        text = f"step '{step_id}': one of its commands, {command}, exited with {statuses}{_last_line(stderr)}"
+        if never_tried or (complaint(stderr, status) and failed.command is not None):
+            return Failure(Unknown("usage-error", text), None, True)
+        return Failure(Unknown("step-failed", text), None, False)
+    return None
 
 
 def signal_status(name: str) -> int | None:
@@ -224,6 +224,13 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
         return record.process
     result = record.ended.result if record.ended is not None else None
     return result if isinstance(result, CommandResult) else None
+
+
+def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
+    """That something in the command failed, which its statuses do not tell: it says so on stderr."""
+    ended = ending(record)
+    line = None if ended is None or asks_how(record.step.shell) else error_line(_stderr(variant, ended))
+    return Unknown("step-failed", f"step '{record.step.id}': a part of it says: {line[:200]}") if line else None
 
 
 def last_words(variant: VariantRecord, record: StepRecord) -> str | None:

@@ -59,11 +59,25 @@ _ANSWERED = re.compile("|".join(os.strerror(code) for code in (
 _COMPLAINTS = re.compile(
     r"(?:un(?:known|recogni[sz]ed)|invalid|illegal|bad) (?:option|argument:|command|switch|flag)"
     r"|is unknown, try|^usage:|^[\w.-]+: usage|try ['`].*(?:--help|-h)'|syntax error|parse error"
-    r"|^Not enough information|is a garbage|^(?:SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|"
-    r"AttributeError|TypeError): ",
+    r"|^Not enough information|is a garbage| is expected rather than |: argument \".*\" is wrong|^Cannot parse "
+    r"|port number (?:invalid|too (?:large|small))|Temporary failure in name resolution|Name or service not known"
+    r"|^(?:SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|AttributeError|TypeError): ",
     re.IGNORECASE | re.MULTILINE,
 )
-_ALWAYS = re.compile(r"(?:unknown|unrecognized|invalid|illegal) option", re.IGNORECASE)
+# What a program prints that did not do its work, in the words of the lab image's tools and of strerror(3).
+_ERRORS = re.compile(
+    r"^Error: |^RTNETLINK answers: |^Cannot find device|^Device \".*\" does not exist|^Object \".*\" is unknown"
+    r"|: (?:cannot|can't|could not|couldn't|failed to|unable to) |: (?:No such (?:file or directory|device|process)|"
+    r"Operation not permitted|Permission denied|Invalid argument|Is a directory|Not a directory)$"
+    r"|^ip6?tables v[\d.]+ |^error: |: error: |^Traceback ",
+    re.MULTILINE,
+)
+_ALWAYS = re.compile(
+    r"(?:unknown|unrecognized|invalid|illegal) option| is unknown, try|Couldn't load (?:target|match) |Bad argument `"
+    r"|^try ['`].*(?:--help|-h)'",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS")
 _NOT_FOUND = re.compile(
     r"^(?:ba|da)?sh: (?:(?:line )?\d+: )?(?P<a>.+): (?:command )?not found$"  # bash(1), dash(1)
     r"|^exec of \"(?P<b>.+)\" failed: No such file or directory$"  # ip netns exec
@@ -103,6 +117,16 @@ def complaint(stderr: str, status: int) -> str | None:
     """The line in which a program says that it does not understand what it was asked for; None if none does."""
     pattern = _COMPLAINTS if status else _ALWAYS
     return next((line.strip() for line in stderr.splitlines() if pattern.search(line)), None)
+
+
+def asks_how(line: str | None) -> bool:
+    """Does the line look at how its commands ended, as in `...; echo rc=$?`? Then that they failed is its business."""
+    return line is not None and _ASKED.search(line) is not None
+
+
+def error_line(stderr: str) -> str | None:
+    """The first line by which a program says that it failed."""
+    return next((line.strip() for line in stderr.splitlines() if _ERRORS.search(line)), None)
 
 
 def answered(program: str, stderr: str) -> bool:

@@ -73,8 +73,8 @@ class CommandResult:
     """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL.
 
     ``parts``: of a line for the shell, how each part of its last pipeline ended; None where the shell did not say.
-    ``missing``: commands that the shell did not find. ``left``: processes that it left running, by name. ``inside``:
-    pipelines of the line that failed.
+    ``missing``: commands that the shell did not find. ``failed``: those before the last pipeline that failed.
+    ``left``: processes that it left running, by name.
     """
 
     KIND: ClassVar[str] = "command"
@@ -85,7 +85,7 @@ class CommandResult:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
-    inside: tuple[FailedInside, ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ class ProcessEnded:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
-    inside: tuple[FailedInside, ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
