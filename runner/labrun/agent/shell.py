@@ -119,7 +119,7 @@ def _failed(told: list[tuple[str, str]], parts: tuple[int, ...] | None) -> tuple
             found.append((0, FailedInside(_numbers(numbers))))
     if found and found[-1][1] == FailedInside(parts or ()):
         found.pop()
-    if found and found[-1][1].command is not None and (parts is None or (parts and parts[-1])):
+    if found and found[-1][1].command is not None and parts and parts[-1]:
         depth, last = found.pop()
         while found and found[-1][0] > depth and found[-1][1].parts == last.parts:
             found.pop()
