@@ -218,6 +218,8 @@ def test_where_the_type_is_right_it_is_one(evidence, check):
         ('[{"a": 1}, {"b": 2}]', "[?c == `1`]", "json-nothing-found", "no object has the key 'c'"),
         ('[{"a": 1}]', "length([?adr == `1`])", "json-nothing-found", "no object has the key 'adr'"),
         ('[{"port": 80}]', "length([?port == '80'])", "type-mismatch", "it compares number with text"),
+        ('[{"mtu": 1500}, {"mtu": "1400"}, {"x": 1}]', "length([?mtu == `1400`])", "type-mismatch", "number with text"),
+        ('[{"mtu": 1500}, {"mtu": "1400"}]', "[?mtu > `1450`] | length(@)", "type-mismatch", "number with text"),
         ('[{"port": "80"}]', "[?port > `79`] | length(@)", "type-mismatch", "number with text"),
         ("[1, 2]", "[5]", "json-nothing-found", "the list has 2"),
         ('{"a": 3}', "a.b", "json-nothing-found", "no object has the key 'b'"),

@@ -19,7 +19,7 @@ def _health() -> int:
     from labrun.cli.checkup import checkup
 
     good = True
-    for finding in checkup():
+    for finding in sorted(checkup(), key=lambda finding: finding.good is not False):  # what stops labs comes first
         mark = {True: "ok  ", False: "FAIL", None: "note"}[finding.good]
         print(f"{mark}  {finding.what}: {finding.found}")
         if finding.remedy:
