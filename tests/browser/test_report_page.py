@@ -226,7 +226,7 @@ def test_tabs_show_one_kind_and_are_in_the_address(browser: Browser, pages: dict
     with Opened(browser, pages["recorded"]) as opened:
         page = opened.page
         told = [tab.inner_text() for tab in page.locator(".tabs button").all()]
-        assert told == ["all 6", "surprises 1", "inconclusive 1", "broken 1", "skipped 1"]
+        assert told == ["all 7", "surprises 1", "inconclusive 1", "broken 2", "skipped 1"]
         page.get_by_role("button", name="surprises 1").click()
         assert page.locator(".matrix tbody tr:not(.of):visible").count() == 1 and "show=surprise" in page.url
         assert [lab.get_attribute("id") for lab in page.locator("article.lab:visible").all()] == ["lab-colours"]
@@ -235,7 +235,7 @@ def test_tabs_show_one_kind_and_are_in_the_address(browser: Browser, pages: dict
         page.get_by_role("button", name="skipped 1").click()
         assert page.locator(".matrix tbody tr:visible").count() == 0
         assert page.locator("#verdicts > .problem:visible").count() == 1
-        page.get_by_role("button", name="all 6").click()
+        page.get_by_role("button", name="all 7").click()
         assert page.locator(".matrix tbody tr:not(.of):visible").count() == 4 and "show=" not in page.url
 
 
