@@ -153,6 +153,7 @@ class Stage:
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]
+        holders = process.holders()
         process.stop(signal, grace_s)
         out, err = process.outputs()
         for output in (out, err):
@@ -172,7 +173,8 @@ class Stage:
                 err,
                 told.parts,
                 told.missing or None,
-                failed=told.failed or None,
+                (() if process.stopped else holders) or None,
+                told.failed or None,
             )
         )
 
