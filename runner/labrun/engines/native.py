@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import IO
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
-from labrun.engines.cgroups import Limits, find_limits, name_for
+from labrun.engines.cgroups import Limits, find_limits, name_for, sweep
 from labrun.engines.cgroups import remove as remove_cgroup
 from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
 from labrun.engines.userland import Userland
@@ -78,8 +78,9 @@ class NativeEngine:
         self._spares: list[_Sandbox] = []
 
     def __enter__(self) -> NativeEngine:
-        """Start the first sandboxes; the first plans get them."""
+        """Start the first sandboxes; the first plans get them. What killed runners left is removed meanwhile."""
         self._starter.submit(self._prepare).result()
+        sweep(self._limits)
         return self
 
     def __exit__(
