@@ -270,3 +270,16 @@ def test_no_line_and_no_complaint_breaks_the_reader(text: str) -> None:
 
 def test_an_answer_is_no_refusal_to_try() -> None:
     assert not [name for name in ANSWERS if ANSWERS[name] & DID_NOT_TRY.get(name, frozenset())]
+
+
+def test_a_shell_that_the_lab_names_itself_is_read_as_one(tmp_path: Path) -> None:
+    """`run: [bash, -c, LINE]` is LINE for the shell."""
+    evidence = Evidence(tmp_path / "experiment")
+    for name, line in (("bad", "iptables -A INPUT -j DORP; echo x"), ("fine", "ip link del x; true")):
+        result = CommandResult(
+            0, None, evidence.output(f"{name}.out", b""), evidence.output(f"{name}.err", b"x: Permission denied\n")
+        )
+        evidence.step(name, actions.Run(("bash", "-c", line)), result)
+    variant = evidence.done().read()
+    for name, truth in (("bad", None), ("fine", True)):
+        assert evaluate(prediction({"command": name, "stdout": {"lacks": "y"}}), variant, PREFIX).truth is truth

@@ -71,7 +71,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
-                shell=step.shell is not None and argv[:2] == ("bash", "-c"),
+                shell=argv[:2] == ("bash", "-c"),
             )
         except FileNotFoundError as error:
             words = error.strerror or ""

@@ -30,6 +30,7 @@ from labrun.observe.shell import (
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
 from labrun.protocol.events import CommandResult, FailedInside, ProcessEnded
+from labrun.protocol.plan import Step
 from labrun.protocol.record import dataclass
 
 _SHELLS = ("bash", "sh", "dash")
@@ -141,15 +142,16 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         return Failure(Unknown(code, f"step '{step.id}': the command was ended by {ended.signal}{said}"), number, False)
     if status is None:
         return Failure(Unknown("no-exit-status", f"step '{step.id}': nobody knows how the command ended"), None, False)
-    by_shell = step.shell is not None or _program(step.action.argv) in _SHELLS
+    line = _line(step)
+    by_shell = line is not None or _program(step.action.argv) in _SHELLS
     lacking = next(iter(ended.missing or ()), None) or (not_found(stderr) if by_shell else None)
     if lacking is not None or (by_shell and status in NOT_FOUND):
         words = f"does not find '{lacking}'" if lacking else f"cannot run the command (exit {status})"
         why = Unknown("missing-tool", f"step '{step.id}': the shell {words}")
         return Failure(why, status if status in NOT_FOUND else None, True)
-    called = pipelines(step.shell) if step.shell is not None else ((_program(step.action.argv),),)
+    called = pipelines(line) if line is not None else ((_program(step.action.argv),),)
     for failed in ended.failed or ():
-        if (earlier := _inside(step.id, failed, called, stderr, asks_how(step.shell))) is not None:
+        if (earlier := _inside(step.id, failed, called, stderr, asks_how(line))) is not None:
             return earlier
     parts = ended.parts or (status,)
     names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
@@ -210,6 +212,12 @@ def _inside(
     return None
 
 
+def _line(step: Step) -> str | None:
+    """The line for the shell, also where the lab names the shell itself: [bash, -c, LINE]."""
+    argv = step.action.argv if isinstance(step.action, Run | Start) else ()
+    return argv[2] if step.shell is None and argv[:2] == ("bash", "-c") and len(argv) > 2 else step.shell
+
+
 def signal_status(name: str) -> int | None:
     """The exit status by which a shell tells of a signal: 128 + N; None of a signal without a known number."""
     try:
@@ -229,7 +237,7 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
 def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
     """That something in the command failed, which its statuses do not tell: it says so on stderr."""
     ended = ending(record)
-    line = None if ended is None or asks_how(record.step.shell) else error_line(_stderr(variant, ended))
+    line = None if ended is None or asks_how(_line(record.step)) else error_line(_stderr(variant, ended))
     return Unknown("step-failed", f"step '{record.step.id}': a part of it says: {line[:200]}") if line else None
 
 
