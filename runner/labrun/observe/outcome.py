@@ -236,16 +236,20 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
 
 def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
     """That something in the command failed, which its statuses do not tell: it says so on stderr."""
-    ended = ending(record)
-    line = None if ended is None or asks_how(_line(record.step)) else error_line(_stderr(variant, ended))
-    return Unknown("step-failed", f"step '{record.step.id}': a part of it says: {line[:200]}") if line else None
+    key = f"complaints {record.step.id}"
+    if key not in variant.memo:
+        ended = ending(record)
+        line = None if ended is None or asks_how(_line(record.step)) else error_line(_stderr(variant, ended))
+        text = f"step '{record.step.id}': a part of it says: {line[:200]}" if line else None
+        variant.memo[key] = Unknown("step-failed", text) if text else None
+    found: Unknown | None = variant.memo[key]  # type: ignore[assignment]
+    return found
 
 
 def last_words(variant: VariantRecord, record: StepRecord) -> str | None:
     """The last line of a command's stderr."""
     ended = ending(record)
-    lines = _stderr(variant, ended).splitlines() if ended is not None else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+    return _final(_stderr(variant, ended)) if ended is not None else None
 
 
 def _stderr(variant: VariantRecord, ended: CommandResult | ProcessEnded) -> str:
@@ -258,8 +262,13 @@ def _stderr(variant: VariantRecord, ended: CommandResult | ProcessEnded) -> str:
 
 
 def _last_line(stderr: str) -> str:
-    line = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), None)
+    line = _final(stderr)
     return f": {line[:200]}" if line else ""
+
+
+def _final(text: str) -> str | None:
+    """Its last line that is not blank."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
 
 
 def _program(argv: tuple[str, ...]) -> str:

@@ -14,17 +14,17 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labrun.lab.check.satisfiable import Numbers, known
+from labrun.lab.check.satisfiable import Numbers, known, named, outcomes
 from labrun.lab.expression import parse_expression
 from labrun.lab.load import Lab
 from labrun.lab.model import placed_predictions
 from labrun.lab.predictions import STATE_KINDS, AllOf, AnyOf, ExprIs, Not, Prediction, leaves
 from labrun.lab.problems import Problem
-from labrun.logic.compare import holds
 
 _MOST = 4096  # combinations
 _NUMBERS_OF = {"exit": Numbers(0, 255), "duration": Numbers(0, whole=False), "count": Numbers(0)}
 _TRIES = 60
+_Asked = tuple[str, Numbers | None, Mapping[str, Any]]
 _NUMBERS = (0, 1, 2, 3, 7, 64, 1500, 10**6, 10**12)
 _TEXTS = ("", "a", "0", "no such text", "\x00é b\n1")
 
@@ -45,18 +45,19 @@ def _outcome(prediction: Prediction) -> bool | None:
 
     Leaves that ask for one number (an exit status, a duration, a count) of the same thing are about the same number.
     """
-    asked: dict[str, tuple[Numbers | None, list[Any]]] = {}
-    for _, leaf in leaves(prediction):
-        name, numbers, operators = _asked(leaf)
-        asked.setdefault(name, (numbers, []))[1].append(operators)
-    values = [_values(numbers, checks) for numbers, checks in asked.values()]
+    asked = {id(leaf): _asked(leaf) for _, leaf in leaves(prediction)}
+    checks: dict[str, tuple[Numbers | None, list[Mapping[str, Any]]]] = {}
+    for name, numbers, operators in asked.values():
+        checks.setdefault(name, (numbers, []))[1].append(operators)
+    values = [_values(numbers, given) for numbers, given in checks.values()]
     if math.prod(map(len, values)) > _MOST:
         return None
-    found = {_holds(prediction, dict(zip(asked, given, strict=True))) for given in itertools.product(*values)}
+    combinations = (dict(zip(checks, given, strict=True)) for given in itertools.product(*values))
+    found = {_holds(prediction, asked, given) for given in combinations}
     return found.pop() if len(found) == 1 else None
 
 
-def _asked(leaf: Any) -> tuple[str, Numbers | None, Mapping[str, Any]]:
+def _asked(leaf: Any) -> _Asked:
     """(what a leaf asks about, which numbers that can be, the check of it). None: it just holds or does not."""
     what = leaf.model_dump(exclude_defaults=True, mode="json")
     told = set(what) - {"command", "packets", *STATE_KINDS}
@@ -71,22 +72,19 @@ def _values(numbers: Numbers | None, checks: list[Mapping[str, Any]]) -> list[An
     """What to try. One check alone just holds or does not: whether it ever does is found elsewhere."""
     if numbers is None or len(checks) == 1:
         return [False, True]
-    expected = [value for check in checks for value in check.values()]
-    constants = [value for one in expected for value in (one if isinstance(one, tuple | list) else (one,))]
-    return sorted(numbers.samples({"one_of": tuple(constants)}))
+    return sorted(numbers.samples({"one_of": tuple(value for check in checks for value in named(check))}))
 
 
-def _holds(prediction: Prediction, given: dict[str, Any]) -> bool:
+def _holds(prediction: Prediction, asked: Mapping[int, _Asked], given: Mapping[str, Any]) -> bool:
+    """``asked``: by the id of the leaf. ``given``: what each thing that is asked about is."""
     if isinstance(prediction, AllOf):
-        return all(_holds(part, given) for part in prediction.all)
+        return all(_holds(part, asked, given) for part in prediction.all)
     if isinstance(prediction, AnyOf):
-        return any(_holds(part, given) for part in prediction.any)
+        return any(_holds(part, asked, given) for part in prediction.any)
     if isinstance(prediction, Not):
-        return not _holds(prediction.not_, given)
-    name, numbers, operators = _asked(prediction)
-    if numbers is None or isinstance(given[name], bool):
-        return bool(given[name])
-    return all(holds(operator, given[name], expected) is not False for operator, expected in operators.items())
+        return not _holds(prediction.not_, asked, given)
+    name, _, operators = asked[id(prediction)]
+    return given[name] if isinstance(given[name], bool) else outcomes(operators, (given[name],)) == {True}
 
 
 def _always(expression: str) -> bool:
