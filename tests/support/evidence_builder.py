@@ -60,7 +60,7 @@ def prediction(value: object) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 6."""
+    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 8."""
 
     at: float
     data: bytes

@@ -563,12 +563,12 @@ def test_a_bridge_that_a_capture_made_promiscuous_leaves_other_counts_in_doubt(t
     assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)
 
 
-def big(size: int, offload: bytes = bytes((1, 5, 0, 0, 0xE8, 3))) -> Seen:
+def big(size: int, offload: bytes = bytes((1, 5, 0, 0, 0xE8, 3, 34, 0))) -> Seen:
     """A super-packet of UDP on lo: 1000 bytes of data in each segment."""
     return Seen(30, udp(53, size), offload=offload)
 
 
-ODD = bytes((1, 3, 0, 0, 0xE8, 3))  # of a kind that is not cut here
+ODD = bytes((1, 3, 0, 0, 0xE8, 3, 34, 0))  # of a kind that is not cut here
 
 
 @pytest.mark.parametrize(
@@ -590,7 +590,12 @@ ODD = bytes((1, 3, 0, 0, 0xE8, 3))  # of a kind that is not cut here
         ([big(2500)], {"fields": {"ip.len": 528}}, 1, None),
         ([big(2500)], {"match": "greater 1500"}, 0, None),
         ([big(2500)], {"match": "greater 100"}, {"ge": 1}, True),
-        ([big(2500, bytes((1, 0, 0, 0, 0xE8, 3)))], {}, 1, True),  # only its checksum is not filled in
+        ([big(2500, bytes((1, 0, 0, 0, 0xE8, 3, 34, 0)))], {}, 1, True),  # only its checksum is not filled in
+        ([big(2500)], {"fields": {"udp.checksum.status": 2}}, {"ge": 1}, True),
+        ([big(2500)], {"fields": {"udp.checksum.status": 2}}, {"ge": 4}, False),
+        ([big(2500)], {"fields": {"udp.checksum.status": 0}}, 0, True),
+        ([big(10, bytes((1, 0, 0, 0, 0, 0, 34, 0)))], {"fields": {"udp.checksum.status": 2}}, 1, True),
+        ([big(10, b"")], {"fields": {"udp.checksum.status": 2}}, 1, False),
         ([big(2500, ODD)], {}, {"ge": 1}, True),
         ([big(2500, ODD)], {}, {"le": 100}, None),
         ([big(2500, ODD)], {"fields": {"ip.len": {"gt": 1500}}}, 0, None),
