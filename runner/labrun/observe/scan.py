@@ -59,6 +59,8 @@ class Scan:
     packets: int
     truncated: bool
     """The file ends in the middle of a block: there may have been more."""
+    interface_names: tuple[str, ...] = ()
+    """In the order in which the file describes them."""
 
 
 def bpf_predicate(filters: Callable[[int], Callable[[bytes, int], int] | None]) -> Matcher:
@@ -133,8 +135,9 @@ def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = No
     every = [_Asked(question) for question in questions]
     routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
     total, truncated = 0, False
+    names: list[str] = []
     try:
-        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened):
+        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened, names):
             total = number
             try:
                 asked = routes[interface, direction]
@@ -160,4 +163,4 @@ def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = No
                     one.sightings.add(interface, number, time_ns, data, linktype, length)
     except TruncatedCapture:
         truncated = True
-    return Scan(tuple(one.answer() for one in every), total, truncated)
+    return Scan(tuple(one.answer() for one in every), total, truncated, tuple(names))

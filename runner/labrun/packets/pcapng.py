@@ -205,10 +205,13 @@ class _Blocks:
             raise self.error("a packet block without a time or of the obsolete kind, which labrun does not read")
 
 
-def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]:
+def read_packets(
+    path: Path, opened: BinaryIO | None = None, interface_names: list[str] | None = None
+) -> Iterator[Packet]:
     """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits.
 
-    ``opened``: the file at ``path``, from its beginning; it is closed at the end.
+    ``opened``: the file at ``path``, from its beginning; it is closed at the end. ``interface_names``: gets the name of
+    each interface where the file describes it.
     """
     with opened or path.open("rb") as file:
         blocks = _Blocks(path, file)
@@ -244,6 +247,8 @@ def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]
                 yield make((number, name, time_ns + offset_ns, directions[flags & 3], linktype, data, length, offload))
             elif kind == _INTERFACE:
                 blocks.describe(interfaces, buffer, place, end)
+                if interface_names is not None and len(interface_names) < MAX_INTERFACES:
+                    interface_names.append(interfaces[-1].name)
             elif kind == _SECTION:
                 interfaces.clear()
                 unpack = struct.Struct(blocks.order + "IIIII").unpack_from
