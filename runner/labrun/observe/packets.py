@@ -49,6 +49,14 @@ class Packets:
     seen: Seen | None = None
     beside: tuple[str, ...] = ()
 
+    @property
+    def company(self) -> str | None:
+        """Why what was seen need not be because of the steps that were asked for, in words; None where it must be."""
+        if not self.beside or not self.count.low:
+            return None
+        ran = " and ".join(f"'{name}'" for name in self.beside)
+        return f"at that time, and not because of it alone: {ran} ran too"
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
