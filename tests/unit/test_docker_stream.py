@@ -1,0 +1,51 @@
+"""What a container's attach stream says is passed on, and why there is no sandbox is said as it was."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from typing import Any
+
+import pytest
+from labrun.engines.base import EngineError
+from labrun.engines.docker import _Container
+from labrun.protocol.frames import Piece
+from labrun.protocol.plan import Limits, Plan
+
+
+class NoEvents:
+    """A daemon that does not know more."""
+
+    class api:
+        @staticmethod
+        def events(**asked: Any) -> list[Any]:
+            return []
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "says"),
+    [
+        (b"noise\nlabrun-launcher: unshare: No space left on device\n", "sandbox-refused", "No space left on device"),
+        (b"x" * 2_000_000 + b"\nlabrun-launcher: mount on /proc: no\n", "sandbox-refused", "mount on /proc: no"),
+        (b"Killed\n", "sandbox-died", "died before its agent was done"),
+        (b"", "sandbox-died", "died before its agent was done"),
+    ],
+)
+def test_a_container_that_ends_early_says_why(log: bytes, code: str, says: str) -> None:
+    ours, theirs = socket.socketpair()
+
+    def speak() -> None:
+        for place in range(0, len(log), 32768):
+            part = log[place : place + 32768]
+            theirs.sendall(struct.pack(">BxxxL", 2, len(part)) + part)
+        theirs.shutdown(socket.SHUT_WR)
+
+    with ours, theirs:
+        container = _Container(NoEvents, "id", ours)
+        threading.Thread(target=speak, daemon=True).start()
+        got: list[Piece] = []
+        with pytest.raises(EngineError, match=says) as raised:
+            got.extend(container.frames(Plan("lab", "experiment", (), (), limits=Limits()).sealed()))
+    assert raised.value.code == code
+    assert {frame.path for frame in got} <= {"agent.log"} and sum(len(frame.data) for frame in got) <= 1024**2
