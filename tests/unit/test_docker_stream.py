@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
 from typing import Any
 
+import docker
 import pytest
 from labrun.engines.base import EngineError
-from labrun.engines.docker import _Container
+from labrun.engines.docker import LEAST, _Container, _host_config
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Limits, Plan
 
@@ -49,3 +51,15 @@ def test_a_container_that_ends_early_says_why(log: bytes, code: str, says: str) 
             got.extend(container.frames(Plan("lab", "experiment", (), (), limits=Limits()).sealed()))
     assert raised.value.code == code
     assert {frame.path for frame in got} <= {"agent.log"} and sum(len(frame.data) for frame in got) <= 1024**2
+
+
+@pytest.mark.parametrize("isolation", ["least", "privileged"])
+def test_what_least_asks_the_daemon_for(isolation: Any) -> None:
+    with contextlib.closing(docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.41")) as client:
+        asked = _host_config(client, isolation)
+    assert asked["NetworkMode"] == "none" and "Binds" not in asked and asked["PidsLimit"] and asked["Memory"]
+    assert asked.get("Privileged", False) is (isolation == "privileged")
+    if isolation == "least":
+        assert tuple(asked["CapAdd"]) == LEAST and "SYS_ADMIN" in LEAST
+        assert set(asked["SecurityOpt"]) == {"seccomp=unconfined", "apparmor=unconfined"}
+        assert asked["ReadonlyPaths"] == asked["MaskedPaths"] == []

@@ -212,8 +212,10 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
 
 
 def _be_alone(line: int) -> None:
-    """None of the agent's files stays open; this ends with the agent."""
+    """None of the agent's files stays open; this ends with the agent. Where memory runs out, labs go first."""
     ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # proc_pid_oom_score_adj(5)
     quiet = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(quiet, fd)
