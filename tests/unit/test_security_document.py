@@ -52,7 +52,7 @@ HELD: dict[str, tuple[str, ...]] = {
     "In native sandboxes and in `least`": (DOCTOR, f"{ENGINES}::test_what_is_read_only_stays_so"),
     "In privileged containers both": (FORGING,),
     "Everything": (PRIVILEGED,),
-    "It has every capability": (CAPABILITIES,),
+    "Its root is the host's root": (CAPABILITIES, PRIVILEGED),
     "It can mount the host's disk": (PRIVILEGED, CAPABILITIES),
     "That there is no network and no mount": ADVICE,
     "`least` is narrower": (DOCTOR,),

@@ -69,9 +69,12 @@ def opens(path, flags):
     return True
 def disks():
     found = []
+    os.makedirs("/tmp/doctor", exist_ok=True)
+    devices = not libc.mount(b"none", b"/tmp/doctor", b"devtmpfs", 0, None)
     for line in open("/proc/partitions").read().split("\\n")[2:]:
         if line.split():
             major, minor, _, name = line.split()
+            found.append(devices and opens("/tmp/doctor/" + name, os.O_RDONLY))
             path = "/tmp/doctor-" + name
             try:
                 os.mknod(path, 0o60600, os.makedev(int(major), int(minor)))
@@ -79,6 +82,8 @@ def disks():
                 continue
             found.append(opens(path, os.O_RDONLY))
             os.unlink(path)
+    if devices:
+        libc.umount(b"/tmp/doctor")
     return any(found)
 """
 
@@ -101,7 +106,7 @@ found = disks()""", _PRIVILEGED),
     Attempt("module", "load a kernel module", """
 fd = os.memfd_create("module")
 found = call(number("finit_module"), fd, b"", 0)[1] not in (errno.EPERM, errno.ENOSYS)""", _PRIVILEGED),
-    Attempt("disk", "make a device node and open the host's disk", "found = disks()", _AT_ONCE),
+    Attempt("disk", "open the host's disk, by a device node", "found = disks()", _AT_ONCE),
     Attempt("mount", "mount over something of the host's", """
 libc.mount(b"none", b"/etc", b"tmpfs", 0, None)
 found = disks()""", _PRIVILEGED),
@@ -162,7 +167,7 @@ class Timex(ctypes.Structure):
 clock = Timex(modes=0x4000)  # ADJ_TICK, to a tick that is refused after the right to set it was asked for
 found = call(number("adjtimex"), ctypes.byref(clock))[1] == errno.EINVAL
 found = found or call(number("kexec_file_load"), -1, -1, 0, b"", 0xffff)[1] not in (errno.EPERM, errno.ENOSYS)""",
-            _PRIVILEGED),
+            _AT_ONCE),
     Attempt("agent", "see labrun's agent in the sandbox, end it, or forge the lab's own evidence", """
 found = False
 for pid in others():
