@@ -142,3 +142,11 @@ def check(labs: tuple[str, ...]) -> int:
         print(f"{wrong} of {len(named)} labs are wrong", file=sys.stderr)
         return 2
     return 0
+
+
+@click.command
+def schema() -> None:
+    """Print the JSON Schema of lab files, for editors: it names each key and says what it means."""
+    from labrun.lab.schema import schema_text
+
+    print(schema_text(), end="")

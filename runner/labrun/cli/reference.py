@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from labrun.lab import model, predictions, steps, topology
 from labrun.lab.check.predictions import OBJECTS, state_fields
 from labrun.lab.expression import FUNCTIONS
+from labrun.lab.meanings import MEANINGS
 from labrun.packets.fields import FIELDS
+from labrun.protocol import actions
 
 _LAB = (model.LabModel, model.SourceModel, model.RequiresModel)
 _TOPOLOGY = (
@@ -69,20 +71,35 @@ def reference() -> str:
 
 
 def _model(one: type[BaseModel]) -> str:
-    name = one.__name__.removesuffix("Model")
+    name = _name(one)
     doc = inspect.cleandoc(one.__doc__ or "")
     schema = one.model_json_schema(by_alias=True, mode="validation")
     definitions = schema.get("$defs", {})
     required = set(schema.get("required", ()))
-    lines = [f"### {name}\n", *([doc + "\n"] if doc else []), "| key | value | default |", "|---|---|---|"]
+    lines = [f"### {name}\n", *([doc + "\n"] if doc else []), "| key | value | default | |", "|---|---|---|---|"]
     for key, spec in schema.get("properties", {}).items():
         default = "**required**" if key in required else _default(spec)
-        lines.append(f"| `{key}` | {_type(spec, definitions)} | {default} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| `{key}` | {_type(spec, definitions)} | {default} | {_meaning(name, key)} |")
+    text = "\n".join(lines) + "\n"
+    return text.replace("[Link](#link)", "[TopologyLink](#topologylink)") if one is topology.TopologyModel else text
+
+
+def _name(one: type[BaseModel]) -> str:
+    return "TopologyLink" if one is topology.LinkModel else one.__name__.removesuffix("Model")
+
+
+def _meaning(model: str, key: str) -> str:
+    """A verb of a step is described by its action, of which the first sentence is enough here."""
+    if model == "Step" and key in steps.VERBS:
+        doc = " ".join(inspect.cleandoc(getattr(actions, key.capitalize()).__doc__ or "").split())
+        return doc.partition(". ")[0].rstrip(".").replace("``", "`").replace("|", "\\|") + "."
+    return MEANINGS[model][key].replace("|", "\\|")
 
 
 def _default(spec: dict[str, Any]) -> str:
     value = spec.get("default")
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return "" if value in (None, [], "") or isinstance(value, dict) else f"`{value}`".replace("|", "\\|")
 
 

@@ -11,6 +11,7 @@ import json
 import sys
 from typing import Any
 
+from labrun.lab.meanings import MEANINGS
 from labrun.lab.model import LabModel
 from labrun.lab.steps import VERBS
 from labrun.protocol import actions
@@ -24,7 +25,12 @@ def lab_schema() -> dict[str, Any]:
     _describe_verbs(schema["$defs"]["StepModel"]["properties"])
     plain = _tidy(schema)
     plain["description"] = "A lab: a question, a topology, steps and hypotheses (labs/<slug>/lab.yaml)."
-    return {"$schema": SCHEMA_ID, "title": "labrun lab", **_renamed(plain)}
+    found = {"$schema": SCHEMA_ID, "title": "labrun lab", **_renamed(plain)}
+    for name, model in {"Lab": found, **found["$defs"]}.items():
+        for key, meaning in MEANINGS.get(name, {}).items():
+            if key in model.get("properties", {}):
+                model["properties"][key]["description"] = meaning
+    return found
 
 
 def schema_text() -> str:
