@@ -102,6 +102,19 @@ def test_limits_can_be_swept_when_it_is_over(engine: NativeEngine) -> None:
     assert not [left for folder in folders for left in Path(folder).glob("labrun-*-test-*")]
 
 
+def test_limits_of_a_launcher_that_was_killed_are_removed(engine: NativeEngine) -> None:
+    with engine:
+        folders = [folder for folder, _ in engine._limits.cgroups]
+        with engine.sandbox(PLAN, "test") as frames:
+            next(frames)
+            assert not folders or [one for folder in folders for one in Path(folder).glob("labrun-*-test-*")]
+            (sandbox,) = engine._live
+            sandbox._process.kill()
+            with pytest.raises(EngineError, match="signal 9"):
+                list(frames)
+    assert not [left for folder in folders for left in Path(folder).glob("labrun-*-test-*")]
+
+
 def outputs_of(engine: NativeEngine, *argv: str) -> dict[str, bytes]:
     """What a command of a node left as evidence, with how the step ended."""
     plan = replace(PLAN, steps=(PLAN.steps[0], Step("a", actions.Run(argv), node="n", timeout_s=20.0)))

@@ -280,7 +280,7 @@ def test_json_is_alone_on_stdout(write_lab: WriteLab, labrun: Labrun) -> None:
         (("run", "quick", "--timeout", "soon"), "such as 500ms"),
         (("judge", "nowhere"), "not a run directory"),
         (("al",), "No such command"),
-        (("all", "--tag", "nosuchtag"), "no lab has this tag"),
+        (("all", "--tag", "nosuchtag"), "--tag 'nosuchtag': no lab is selected by this"),
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_so(docker_labrun: Labrun, args: tuple[str, ...], needle: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,31 @@ def test_every_template_runs_as_it_is(labrun: Labrun) -> None:
     ran = labrun("all", "-j", "5", "-q")
     assert ran.exit == 0, ran.out
     assert len(ran.results["labs"]) == 5
+
+
+def test_a_watched_lab_runs_again_when_it_is_saved(two_labs: None, backend: Any, tmp_path: Path) -> None:
+    file = tmp_path / "labs" / "good" / "lab.yaml"
+    command = [*backend.argv, "watch", "good", "-q", *backend.options]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+
+        def told(lines: Iterator[str]) -> str:
+            """What is said until it watches again."""
+            said = ""
+            for line in lines:
+                said += line
+                if line.startswith(("watching labs/good;", f"watching {file.parent};")):
+                    return said
+            raise AssertionError(said)
+
+        try:
+            assert "All as expected." in told(process.stdout)
+            file.write_text(file.read_text().replace("command: probe, exit: 4", "command: probe, exit: 5"))
+            assert "1 not as expected." in told(process.stdout)
+            file.write_text("title: [")
+            told(process.stdout)
+            file.write_text("title: [[")
+            told(process.stdout)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait() == 2

@@ -185,13 +185,24 @@ class Evidence:
         moments: Sequence[tuple[float, NodeState]],
         ship: bool = True,
         changes: Sequence[float] = (),
+        unseen: tuple[str, ...] = (),
         **step: Any,
     ) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change.
+
+        ``unseen``: of the last moment.
+        """
         path = f"snapshots/{name}.jsonl"
         if ship:
             lines = (
-                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                dumps(
+                    Sample(
+                        round(at * MS),
+                        KernelState({"host": state}),
+                        True if at in changes else None,
+                        unseen if unseen and at == moments[-1][0] else None,
+                    )
+                )
                 for at, state in moments
             )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())

@@ -531,3 +531,14 @@ def test_every_value_is_the_one_that_python_has(recorded, expr):
         if part.truth is None and part.reason is None:
             value = exactly(str(part.subject))
             assert part.actual == str(value) or math.isclose(float(part.actual), value)
+
+
+@pytest.mark.parametrize(
+    ("printed", "truth"),
+    [("1000", True), (" 1e3\n", True), ("1000.0", True), ("1_000", None), ("1,000", None), ("", None)],
+)
+def test_what_a_command_prints_is_a_number_as_people_write_it(tmp_path, printed, truth):
+    variant = Evidence(tmp_path / "experiment").run("say", printed.encode()).done().read()
+    asked = {"expr": "n == 1000", "let": {"n": {"command": "say", "of": "number"}}}
+    trace = evaluate(prediction(asked), variant, PREFIX)
+    assert (trace.truth, trace.reason) == (truth, None if truth else "type-mismatch")

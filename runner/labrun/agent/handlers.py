@@ -306,7 +306,8 @@ def _series(stage: Stage, step: Step, action: actions.Snapshot, for_s: float) ->
         changed = False
         while True:
             t_ns = stage.emitter.t_ns()
-            file.write(dumps(Sample(t_ns, _state(stage, action), changed or None)) + "\n")
+            state = _state(stage, action)
+            file.write(dumps(Sample(t_ns, state, changed or None, changes.unseen() or None)) + "\n")
             count += 1
             now = time.monotonic()
             if now - begin >= for_s:

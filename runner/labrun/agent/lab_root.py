@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 from labrun.agent import namespaces as ns
@@ -46,7 +47,7 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
     _mount_point(root / "sys")
     ns.mount("sysfs", str(root / "sys"), "sysfs", _CAREFUL)
     _devices(root / "dev")
-    for path in binds:
+    for path in (*binds, *_python(binds)):
         target = Path(f"{root}{path}")
         if Path(path).is_dir():
             _mount_point(target)
@@ -57,6 +58,13 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
     ns.pivot_to(str(root))
     for name, text in FILES:
         _put(Path(name), text)
+
+
+def _python(binds: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the interpreter is, if one of the lab's own folders would hide it: steps run it, too."""
+    found = (sys.base_prefix, sys.prefix, str(Path(sys.executable).parents[1]))  # -S does not read pyvenv.cfg
+    inside = {path for path in found if path.startswith(("/tmp/", "/run/"))}
+    return tuple(path for path in sorted(inside) if not any(f"{path}/".startswith(f"{bind}/") for bind in binds))
 
 
 def make_tun_device() -> None:

@@ -82,6 +82,8 @@ class Process:
         """
         self.argv = argv
         self.stopped = False
+        self._holders: tuple[str, ...] = ()
+        self._more = False  # may come, or came, after it ended
         self._changed = threading.Condition()
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
@@ -181,6 +183,10 @@ class Process:
                 names.append(name)
         return tuple(names[:_NAMES])
 
+    def holders(self) -> tuple[str, ...]:
+        """Who could write more when it had ended, and wrote more or still can."""
+        return self._holders if self._more else ()
+
     def stop(self, name: str, grace_s: float) -> None:
         """Signal the process and its group; SIGKILL if that does not end it within ``grace_s``."""
         if not self.ended:
@@ -213,8 +219,10 @@ class Process:
                         running = False
                     elif not self._read(key.fd, key.data):
                         selector.unregister(key.fileobj)
-            for pipe, stream in zip(self._reads, self._streams, strict=True):
-                self._read_all(pipe, stream)
+            whole = [self._read_all(pipe, stream) for pipe, stream in zip(self._reads, self._streams, strict=True)]
+        if not all(whole):
+            self._more = True
+            self._holders = self.left(set()) or ("a process without a name",)
         _, status = os.waitpid(self.pid, 0)
         os.close(pidfd)
         with self._changed:
@@ -227,13 +235,17 @@ class Process:
 
     def _swallow(self) -> None:
         """Orphans may hold the pipes: go on reading, so that they are neither blocked nor killed by SIGPIPE."""
+        late = False
         with selectors.DefaultSelector() as selector:
             for pipe in self._reads:
                 selector.register(pipe, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _ in selector.select():
-                    if not os.read(key.fd, _READ):
+                    if os.read(key.fd, _READ):
+                        late = True
+                    else:
                         selector.unregister(key.fileobj)
+        self._more = late
         for pipe in self._reads:
             os.close(pipe)
 
@@ -258,13 +270,14 @@ class Process:
             self._changed.notify_all()
         return True
 
-    def _read_all(self, fd: int, stream: _Stream) -> None:
+    def _read_all(self, fd: int, stream: _Stream) -> bool:
+        """All that is there; False where somebody may write more."""
         while True:
             try:
                 data = os.read(fd, _READ)
             except BlockingIOError:
-                return
+                return False
             if not data:
-                return
+                return True
             with self._changed:
                 stream.take(data)

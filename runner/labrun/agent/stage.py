@@ -71,7 +71,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
-                shell=step.shell is not None and argv[:2] == ("bash", "-c"),
+                shell=argv[:2] == ("bash", "-c"),
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
@@ -153,6 +153,7 @@ class Stage:
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]
+        holders = process.holders()
         process.stop(signal, grace_s)
         out, err = process.outputs()
         for output in (out, err):
@@ -172,7 +173,8 @@ class Stage:
                 err,
                 told.parts,
                 told.missing or None,
-                failed=told.failed or None,
+                (() if process.stopped else holders) or None,
+                told.failed or None,
             )
         )
 

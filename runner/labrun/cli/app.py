@@ -22,6 +22,7 @@ from labrun.logic.suggest import did_you_mean
 COMMANDS = {
     "all": "labrun.cli.run:all_labs",
     "run": "labrun.cli.run:some_labs",
+    "watch": "labrun.cli.watch:watch",
     "list": "labrun.cli.labs:list_labs",
     "show": "labrun.cli.labs:show",
     "check": "labrun.cli.labs:check",

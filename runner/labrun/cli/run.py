@@ -57,7 +57,7 @@ class RunOptions:
     verbose: bool
 
 
-def _run_options(command: Command) -> Command:
+def run_options(command: Command) -> Command:
     """The options of every run; the command gets them as `RunOptions`, by name."""
     for option in reversed(
         (
@@ -86,7 +86,7 @@ def _run_options(command: Command) -> Command:
 
 
 @click.command("all", cls=Configured)
-@_run_options
+@run_options
 def all_labs(**given: Any) -> int:
     """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
     from labrun.lab.catalogue import Named, labs_folder
@@ -102,7 +102,7 @@ def all_labs(**given: Any) -> int:
 
 @click.command("run", cls=Configured)
 @click.argument("labs", metavar="LAB...", nargs=-1, required=True, shell_complete=options.complete_labs)
-@_run_options
+@run_options
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 

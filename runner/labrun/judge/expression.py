@@ -175,7 +175,7 @@ def _read_number(text: str, command: str) -> Value | Unknown:
     """What a command printed, as the number that it is."""
     try:
         number = Decimal(text.strip())
-        if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
+        if "_" not in text and number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
             return Fraction(number)
     except ArithmeticError:
         pass

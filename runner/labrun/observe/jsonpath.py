@@ -136,3 +136,14 @@ class _Search(TreeInterpreter):
                 self._mixed = self._mixed or self._unlike[id(node)]
             return None
         return super().visit_comparator(node, value)
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        """`contains` of a list without an item of the kind that is looked for: a text `"1"` is not the number 1."""
+        if node["value"] == "contains":
+            items, item = (self.visit(child, value) for child in node["children"])
+            if isinstance(items, list) and items and kind(item) not in {kind(each) for each in items}:
+                kinds = " and ".join(sorted({kind(each) for each in items}))
+                self._unlike[id(node)] = f"it looks for a {kind(item)} in a list of {kinds}"
+            else:
+                self._alike[id(node)] += 1
+        return super().visit_function_expression(node, value)

@@ -77,7 +77,7 @@ _ALWAYS = re.compile(
     r"|^try ['`].*(?:--help|-h)'",
     re.IGNORECASE | re.MULTILINE,
 )
-_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS")
+_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS|[;\n]\s*(?:true|:)\s*$")
 _NOT_FOUND = re.compile(
     r"^(?:ba|da)?sh: (?:(?:line )?\d+: )?(?P<a>.+): (?:command )?not found$"  # bash(1), dash(1)
     r"|^exec of \"(?P<b>.+)\" failed: No such file or directory$"  # ip netns exec
@@ -86,11 +86,12 @@ _NOT_FOUND = re.compile(
     re.MULTILINE,
 )
 _NOT_ALLOWED = re.compile(r"(?:Operation not permitted|Permission denied)", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?")  # of seconds, or a niceness
 _WORDS = frozenset(
     [
         "!",
+        "$",
         "if",
         "then",
         "elif",
@@ -119,7 +120,10 @@ def complaint(stderr: str, status: int) -> str | None:
 
 
 def asks_how(line: str | None) -> bool:
-    """Does the line look at how its commands ended, as in `...; echo rc=$?`? Then that they failed is its business."""
+    """Does the line look at how its commands ended (`...; echo rc=$?`), or say that it does not matter (`...; true`)?
+
+    Then that they failed is its business.
+    """
     return line is not None and _ASKED.search(line) is not None
 
 
@@ -159,9 +163,10 @@ def pipelines(line: str) -> tuple[tuple[str, ...], ...]:
 def _pipelines(tokens: list[str]) -> Iterator[tuple[str, ...]]:
     parts: list[list[str]] = [[]]
     for token in [*tokens, ";"]:
-        if token in ("|", "|&"):
+        mark = token.strip("()")  # of `$(a); b` the lexer makes one token of ");"
+        if mark in ("|", "|&"):
             parts.append([])
-        elif token and not token.strip(";&|\n") and "<" not in token:
+        elif mark and not mark.strip(";&|\n"):
             found = tuple(_program(words) for words in parts)
             if any(found):
                 yield found
@@ -176,10 +181,10 @@ def _program(words: list[str]) -> str:
     while rest:
         word = rest.pop(0)
         name = word.rpartition("/")[2]
-        if word in _WORDS or _ASSIGNMENT.fullmatch(word) or word in _ENDS:
+        if word in _WORDS or ASSIGNMENT.fullmatch(word) or word in _ENDS:
             continue
         if name in ("timeout", "nice", "stdbuf", "env"):
-            while rest and (rest[0].startswith("-") or _ASSIGNMENT.fullmatch(rest[0]) or _NUMBER.fullmatch(rest[0])):
+            while rest and (rest[0].startswith("-") or ASSIGNMENT.fullmatch(rest[0]) or _NUMBER.fullmatch(rest[0])):
                 rest.pop(0)
             continue
         if name == "ip" and rest[:2] == ["netns", "exec"] and len(rest) > 3:

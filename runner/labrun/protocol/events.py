@@ -58,13 +58,23 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedInside:
+    """A pipeline within a line for the shell that failed. ``parts``: how each part of it ended.
+
+    ``command``: its last part, as the shell prints it; None where the line itself looks at the status, as `if` does.
+    """
+
+    parts: tuple[int, ...]
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandResult:
     """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL.
 
     ``parts``: of a line for the shell, how each part of its last pipeline ended; None where the shell did not say.
-    ``missing``: commands that the shell did not find. ``failed``: (exit status, command) of those before the last
-    pipeline that failed, and of which the line does not ask how they ended. ``left``: processes that it left running,
-    by name.
+    ``missing``: commands that the shell did not find. ``failed``: those before the last pipeline that failed.
+    ``left``: processes that it left running, by name.
     """
 
     KIND: ClassVar[str] = "command"
@@ -75,7 +85,7 @@ class CommandResult:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
-    failed: tuple[tuple[int, str], ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +280,7 @@ class ProcessEnded:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
-    failed: tuple[tuple[int, str], ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
