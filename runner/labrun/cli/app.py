@@ -32,6 +32,8 @@ COMMANDS = {
     "explain": "labrun.cli.look:explain",
     "diff": "labrun.cli.look:diff",
     "open": "labrun.cli.look:open_report",
+    "bundle": "labrun.cli.findings:bundle",
+    "verify": "labrun.cli.findings:verify",
     "image": "labrun.cli.image:image",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",

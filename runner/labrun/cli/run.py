@@ -157,6 +157,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
                 invalid=tuple(invalid),
                 engine_reason=choice.reason,
                 userland=info.userland,
+                processor=_processor() if info.kernel == platform.release() else None,
             ),
         )
         conducted = _conduct(compiled, choice.engine, run, at_a_time, wanted)
@@ -231,6 +232,14 @@ def _get_ready() -> None:
     with suppress(Exception):
         for name in ("labrun.report.write", "rich.table"):
             importlib.import_module(name)
+
+
+def _processor() -> str | None:
+    """Of this host, in the kernel's words; None where it has none for it."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        lines = file.read(4096).splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return None
 
 
 def _about(info: EngineInfo, reason: str | None) -> str:

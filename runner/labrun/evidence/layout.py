@@ -3,6 +3,7 @@
 reports/<run-id>/
     run.json                        RunRecord: engine, isolation, image, kernel, arguments
     left-out.json                   slugs of labs that were not begun (--max-failures); where none, not there
+    finding.json                    Finding: in what was a finding's file, which labs of the run it has
     labs/<slug>/lab.yaml            the lab as it was run, for its reader
     labs/<slug>/lab.json            the same compiled, for `labrun judge` and `labrun report` (evidence.lab)
     labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
@@ -19,6 +20,7 @@ from pathlib import Path
 
 RUN = "run.json"
 LEFT_OUT = "left-out.json"
+FINDING = "finding.json"
 LAB = "lab.yaml"
 COMPILED = "lab.json"
 PLAN = "plan.json"

@@ -68,5 +68,17 @@ def broken(run: Path, variant: str) -> tuple[bool, str | None]:
     return True, None
 
 
+def own_files(run: Path, variant: str) -> tuple[str, ...]:
+    """The paths of all files of a sealed variant, its seal too. Raises EvidenceError where it was not closed."""
+    place = f"{variant}/{layout.SEAL}"
+    try:
+        seal = loads(Seal, read_below(run, place, MAX_BYTES))
+    except EvidenceMissing as error:
+        raise EvidenceError(f"{run / variant}: this evidence was never closed") from error
+    except ProtocolError as error:
+        raise EvidenceError(f"{run / place}: {error}") from error
+    return (*sorted(path for path in seal.files if path.startswith(f"{variant}/")), place)
+
+
 def _below(run: Path, error: Exception) -> str:
     return str(error).replace(f"{run}/", "")

@@ -80,9 +80,10 @@ _LAB = _object(
     captures=_list(_CAPTURE),
 )  # fmt: skip
 _RUN = _object(
-    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id"),
+    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id", "processor"),
     id=_TEXT, started=_said(_TEXT, "UTC, ISO 8601"), labrun=_TEXT, engine=_TEXT, engine_version=_TEXT, isolation=_TEXT,
     isolation_note=_MAYBE, kernel=_MAYBE, image=_MAYBE, image_id=_MAYBE,
+    processor=_said(_MAYBE, "The host's, by name."),
     command=_list(_TEXT, "What runs it again."),
 )  # fmt: skip
 

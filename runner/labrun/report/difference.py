@@ -91,7 +91,8 @@ def _facts(record: RunRecord, hellos: Iterable[Hello]) -> Facts:
     found: dict[str, set[str]] = {
         "labrun": {record.labrun}, "engine": {record.engine}, "engine version": {record.engine_version},
         "isolation": {record.isolation}, "userland": {record.userland}, "kernel": {record.kernel or "not known"},
-        "image": {record.image or "none"}, "image id": {record.image_id or "none"}, "Python": {record.python},
+        "processor": {record.processor or "not known"}, "image": {record.image or "none"},
+        "image id": {record.image_id or "none"}, "Python": {record.python},
     }  # fmt: skip
     for hello in hellos:
         told = {"machine": hello.machine, "Python in the sandbox": hello.python, "agent": hello.agent}
