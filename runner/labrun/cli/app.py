@@ -34,6 +34,7 @@ COMMANDS = {
     "open": "labrun.cli.look:open_report",
     "bundle": "labrun.cli.findings:bundle",
     "verify": "labrun.cli.findings:verify",
+    "reproduce": "labrun.cli.findings:reproduce",
     "image": "labrun.cli.image:image",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",

@@ -100,7 +100,7 @@ def all_labs(**given: Any) -> int:
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    return _run([Named(path) for path in paths], RunOptions(**given))
+    return run_labs([Named(path) for path in paths], RunOptions(**given))[1]
 
 
 @click.command("run", cls=Configured)
@@ -113,7 +113,7 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     id), or its index.html alone, stands for all its labs, as they ran then.
     """
     wanted = RunOptions(**given)
-    return _run(_meant(labs, wanted.out), wanted)
+    return run_labs(_meant(labs, wanted.out), wanted)[1]
 
 
 def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
@@ -135,8 +135,8 @@ def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
     return (*find_labs(others, Path.cwd()), *from_runs)
 
 
-def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
-    """The exit code."""
+def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
+    """The run's directory, and the exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
     from labrun.pace import cores
@@ -214,8 +214,8 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         _say(f"not begun, after enough had failed: {', '.join(conducted.left_out)}")
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
-        return 3
-    return exit_code(result, wanted.strict)
+        return run, 3
+    return run, exit_code(result, wanted.strict)
 
 
 def _states(files: Sequence[Path], out: Path) -> Mapping[Path, State]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from labrun import __version__
 from labrun.evidence import layout
-from labrun.evidence.files import EvidenceError, size_below, write_whole
+from labrun.evidence.files import EvidenceError, digest_below, size_below, write_whole
 from labrun.evidence.pack import write_pack
 from labrun.evidence.run import Finding, RunRecord, read_run
 from labrun.finding.contents import evidence_files
 from labrun.finding.derived import libraries, told
 from labrun.finding.names import host_names, where_named
 from labrun.finding.recipe import keep, kept_files
+from labrun.finding.sign import SIGNATURE, statement
 from labrun.finding.verify import verify
 from labrun.judge.results import RunResult, results_text
 from labrun.judge.run import judge_run
@@ -42,10 +43,11 @@ class Bundled:
     names: Mapping[str, tuple[str, ...]]
 
 
-def bundle(run: Path, target: Path, labs: Sequence[str] = ()) -> Bundled:
+def bundle(run: Path, target: Path, labs: Sequence[str] = (), sign: Callable[[bytes], str] | None = None) -> Bundled:
     """Write the finding of these labs of the run (all, where none is named) to ``target``, in one step.
 
-    Raises EvidenceError where the run's evidence is not whole, OSError where nothing can be written.
+    ``sign``: makes an envelope of a statement. Raises EvidenceError where the run's evidence is not whole, OSError
+    where nothing can be written.
     """
     record = read_run(run)
     slugs = _meant(run, record, labs)
@@ -65,6 +67,10 @@ def bundle(run: Path, target: Path, labs: Sequence[str] = ()) -> Bundled:
         for name, text in told(folder, result, {path: size_below(folder, path) for path in paths}).items():
             write_whole(folder / name, text)
             paths.append(name)
+        if sign is not None:
+            digests = {path: digest_below(folder, path)[1] for path in paths}
+            write_whole(folder / SIGNATURE, sign(statement(digests, result)))
+            paths.append(SIGNATURE)
         fresh = Path(scratch) / "fresh"
         write_pack(fresh, folder, paths)
         checked = verify(fresh, Path(scratch) / "checked")

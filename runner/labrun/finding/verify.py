@@ -8,18 +8,19 @@ libraries, judged and rendered it, and here it comes out differently. Who made i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from labrun import __version__
 from labrun.evidence import layout
-from labrun.evidence.files import EvidenceError, digest_below, open_below, size_below
+from labrun.evidence.files import EvidenceError, digest_below, open_below, read_below, size_below
 from labrun.evidence.pack import open_pack
 from labrun.evidence.run import Finding, NewerFinding, RunRecord, read_finding, read_run
 from labrun.finding.contents import evidence_files
 from labrun.finding.derived import NAMES, libraries, told
 from labrun.finding.recipe import kept_files
+from labrun.finding.sign import MAX_BYTES, SIGNATURE, check, signer_of, statement
 from labrun.judge.results import RunResult, results_text
 from labrun.judge.run import judge_run
 from labrun.lab.problems import LabError
@@ -60,8 +61,9 @@ class _Failed(Exception):
 class _Check:
     """The steps share what the ones before them have read."""
 
-    def __init__(self, file: Path, into: Path) -> None:
-        self._file, self._into = file, into
+    def __init__(self, file: Path, into: Path, key: bytes | None) -> None:
+        self._file, self._into, self._key = file, into, key
+        self._digests: Mapping[str, str] = {}
         self._paths: set[str] = set()
         self._accounted: set[str] = set()
         self._finding: Finding
@@ -71,11 +73,12 @@ class _Check:
     def steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
         return (
             ("files", self._open), ("record", self._read), ("evidence", self._evidence), ("userland", self._userland),
-            ("verdicts", self._judge), ("reports", self._tell),
+            ("verdicts", self._judge), ("reports", self._tell), ("signature", self._signature),
         )  # fmt: skip
 
     def _open(self) -> str:
-        self._paths = set(open_pack(self._file, self._into))
+        self._digests = open_pack(self._file, self._into)
+        self._paths = set(self._digests)
         return f"{len(self._paths)}, each with the SHA-256 that the manifest has"
 
     def _read(self) -> str:
@@ -84,7 +87,7 @@ class _Check:
             raise _Failed("broken", f"there is no {layout.FINDING}: the file is a pack, and no finding")
         self._finding = finding
         self._record = self._same(lambda: read_run(self._into))
-        self._accounted |= {layout.FINDING, layout.RESULTS, *NAMES}
+        self._accounted |= {layout.FINDING, layout.RESULTS, *NAMES, *({SIGNATURE} & self._paths)}
         return f"run {self._record.id} of {self._record.started}, {_counted(finding.labs, 'lab')}"
 
     def _evidence(self) -> str:
@@ -112,9 +115,25 @@ class _Check:
         return "judged again, the same results.json: " + ", ".join(f"{counts[w]} {w}" for w in words if counts[w])
 
     def _tell(self) -> str:
-        sizes = {path: size_below(self._into, path) for path in self._paths - set(NAMES)}
+        sizes = {path: size_below(self._into, path) for path in self._paths - {*NAMES, SIGNATURE}}
         self._equal(self._same(lambda: told(self._into, self._result, sizes)))
         return f"made again, the same bytes: {', '.join(NAMES)}"
+
+    def _signature(self) -> str:
+        if SIGNATURE not in self._paths:
+            if self._key is not None:
+                raise _Failed("broken", "it is not signed, by that key or any other")
+            return "none: who made it is not known"
+        digests = {path: digest for path, digest in self._digests.items() if path != SIGNATURE}
+        text = read_below(self._into, SIGNATURE, MAX_BYTES)
+        payload = statement(digests, self._result)
+        try:
+            signer = signer_of(text, payload)
+            if self._key is None:
+                return f"there is one, of the key {visible(signer)[:16]}; without --key it says nothing"
+            return f"made by the key {check(text, self._key)[:16]}, for each of these files"
+        except ValueError as error:
+            raise self._failed(f"{SIGNATURE}: {error}") from error
 
     def _same(self, make: Callable[[], T]) -> T:
         """What this labrun makes of it. Where it cannot, another labrun's finding is not called broken for that."""
@@ -149,12 +168,15 @@ class _Check:
         return _Failed("undecided", f"{message}. It was made with {told}: that version can decide it")
 
 
-def verify(file: Path, into: Path) -> Verification:
-    """``into``: a path where nothing is yet; there the finding is laid out, a run directory. Raises OSError."""
+def verify(file: Path, into: Path, key: bytes | None = None) -> Verification:
+    """``into``: a path where nothing is yet; there the finding is laid out, a run directory.
+
+    ``key``: a public key in PEM, by which it must be signed. Raises OSError, and KeyUnusable for a key that is none.
+    """
     into.mkdir()
-    check = _Check(file, into)
+    checks = _Check(file, into, key)
     done: list[Step] = []
-    for name, step in check.steps():
+    for name, step in checks.steps():
         try:
             done.append(Step(name, "verified", step()))
         except _Failed as failed:
