@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": "labrun.cli.look:explain",
     "diff": "labrun.cli.look:diff",
     "open": "labrun.cli.look:open_report",
+    "merge": "labrun.cli.merge:merge",
     "bundle": "labrun.cli.findings:bundle",
     "verify": "labrun.cli.findings:verify",
     "reproduce": "labrun.cli.findings:reproduce",

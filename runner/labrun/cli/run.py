@@ -25,9 +25,10 @@ from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
     from labrun.cli.provenance import State
+    from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab
+    from labrun.evidence.run import InvalidLab, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -56,6 +57,7 @@ class RunOptions:
     failed_first: bool
     first_failure: bool
     max_failures: int | None
+    shard: ShardName | None
     quiet: bool
     verbose: bool
 
@@ -75,6 +77,7 @@ def run_options(command: Command) -> Command:
             options.failed_first,
             options.first_failure,
             options.max_failures,
+            options.shard,
             options.values,
             options.timeout,
             options.strict,
@@ -153,7 +156,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
         if at_once(wanted.engine, wanted.userland):
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, wanted)
+        compiled, invalid, shard = _shared(*_usable(paths, wanted), wanted)
         if choice is None:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
@@ -185,6 +188,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
                 engine_reason=choice.reason,
                 userland=info.userland,
                 processor=_processor() if info.kernel == platform.release() else None,
+                shard=shard,
                 checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
                 ci=ci_job(os.environ),
             ),
@@ -215,6 +219,8 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
         return run, 3
+    if shard is not None and not result.labs:
+        return run, 0
     return run, exit_code(result, wanted.strict)
 
 
@@ -254,6 +260,27 @@ def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[Compil
     if chosen.remark is not None:
         _say(chosen.remark)
     return chosen.labs, chosen.invalid
+
+
+def _shared(
+    compiled: Sequence[CompiledLab], invalid: Sequence[InvalidLab], wanted: RunOptions
+) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab], Shard | None]:
+    """Those that this machine has to run, and which share that is."""
+    if wanted.shard is None:
+        return compiled, invalid, None
+    from labrun.cli.shards import dealt
+    from labrun.evidence.durations import read_durations
+    from labrun.evidence.run import Shard
+
+    variants = {lab.lab.slug: tuple(plan.variant for plan in lab.plans) for lab in compiled}
+    every = {**variants, **{lab.slug: () for lab in invalid}}
+    mine = dealt(every, read_durations(wanted.out), wanted.shard.of)[wanted.shard.number - 1]
+    _say(f"shard {wanted.shard.number}/{wanted.shard.of}: {len(mine)} of {len(every)} labs")
+    return (
+        [lab for lab in compiled if lab.lab.slug in mine],
+        [lab for lab in invalid if lab.slug in mine],
+        Shard(wanted.shard.number, wanted.shard.of, tuple(every)),
+    )
 
 
 def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, wanted: RunOptions) -> Conducted:

@@ -70,6 +70,24 @@ class CiJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """Shard ``number``, from 1, of ``of``. ``every``: the slugs of the labs of all shards."""
+
+    number: int
+    of: int
+    every: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run that was put together with others. ``labs``: those whose evidence is in parts/ID: later attempts."""
+
+    id: str
+    labs: tuple[str, ...]
+    shard: Shard | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """``started`` is UTC in ISO 8601. ``command`` is what runs it again, from the folder that it was run in."""
 
@@ -94,6 +112,9 @@ class RunRecord:
     ci: CiJob | None = None
     left_out: tuple[str, ...] = ()  # slugs of labs not begun, as enough had failed: kept beside, in left-out.json
     processor: str | None = None  # of the host, in the kernel's words
+    shard: Shard | None = None
+    parts: tuple[Part, ...] | None = None  # of a run that was put together
+    missing: dict[str, str] | None = None  # slug -> why no part has this lab, that was to be run
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +224,11 @@ def _wrong(record: RunRecord) -> str | None:
                 return f"{name[:80]!r} is no name of a folder"
         if not 1 <= entry.repeats <= MAX_REPEATS:
             return f"{entry.slug}: repeated {entry.repeats} times, and 1 to {MAX_REPEATS} are possible"
+    for part in record.parts or ():
+        if not plain_name(part.id):
+            return f"{part.id[:80]!r} is no name of a folder"
+    if len(record.parts or ()) > MAX_REPEATS:
+        return f"more than {MAX_REPEATS} parts"
     if sum(len(entry.variants) * entry.repeats for entry in record.labs) > MAX_VARIANTS:
         return f"more than {MAX_VARIANTS} variants"
     return None
