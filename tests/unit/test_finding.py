@@ -69,7 +69,9 @@ def edit(path: str, old: str, new: str) -> Callable[[Path], object]:
 def test_a_finding_is_verified_and_is_a_run_directory(finding: Path, run: Path, tmp_path: Path) -> None:
     found = verified(finding, tmp_path)
     assert found.word == "verified"
-    assert [step.name for step in found.steps] == ["files", "record", "evidence", "userland", "verdicts", "reports"]
+    assert [step.name for step in found.steps] == [
+        "files", "record", "evidence", "userland", "verdicts", "reports", "signature",
+    ]  # fmt: skip
     assert json.loads((tmp_path / "into/results.json").read_text()) == results_json(judge_run(run))
     assert judge_run(tmp_path / "into").counts() == judge_run(run).counts()
     subprocess.run(["sha256sum", "--strict", "-c", MANIFEST], cwd=tmp_path / "into", check=True, capture_output=True)
