@@ -28,7 +28,7 @@ def test_shards_together_are_one_run(labrun: Labrun, tmp_path: Path, backend: Ba
         assert done.exit == 0, done.out + done.err
         runs.append(done.run)
     assert sorted(lab.name for run in runs for lab in (run / "labs").iterdir()) == sorted(LABS)
-    whole = labrun("merge", *map(str, runs), "-o", "whole")
+    whole = labrun("merge", *(run.name for run in runs))
     assert whole.exit == 0, whole.out + whole.err
     assert sorted(lab["id"] for lab in whole.results["labs"]) == sorted(LABS)
     assert all(h["as_expected"] for lab in whole.results["labs"] for h in lab["hypotheses"])
