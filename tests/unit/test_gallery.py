@@ -11,7 +11,7 @@ import click
 import pytest
 from labrun.cli.app import app
 from labrun.finding.bundle import bundle
-from labrun.finding.gallery import Claim, Sighting, claims_of, site
+from labrun.finding.gallery import Claim, Sighting, claims_of, site, together
 from support.recorded import hostile_run
 from support.small import small_run, small_runs
 
@@ -36,6 +36,12 @@ def test_claims_of_one_name_are_one_page_with_all_kernels_and_verdicts() -> None
     assert "Linux 6.2.0, 6.1.0" in pages["index.html"]
     assert site([other, CLAIM], "Findings") == pages
     assert "The verdicts are not all the same" not in site([CLAIM], "Findings")["claims/own.html"]
+
+
+def test_a_run_that_is_in_two_findings_is_told_once() -> None:
+    again = replace(CLAIM, sightings=(replace(SEEN, finding="f0", href="findings/f0/index.html#x"),))
+    assert len(together([CLAIM, again])[0].sightings) == 1
+    assert len(together([CLAIM, replace(CLAIM, sightings=(replace(SEEN, verdict="refuted"),))])[0].sightings) == 2
 
 
 def test_topics_are_in_order_and_those_without_come_last() -> None:

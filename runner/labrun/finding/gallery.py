@@ -130,7 +130,11 @@ def together(claims: Iterable[Claim]) -> tuple[Claim, ...]:
 
 def _one(same: list[Claim]) -> Claim:
     ordered = sorted(same, key=lambda claim: (claim.sightings[0].started, claim.sightings[0].finding), reverse=True)
-    return replace(ordered[0], sightings=tuple(one for claim in ordered for one in claim.sightings))
+    seen: dict[tuple[str, ...], Sighting] = {}
+    for claim in ordered:
+        for one in claim.sightings:  # one run may be in several findings
+            seen.setdefault((one.run, one.started, one.kernel, one.where, one.verdict, one.why, one.observed), one)
+    return replace(ordered[0], sightings=tuple(seen.values()))
 
 
 def site(claims: Iterable[Claim], title: str, address: str = "") -> dict[str, str]:
