@@ -34,8 +34,8 @@ def shard_name(text: str | None) -> ShardName | None:
 def dealt(variants: Mapping[str, Sequence[str]], seconds: Mapping[str, float], of: int) -> tuple[tuple[str, ...], ...]:
     """Lab -> shard, the longest first, each to the shard that has least; labs keep their order within a shard.
 
-    ``variants``: slug -> its sandboxes. ``seconds``: "slug/variant" -> how long it takes. What is not known takes as long
-    as the middle one of those that are.
+    ``variants``: slug -> its sandboxes. ``seconds``: "slug/variant" -> how long it takes. What is not known takes
+    as long as the middle one of those that are.
     """
     middle = statistics.median(seconds.values()) if seconds else 1.0
     lasts = {slug: sum(seconds.get(f"{slug}/{one}", middle) for one in names) for slug, names in variants.items()}
