@@ -14,7 +14,8 @@ import pytest
 from labrun.agent.emitter import Emitter, NoRoom, as_no_room
 from labrun.agent.main import fault_of
 from labrun.agent.processes import ENVIRONMENT, Process
-from labrun.agent.shell import Told
+from labrun.agent.shell import _OF_THE_SHELL, _PLAIN, Told, tells_more
+from labrun.observe.shell import not_found
 from labrun.protocol.events import FailedInside
 
 
@@ -230,3 +231,63 @@ def test_a_full_sandbox_is_no_defect(tmp_path: Path) -> None:
         fault = fault_of(emitter, error)
         assert fault.code == "evidence-full" and fault.message.startswith("the sandbox is full")
     assert fault_of(emitter, OSError(errno.EIO, "x")).code == "agent-crashed"
+
+
+@pytest.mark.parametrize(
+    ("argv", "more"),
+    [
+        (("bash", "-c", "ping -c 1 -W 1 10.0.0.2"), False),
+        (("bash", "-c", "./probe --x=1 a/b,c"), False),
+        (("bash", "-c", "ip netns exec b ping6 fe80::1%eth0"), False),
+        (("bash", "-c", "ping -c 1 10.0.0.2; true"), True),
+        (("bash", "-c", "ping -c 1 10.0.0.2 &"), True),
+        (("bash", "-c", "ss -tln | wc -l"), True),
+        (("bash", "-c", "echo $x"), True),
+        (("bash", "-c", "cat <x"), True),
+        (("bash", "-c", "X=1 env"), True),
+        (("bash", "-c", "ls *"), True),
+        (("bash", "-c", "ls\nls"), True),
+        (("bash", "-c", "eval ls"), True),
+        (("bash", "-c", "exec ls"), True),
+        (("bash", "-c", "time ls"), True),
+        (("bash", "-c", ". script"), True),
+        (("bash", "-c", "ls", "name"), True),
+        (("bash", "-s"), True),
+        (("/bin/bash", "-c", "ls"), True),
+        (("python3", "-c", "pass"), False),
+    ],
+)
+def test_a_program_with_plain_words_has_nothing_more_to_tell(argv: tuple[str, ...], more: bool) -> None:
+    assert tells_more(argv) is more
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "true",
+        "false",
+        "nosuchtool -x",
+        "/bin/ls /nosuch",
+        "/nosuch/tool",
+        "/etc/passwd",
+        "test -e /nosuch",
+        "echo a  b",
+    ],
+)
+def test_with_a_report_plain_words_say_the_same(line: str, tmp_path: Path) -> None:
+    """What is left out for them would have told nothing that the exit status and stderr do not tell."""
+    assert not tells_more(("bash", "-c", line))
+    process, out, err = ran(line, tmp_path)
+    told = process.told()
+    plain = subprocess.run(["bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (out, err, process.status[0]) == (plain.stdout, plain.stderr, plain.returncode)
+    assert told is not None and told.parts == (plain.returncode,) and not told.failed
+    assert told.missing == ((not_found(plain.stderr),) if not_found(plain.stderr) else ())
+
+
+def test_every_word_of_bash_that_runs_something_is_known() -> None:
+    names = subprocess.run(["bash", "-c", "compgen -k; compgen -b"], capture_output=True, text=True).stdout.split()
+    own = {name for name in names if _PLAIN.fullmatch(name)} - _OF_THE_SHELL
+    # These do their own work alone, as a program does.
+    assert own <= {"[", "break", "caller", "cd", "compgen", "complete", "compopt", "continue", "dirs", "echo", "false",
+                   "getopts", "help", "history", "popd", "printf", "pushd", "pwd", "test", "true", "type"}  # fmt: skip

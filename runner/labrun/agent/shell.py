@@ -11,6 +11,8 @@ bash(1) reads the file that BASH_ENV names before it runs a line. Ours notes, in
 - each command in the background (`&`) that failed. bash keeps the status of a child that ended until `wait` without
   operands discards it, so the shell waits for each of them before that, and looks at those that ended when it ends.
 
+A line that is one program with plain words (`ping -c 1 10.0.0.2`) has nothing more to tell, and gets no such file.
+
 The line itself, its exit status and what it prints stay as they are; `$-` has E and T. A line with traps of its own,
 one that ends with `exec`, or one with `wait -n` reports less.
 """
@@ -26,6 +28,15 @@ from collections.abc import Iterator
 from labrun.protocol.events import FailedInside
 from labrun.protocol.record import dataclass
 
+_PLAIN = re.compile(r"([A-Za-z0-9_./-]+)(?: +[A-Za-z0-9_./:@%+,=-]+)*")
+# Words of bash that run something else, or something of the shell's own, in its place.
+_OF_THE_SHELL = frozenset((
+    ".", "alias", "bg", "bind", "builtin", "case", "command", "coproc", "declare", "disown", "do", "done", "elif", "else",
+    "enable", "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "hash", "if", "in", "jobs",
+    "kill", "let", "local", "logout", "mapfile", "read", "readarray", "readonly", "return", "select", "set", "shift",
+    "shopt", "source", "suspend", "then", "time", "times", "trap", "typeset", "ulimit", "umask", "unalias", "unset",
+    "until", "wait", "while",
+))  # fmt: skip
 _WAIT_ANY = re.compile(r"\bwait\s+-\w*n")  # bash 5.2 finds a child that has ended only if little comes in between
 _FIRST_FD = 200  # far from the numbers that scripts choose
 _MOST = 64 * 1024  # bytes that are read of a report
@@ -90,6 +101,14 @@ class Told:
 
 
 UNTOLD = Told(None, ())  # of what is no line for the shell
+
+
+def tells_more(argv: tuple[str, ...]) -> bool:
+    """Is this a shell of which the exit status does not say all?"""
+    if argv[0].rpartition("/")[2] != "bash":
+        return False
+    plain = _PLAIN.fullmatch(argv[2]) if argv[:2] == ("bash", "-c") and len(argv) == 3 else None
+    return plain is None or plain[1] in _OF_THE_SHELL
 
 
 class Report:

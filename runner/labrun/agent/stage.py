@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from labrun.agent.emitter import Emitter, as_no_room
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
-from labrun.agent.shell import UNTOLD
+from labrun.agent.shell import UNTOLD, tells_more
 from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded, TraceEnded
 from labrun.protocol.plan import Plan, Step
 
@@ -71,7 +71,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
-                shell=argv[0].rpartition("/")[2] == "bash",
+                shell=tells_more(argv),
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
