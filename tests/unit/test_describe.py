@@ -117,7 +117,7 @@ A_RECORD = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\7"
         (ip(1, b"\3\4\0\0\0\0\5\x78" + headers.ip(6, bytes(20))), "ICMP", "fragmentation needed unreachable"),
         (ip(1, echo(8) + bytes(8), 0x2000), "ICMP", "echo request id 7 seq 1, first fragment"),
         (ip(1, bytes(16), 0x20AC), "IPv4", "fragment of ICMP at 1376, 16 bytes"),
-        (ip(1, bytes(16), 0x00AC), "IPv4", "fragment of ICMP at 1376, 16 bytes, the last"),
+        (ip(1, bytes(16), 0x00AC), "IPv4", "last fragment of ICMP at 1376, 16 bytes"),
         (ip(6, struct.pack(">HHIIHHHH", 4000, 80, 9, 5, 0x5012, 100, 0, 0) + b"hey"), "TCP", "SYN, ACK seq 9 ack 5 win 100 len 3"),
         (ip(6, struct.pack(">HHI", 4000, 80, 9)), "TCP", "not all of the header was kept"),
         (ip(17, struct.pack(">HHHH", 4000, 5000, 11, 0) + b"hey"), "UDP", "len 3"),

@@ -152,8 +152,8 @@ def _carried(packet: _Packet, network: Layer) -> str:
     size = packet.number("ip.len", network) - packet.number("ip.hdr_len", network)
     place = packet.number("ip.frag_offset", network) * 8
     if place > 0:
-        last = "" if packet.value("ip.flags.mf", network) is True else ", the last"
-        return f"fragment of {name} at {place}, {size} bytes{last}"
+        last = "" if packet.value("ip.flags.mf", network) is True else "last "
+        return f"{last}fragment of {name} at {place}, {size} bytes"
     return f"{name}, {size} bytes"
 
 
