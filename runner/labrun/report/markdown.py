@@ -27,7 +27,7 @@ MAX_LINES = 100  # of an output
 MAX_ROWS = 50  # of a capture; cited packets are always there
 _TAIL = 20
 _PACKET_HEAD = (
-    "No.", "When", "ms since the step began", "Packet", "Interface", "Way", "Protocol", "From", "To", "What",
+    "No.", "When", "Time since the step began", "Packet", "Interface", "Way", "Protocol", "From", "To", "What",
     "Bytes", "Cited by",
 )  # fmt: skip
 _FOLD_LINES = 40
@@ -233,7 +233,7 @@ def _packet(title: str, row: PacketRow) -> list[str]:
     letter = row.journey.text + (f" of {row.whole}" if row.whole else "") if row.journey else ""
     words = (
         title,
-        row.time,
+        f"{row.time} ms" if row.time else "",
         letter,
         row.interface,
         row.direction or "",
