@@ -17,6 +17,7 @@ from labrun.packets.describe import MAX_FIELDS, compared, describe, field_bytes
 from labrun.packets.dissect.layer import Cut, Spotted
 from labrun.packets.dissect.registry import FIELDS
 from labrun.packets.dissect.walk import walk
+from labrun.packets.segments import NEEDS_CHECKSUM, Offload
 from support import headers
 from unit.test_fields import CORPUS
 
@@ -82,7 +83,8 @@ def test_every_field_has_its_place_in_the_bytes() -> None:
     none = {
         name for name, field in FIELDS.items() if not (field.bits or field.place or isinstance(field.read, Spotted))
     }
-    assert none == REPEATS | {name for name in FIELDS if name.startswith("frame.")}
+    told_otherwise = {name for name in FIELDS if name.startswith("frame.") or name.endswith(".checksum.status")}
+    assert none == REPEATS | told_otherwise
 
 
 @pytest.mark.parametrize("packet", CORPUS)
@@ -151,6 +153,17 @@ def test_flags_are_told_with_their_parts() -> None:
     }
     assert shown["ip.flags"] == "0x2 (df)" and shown["tcp.flags"] == "0x112 (syn, ack)"
     assert "tcp.flags.syn" not in shown
+
+
+def test_a_checksum_is_told_with_its_status() -> None:
+    """As `tcp.checksum.status` reads it: by the bytes wrong, and left to a device is another thing."""
+    data = ip(6, struct.pack(">HHIIHHHH", 1, 2, 9, 5, 0x5012, 9, 7, 0))
+    by_bytes = {each.name: each.value for each in field_bytes(data, ETHERNET)}
+    assert by_bytes["tcp.checksum"] == "0x0007 (wrong)"
+    left = Offload(NEEDS_CHECKSUM, 0, 0, 34)
+    assert {each.name: each.value for each in field_bytes(data, ETHERNET, None, left)}[
+        "tcp.checksum"
+    ] == "0x0007 (not verified)"
 
 
 def test_nothing_of_a_report_imports_scapy() -> None:

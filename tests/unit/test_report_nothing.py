@@ -56,6 +56,15 @@ def test_what_is_not_known_is_not_nothing(tmp_path: Path, ended: dict[str, objec
     assert not [title for title in (*table, *ladder) if "nothing" in title]
 
 
+def test_a_file_of_another_capture_says_nothing(tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path / "run" / "labs" / "lab" / "experiment")
+    evidence.capture("seen", "eth0").run("early").captured("seen", ["lo"])
+    variant = evidence.capture_ended("seen", 0, during=(9, 100), interfaces=["eth0"]).done().read()
+    read = capture_view("lab", variant, variant.steps[0], tmp_path / "run", {}, Room())
+    assert read is not None and read.view.cut is not None and "not of this capture" in read.view.cut
+    assert read.view.groups == () and nothing_seen([read]) == []
+
+
 def test_a_capture_that_never_ended_says_nothing_of_absence(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path / "run" / "labs" / "lab" / "experiment")
     variant = evidence.capture("seen", "lo").run("early").captured("seen", ["lo"]).read()

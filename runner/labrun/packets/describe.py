@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from labrun.packets.checksums import ABSENT, BAD, GOOD, ILLEGAL, UNVERIFIED, status
 from labrun.packets.dissect.layer import Cut, Layer, Value
 from labrun.packets.dissect.registry import FIELDS, Field
 from labrun.packets.dissect.walk import ETHERTYPES, IP_PROTOCOLS, walk
+from labrun.packets.segments import Offload
 from labrun.protocol.record import dataclass
 
 MAX_FIELDS = 80
@@ -45,6 +47,7 @@ _MEANINGS: dict[str, dict[int, str]] = {
 _HEX = {"eth.type": 4, "vlan.etype": 4, "gre.proto": 4, "arp.proto.type": 4, "ip.dsfield": 2, "ip.flags": 1,
         "ip.checksum": 4, "icmp.checksum": 4, "icmpv6.checksum": 4, "tcp.checksum": 4, "udp.checksum": 4,
         "tcp.flags": 3}  # fmt: skip
+_CHECKSUMS = {BAD: "wrong", GOOD: "right", UNVERIFIED: "not verified", ABSENT: "none", ILLEGAL: "none, and must be"}
 _SIZES = {"eth": 14, "vlan": 4, "ieee8021ad": 4, "arp": 28, "ipv6": 40, "icmp": 8, "icmpv6": 8, "udp": 8, "gre": 4,
           "vxlan": 8}  # fmt: skip
 # What is in a header and no field: in plain words, since no prediction can ask for it.
@@ -79,8 +82,8 @@ class FieldBytes:
 class _Packet:
     """The headers of a packet, and what they say."""
 
-    def __init__(self, data: bytes, linktype: int, length: int) -> None:
-        self.data, self.length = data, max(length, len(data))
+    def __init__(self, data: bytes, linktype: int, length: int, offload: Offload | None = None) -> None:
+        self.data, self.length, self.offload = data, max(length, len(data)), offload
         self.layers, self.cut = walk(data, linktype, self.length)
 
     def value(self, name: str, layer: Layer) -> Value | None:
@@ -264,16 +267,17 @@ def _parents() -> dict[str, list[Field]]:
 
 _SHOWN = _parents()
 _PARTS = {
-    name: [other for other in FIELDS.values() if other.name.rpartition(".")[0] == name]
+    name: [other for other in FIELDS.values() if other.name.rpartition(".")[0] == name and other.read is not None]
     for name in FIELDS
-    if any(other.rpartition(".")[0] == name for other in FIELDS)
 }
 """A field of several (ip.flags) -> those that are a part of it (ip.flags.df)."""
 
 
-def field_bytes(data: bytes, linktype: int, length: int | None = None) -> tuple[FieldBytes, ...]:
-    """In the packet's order; every byte that was kept is in one at least."""
-    packet = _Packet(data, linktype, len(data) if length is None else length)
+def field_bytes(
+    data: bytes, linktype: int, length: int | None = None, offload: Offload | None = None
+) -> tuple[FieldBytes, ...]:
+    """In the packet's order; every byte that was kept is in one at least. ``offload``: what the kernel says of it."""
+    packet = _Packet(data, linktype, len(data) if length is None else length, offload)
     found: list[FieldBytes] = []
     done = 0
     for depth, layer in enumerate(packet.layers):
@@ -341,6 +345,10 @@ def _said(packet: _Packet, layer: Layer, field: Field, value: Value) -> str:
     meaning = ", ".join(parts) or _MEANINGS.get(field.name, {}).get(value)
     if field.name == "icmp.code" and packet.number("icmp.type", layer) == 3:
         meaning = _UNREACHABLE.get(value)
+    if field.name.endswith(".checksum"):
+        place = packet.layers.index(layer)
+        meaning = next((_CHECKSUMS.get(one) for one in status(packet.data, packet.layers, place, packet.offload)
+                        if isinstance(one, int)), None)  # fmt: skip
     if field.name == "ip.frag_offset" and value:
         meaning = f"byte {value * 8}"
     size = _HEX.get(field.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.observe.packets import another_capture
 from labrun.observe.window import clock_was_set
 from labrun.packets.describe import FieldBytes, compared, describe, field_bytes
 from labrun.packets.identity import fragment, identity, trace_keys
@@ -84,8 +85,9 @@ def capture_view(
     packets: dict[str, Packet] = {}
     note: str | None = None
     node = one_line(record.step.node or "")
+    names: list[str] = []
     try:
-        for packet in _chosen(read_packets(Path(path), variant.open(path)), cited, room.rows(MAX_ROWS)):
+        for packet in _chosen(read_packets(Path(path), variant.open(path), names), cited, room.rows(MAX_ROWS)):
             title, since_ns = _moment(windows, packet.time_ns)
             anchor = anchors.packet(slug, name, record.step.id, packet.number)
             row = _row(packet, anchor, since_ns, cited.get(packet.number, ()))
@@ -96,6 +98,9 @@ def capture_view(
         note = "The file is not there: it never left the sandbox."
     except (PcapngError, EvidenceError, OSError) as error:
         note = f"The file could not be read to its end: {one_line(str(error)).replace(str(run), '.')}"
+    if (other := another_capture(record, names, truncated=True)) is not None:
+        note = f"The file is not of this capture: {one_line(other)}."
+        rows, sightings, packets = [], [], {}
     room.took_rows(len(rows))
     kept = record.capture.packets if record.capture else None
     if note is None and kept is not None and kept > len(rows):
@@ -104,7 +109,7 @@ def capture_view(
     looked = _looked(record, windows)
     seen = {title for title, _ in rows}
     # What is not shown may have been anywhere.
-    sure = healthy and kept is not None and kept == len(rows)
+    sure = note is None and healthy and kept is not None and kept == len(rows)
     nothing = frozenset(window.step for window in looked if sure and f"during {window.step}" not in seen)
     groups = _groups(rows, sightings, looked, nothing)
     view = CaptureView(
@@ -263,7 +268,7 @@ def with_journeys(
 def _fields(packet: Packet) -> tuple[FieldBytes, ...]:
     return tuple(
         replace(each, name=shorten(one_line(each.name), _MAX_FIELD), value=shorten(one_line(each.value), _MAX_VALUE))
-        for each in field_bytes(packet.data, packet.linktype, packet.length)
+        for each in field_bytes(packet.data, packet.linktype, packet.length, packet.offload)
     )
 
 
