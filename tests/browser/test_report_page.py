@@ -350,7 +350,7 @@ def test_a_step_in_which_nothing_was_seen_is_said(browser: Browser, pages: dict[
     with Opened(browser, pages["recorded"]) as opened:
         opened.page.locator("#lab-own-address summary", has_text="Captures").click()
         for place in ("#lab-own-address .packets .nothing", "#lab-own-address .ladder .nothing.band-text"):
-            assert opened.page.locator(place).first.text_content() == "during routes, seen, before: nothing"
+            assert opened.page.locator(place).first.text_content() == "during routes to before: nothing"
 
 
 def test_the_capture_in_the_page_is_one_that_wireshark_reads(

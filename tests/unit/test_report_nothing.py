@@ -28,11 +28,11 @@ def views(tmp_path: Path, *packets: float, kept: int | None = None, **ended: obj
 @pytest.mark.parametrize(
     ("packets", "table", "ladder"),
     [
-        ((), ["during early, probe, late: nothing"], ["during early, probe, late: nothing"]),
+        ((), ["during early to late: nothing"], ["during early to late: nothing"]),
         ((25,), ["during early: nothing", "during probe", "during late: nothing"], ["during early: nothing", "during late: nothing"]),
         ((15, 35), ["during early", "during probe: nothing", "during late"], ["during probe: nothing"]),
         ((15, 25, 35), ["during early", "during probe", "during late"], []),
-        ((50,), ["during early, probe, late: nothing", "after late"], ["during early, probe, late: nothing"]),
+        ((50,), ["during early to late: nothing", "after late"], ["during early to late: nothing"]),
     ],
 )  # fmt: skip
 def test_a_window_without_a_packet_is_a_row(
@@ -76,3 +76,4 @@ def test_neighbours_are_told_in_one_line() -> None:
     looked = [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
     assert nothings(looked, frozenset("abd")) == [Nothing(1, "during a, b: nothing"), Nothing(4, "during d: nothing")]
     assert nothings(looked, frozenset()) == []
+    assert nothings(looked, frozenset("abcd")) == [Nothing(1, "during a to d: nothing")]

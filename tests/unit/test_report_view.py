@@ -70,7 +70,7 @@ def test_packets_know_their_step_and_who_cites_them(view: RunView) -> None:
     experiment = lab(view, "own-address").experiment
     assert experiment is not None
     before, group = experiment.captures[0].groups
-    assert (before.title, before.rows) == ("during routes, seen, before: nothing", ())
+    assert (before.title, before.rows) == ("during routes to before: nothing", ())
     assert group.title == "during probe"
     first, second = group.rows
     assert (first.time, first.direction, first.protocol) == ("5.000", "in", "ICMP")

@@ -162,12 +162,14 @@ def _groups(
 
 
 def nothings(looked: Sequence[tuple[str, int]], nothing: frozenset[str]) -> list[Nothing]:
-    """``looked``: the steps in order, and when each began. Neighbours without a packet are told in one line."""
+    """``looked``: the steps in order, and when each began. Neighbours without a packet are told in one line, three or
+    more of them by the first and the last."""
     found: list[Nothing] = []
     for quiet, part in groupby(looked, key=lambda one: one[0] in nothing):
         if quiet:
             steps = [*part]
-            names = ", ".join(one_line(step) for step, _ in steps)
+            first, last = one_line(steps[0][0]), one_line(steps[-1][0])
+            names = first if len(steps) == 1 else f"{first}, {last}" if len(steps) == 2 else f"{first} to {last}"
             found.append(Nothing(steps[0][1], f"during {names}: nothing"))
     return found
 

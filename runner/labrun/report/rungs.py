@@ -108,7 +108,7 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
     width = _LEFT + _STUB + gap * (count - 1) + _STUB + _RIGHT
     width = max(width, 344)
     top = _NODE + _HEAD
-    y = top
+    y = top + (_HEAD if ladder.quiet and not ladder.journeys else 0)
     bands: list[Band] = []
     rungs: list[Rung] = []
     outside: dict[Place, int] = {}
