@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from labrun.packets.dissect.layer import Cut
 from labrun.packets.dissect.registry import FIELDS
-from labrun.packets.dissect.walk import ETHERNET, ICMP_ERRORS, ICMPV6_ERRORS, RAW, walk
+from labrun.packets.dissect.walk import ETHERNET, FRAGMENT, ICMP_ERRORS, ICMPV6_ERRORS, RAW, walk
 
 SIZE = 8  # bytes of ``same`` and of ``like``: both have to agree
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
@@ -33,7 +33,6 @@ _ICMP_QUERIES = frozenset((0, 8, 13, 14, 15, 16, 17, 18))
 _ICMPV6_ECHOES = frozenset((128, 129))
 _VLANS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")  # IEEE 802.1Q, 802.1ad, and what came before it
 _TELLING = 16  # bytes behind the ports without which two packets may be alike by chance
-_FRAGMENT_HEADER = 44  # RFC 8200, 4.5
 _MSS = 2  # kind of a TCP option, RFC 9293
 
 
@@ -232,7 +231,7 @@ def fragment(data: bytes, linktype: int) -> Fragment | None:
 
 def _fragment_of_ipv6(data: bytes, at: int) -> Fragment | None:
     """Where the fragment header comes first, as it nearly always does."""
-    if len(data) < at + 48 or data[at + 6] != _FRAGMENT_HEADER:
+    if len(data) < at + 48 or data[at + 6] != FRAGMENT:
         return None
     bits = int.from_bytes(data[at + 42 : at + 44])
     size = int.from_bytes(data[at + 4 : at + 6]) - 8
