@@ -32,10 +32,10 @@ _PLAIN = re.compile(r"([A-Za-z0-9_./-]+)(?: +[A-Za-z0-9_./:@%+,=-]+)*")
 # Words of bash that run something else, or something of the shell's own, in its place.
 _OF_THE_SHELL = frozenset((
     ".", "alias", "bg", "bind", "builtin", "case", "command", "coproc", "declare", "disown", "do", "done", "elif",
-    "else", "enable", "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "hash", "if", "in", "jobs",
-    "kill", "let", "local", "logout", "mapfile", "read", "readarray", "readonly", "return", "select", "set", "shift",
-    "shopt", "source", "suspend", "then", "time", "times", "trap", "typeset", "ulimit", "umask", "unalias", "unset",
-    "until", "wait", "while",
+    "else", "enable", "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "hash", "if", "in",
+    "jobs", "kill", "let", "local", "logout", "mapfile", "read", "readarray", "readonly", "return", "select", "set",
+    "shift", "shopt", "source", "suspend", "then", "time", "times", "trap", "typeset", "ulimit", "umask", "unalias",
+    "unset", "until", "wait", "while",
 ))  # fmt: skip
 _WAIT_ANY = re.compile(r"\bwait\s+-\w*n")  # bash 5.2 finds a child that has ended only if little comes in between
 _FIRST_FD = 200  # far from the numbers that scripts choose
