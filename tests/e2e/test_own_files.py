@@ -55,7 +55,7 @@ def test_files_beside_the_lab_are_in_the_sandbox(
     assert (kept / "bin" / "tool").read_bytes() == tool.read_bytes()
     files = json.loads((ran.run / "labs" / "own" / "experiment" / "plan.json").read_text())["files"]
     assert [file["path"] for file in files] == ["bin/tool", "link", "none", "sums"]
-    assert 'href="labs/own/lab.files/bin/tool"' in (ran.run / "index.html").read_text()
+    assert 'href="./labs/own/lab.files/bin/tool"' in (ran.run / "index.html").read_text()
 
 
 def test_a_hostile_folder_is_an_error_before_anything_runs(labrun: Labrun, write_lab: Callable[..., Path]) -> None:
