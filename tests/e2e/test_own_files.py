@@ -45,7 +45,7 @@ def test_files_beside_the_lab_are_in_the_sandbox(
     (folder / "none").mkdir()
     tool = folder / "bin" / "tool"
     tool.write_text("#!/bin/sh\necho $1 $WHO $OTHER\n")
-    tool.chmod(0o700)
+    tool.chmod(0o755)
     (folder / "sums").write_text(f"{hashlib.sha256(tool.read_bytes()).hexdigest()}  link\n")
     (folder / "link").symlink_to("bin/tool")
     ran = labrun("run", "own")
