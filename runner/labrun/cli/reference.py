@@ -16,7 +16,8 @@ from labrun.lab.expression import FUNCTIONS
 from labrun.packets.fields import FIELDS
 
 _LAB = (
-    model.LabModel, model.SourceModel, model.RequiresModel, model.DefaultsModel, model.LinkDefaults, model.StepDefaults,
+    model.LabModel, model.SourceModel, model.RequiresModel, model.UserlandModel, model.DefaultsModel,
+    model.LinkDefaults, model.StepDefaults,
 )  # fmt: skip
 _TOPOLOGY = (
     topology.TopologyModel, topology.NodeModel, topology.PutModel, topology.ServiceModel, topology.BridgeModel,

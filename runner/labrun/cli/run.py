@@ -133,6 +133,12 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
 
+        engine = choice.engine
+        wanted_packages = {plan.userland for lab in compiled for plan in lab.plans if plan.userland is not None}
+        if wanted_packages:
+            from labrun.cli.engines import with_packages
+
+            engine = with_packages(engine, wanted_packages, stack, _say)
         from labrun.conduct import begin, entry_of
         from labrun.evidence.run import RunRecord
 
@@ -160,7 +166,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
                 userland=info.userland,
             ),
         )
-        conducted = _conduct(compiled, choice.engine, run, wanted)
+        conducted = _conduct(compiled, engine, run, wanted)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json

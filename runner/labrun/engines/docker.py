@@ -73,14 +73,17 @@ def _context() -> dict[str, Any]:
 class DockerEngine:
     """Containers on one daemon. Enter it before use: that finds out which isolation is to be had."""
 
-    def __init__(self, client: Any, image: str, image_id: str, isolation: Isolation, run_id: str) -> None:
+    def __init__(
+        self, client: Any, image: str, image_id: str, isolation: Isolation, run_id: str, first: int = 1
+    ) -> None:
+        """``first``: the number of the first container of this run."""
         self._client = client
         self._image = image
         self._image_id = image_id
         self._isolation: Isolation = isolation
         self._note: str | None = None
         self._run_id = run_id
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
         self._spare: _Container | None = None
         self._lock = threading.Lock()
         self._version: dict[str, Any] = {}
@@ -125,6 +128,15 @@ class DockerEngine:
             spare.remove()
         if error is not None:
             self.cancel()
+
+    @property
+    def client(self) -> Any:
+        """Of the daemon, a docker.DockerClient."""
+        return self._client
+
+    def sibling(self, image: str, image_id: str, first: int) -> DockerEngine:
+        """An engine of the same run with another image. ``first``: the number of its first container."""
+        return DockerEngine(self._client, image, image_id, self._isolation, self._run_id, first)
 
     @property
     def info(self) -> EngineInfo:

@@ -60,13 +60,14 @@ class NativeEngine:
         limits: Limits | None = None,
         note: str | None = None,
         ahead: int = 1,
+        first: int = 1,
     ) -> None:
-        """``ahead``: how many sandboxes are started before anybody asks for them."""
+        """``ahead``: how many sandboxes are started before anybody asks for them. ``first``: number of the first."""
         self._userland = userland
         self._run_id = run_id
         self._limits = limits or find_limits()
         self._note = note
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
         self._lock = threading.Lock()
         self._live: set[_Sandbox] = set()
         self._cancelled = False
@@ -92,6 +93,10 @@ class NativeEngine:
         for sandbox in left:
             sandbox.remove()
         self._starter.shutdown()
+
+    def sibling(self, userland: Userland, first: int) -> NativeEngine:
+        """An engine of the same run with other programs. ``first``: the number of its first sandbox."""
+        return NativeEngine(userland, self._run_id, self._limits, self._note, 1, first)
 
     @property
     def info(self) -> EngineInfo:

@@ -243,6 +243,7 @@ def _plan(
         watch=None if model.watch else False,
         features=tuple(sorted(set(model.requires.kernel))),
         files=lab.files.entries or None,
+        userland=tuple(sorted(set(model.userland.packages))) if model.userland else None,
     ).sealed()
 
 

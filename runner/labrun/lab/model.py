@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -39,6 +40,20 @@ class RequiresModel(Strict):
 
     tools: tuple[str, ...] = ()
     kernel: tuple[Annotated[str, AfterValidator(_feature), Field(json_schema_extra={"enum": list(FEATURES)})], ...] = ()
+
+
+# Debian policy, 5.6.7 and 5.6.12
+PackageName = Annotated[
+    str,
+    AfterValidator(lambda value: _package(value)),
+    Field(json_schema_extra={"pattern": r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$"}),
+]
+
+
+def _package(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,127}(=[A-Za-z0-9.+:~-]{1,127})?", value) or value.endswith(("-", "+")):
+        raise fail("package", f"{value[:60]!r} is no name of a Debian package, such as frr or frr=8.4.4-1.1")
+    return value
 
 
 def _one_or_more(model: type[Strict]) -> Any:
@@ -101,6 +116,15 @@ class HypothesisModel(Strict):
     control: Annotated[tuple[ControlModel, ...], _one_or_more(ControlModel)] = ()
 
 
+class UserlandModel(Strict):
+    """Debian packages that the lab needs beside those of the lab image, such as frr, or with a version: frr=8.4.4-1.1.
+
+    An image with them is built when they are first asked for, and kept. The evidence has every version.
+    """
+
+    packages: Annotated[tuple[PackageName, ...], Field(min_length=1, max_length=100)]
+
+
 class LinkDefaults(Strict):
     """What links have that do not say otherwise."""
 
@@ -144,6 +168,7 @@ class LabModel(Strict):
     timeout: Duration = 120.0
     parameters: dict[ValueName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
     watch: bool = True
+    userland: UserlandModel | None = None
     files: tuple[str, ...] | None = None
     env: Env = {}
     include: str | None = None

@@ -93,6 +93,7 @@ class Plan:
     watch: bool | None = None  # False: do not note the kernel's state after each step; None does not change the digest
     features: tuple[str, ...] = ()  # of the kernel, by the names of protocol/features.py; likewise
     files: tuple[LabFile, ...] | None = None  # what is beside the lab's file; None where nothing is
+    userland: tuple[str, ...] | None = None  # Debian packages beside those of the lab image
     schema: int = PLAN_SCHEMA
     digest: str = ""
 
