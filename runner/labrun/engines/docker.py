@@ -262,7 +262,7 @@ class _Container:
         with contextlib.suppress(DockerException, OSError):
             self._client.api.rename(self._id, name)
 
-    def frames(self, plan: Plan, contents: Contents) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents = NO_CONTENTS) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
         self._deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
         log: list[bytes] = []
