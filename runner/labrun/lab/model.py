@@ -102,7 +102,7 @@ class HypothesisModel(Strict):
 
 
 class LabModel(Strict):
-    """labs/<slug>/lab.yaml"""
+    """labs/<slug>/lab.yaml. Without ``hypotheses`` it claims nothing: it runs, and its report is documentation."""
 
     title: str
     question: str
@@ -115,7 +115,7 @@ class LabModel(Strict):
     watch: bool = True
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
-    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]
+    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)] = ()
     conclusion: str | None = None
 
     def step_ids(self) -> tuple[str, ...]:
