@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.files import write_whole
+from labrun.evidence.kept import keep_files
 from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_left_out, write_run
 from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
@@ -77,7 +78,7 @@ class _Conductor:
         done = False
         with EvidenceWriter(folder, plan, self.room, self.run) as writer:
             try:
-                with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
+                with self.engine.sandbox(plan, f"{slug}-{name}", compiled.lab.files.contents) as frames:
                     for frame in frames:
                         writer.put(frame)
                         if not isinstance(frame, Piece):
@@ -123,6 +124,7 @@ def conduct(
         folder.mkdir(parents=True)
         write_whole(folder / layout.LAB, compiled.lab.text)
         write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
+        keep_files(folder, compiled.lab.files.entries, compiled.lab.files.contents)
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
     judged: dict[str, LabResult] = {}
     left_out: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ hypotheses:
     claim: C
     predict: {command: probe, exit: 0}
 """
-KNOWN = "Known: background, conclusion, hypotheses, parameters, question, requires, source, steps, tags, timeout, title, topology, watch."
+KNOWN = "Known: background, conclusion, defaults, env, files, hypotheses, include, parameters, question, requires, source, steps, tags, timeout, title, topology, watch."
 VERBS = "run, start, stop, capture, namespace, link, address, route, rule, neighbour, sysctl, nft, send, snapshot, lookup, trace, wait"
 
 

@@ -16,6 +16,8 @@ from labrun.agent import namespaces as ns
 
 TUN = Path("/dev/net/tun")
 STAGE = Path("/run/labrun-lab")
+BESIDE = Path("/run/labrun-files")  # what the agent puts there is at LAB_FILES for the lab
+LAB_FILES = "/lab"
 BYTES, INODES = 512 * 1024**2, 262_144  # of all that a lab writes into files
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 FILES = (("/etc/hosts", HOSTS), ("/etc/hostname", "lab\n"), ("/etc/resolv.conf", ""))
@@ -55,9 +57,18 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
         ns.mount(path, str(target), None, ns.MS_BIND | ns.MS_REC)
+    with contextlib.suppress(OSError):  # without overlay there is no place for it
+        _files(Path(f"{root}{LAB_FILES}"))
     ns.pivot_to(str(root))
     for name, text in FILES:
         _put(Path(name), text)
+
+
+def _files(target: Path) -> None:
+    """The lab's files, read-only for it; the agent may still be going to put them there."""
+    _mount_point(target)
+    ns.mount(str(BESIDE), str(target), None, ns.MS_BIND)
+    ns.mount("", str(target), None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV)
 
 
 def _python(binds: tuple[str, ...]) -> tuple[str, ...]:

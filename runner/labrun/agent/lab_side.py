@@ -32,7 +32,7 @@ from typing import NoReturn
 
 from labrun.agent import namespaces as ns
 from labrun.agent import seccomp
-from labrun.agent.lab_root import enter_lab_root, make_tun_device
+from labrun.agent.lab_root import BESIDE, LAB_FILES, enter_lab_root, make_tun_device
 
 RUN_NETNS = Path("/run/netns")
 REFUSED = 70  # the exit status when the kernel refuses the lab's namespaces
@@ -50,6 +50,7 @@ def begin(shape: str) -> LabSide:
     with refusing():
         seccomp.install()
         make_tun_device()
+        BESIDE.mkdir()
         ns.give_up_mknod()
         return LabSide(**json.loads(shape))
 
@@ -75,6 +76,10 @@ class LabSide:
             _starter(theirs, nested, binds)
         theirs.close()
         self._line.settimeout(_TIMEOUT_S)
+        self.home = "/"
+        """Where commands start."""
+        self.has_files = False
+        """Whether the lab can be given files, once it is ready."""
         self._names = -1
         self._trouble: OSError | None = None
         self._getting_ready = threading.Thread(target=self._get_ready, args=(starter, nested), name="lab", daemon=True)
@@ -88,7 +93,8 @@ class LabSide:
                     own = Path(f"/proc/self/{kind}").read_text(encoding="ascii").split()
                     Path(f"/proc/{starter}/{kind}").write_text(f"0 0 {own[2]}", encoding="ascii")
                 self._line.send(b"mapped")
-            _, (self._names,) = self._answer()
+            words, (self._names,) = self._answer()
+            self.has_files = words == "files"
         except OSError as error:
             self._trouble = error
 
@@ -128,7 +134,7 @@ class LabSide:
         job = os.memfd_create("job")
         try:
             with open(job, "wb", closefd=False) as file:
-                marshal.dump((argv, environment, tuple(files)), file)
+                marshal.dump((argv, environment, tuple(files), self.home), file)
             words, _ = self._ask("start", job, theirs, *namespaces, *files.values())
             os.close(theirs)
             theirs = -1
@@ -200,7 +206,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
             os.close(fd)
         talk.close()
         names = os.open(RUN_NETNS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        socket.send_fds(line, [b"ok"], [names])
+        socket.send_fds(line, [b"ok files" if os.path.ismount(LAB_FILES) else b"ok"], [names])
         os.close(names)
         while _request(line, own):
             pass
@@ -301,7 +307,8 @@ def _start(fds: list[int], ours: tuple[int, int]) -> int:
         ns.setns(mounts, ns.CLONE_NEWNS)
         os.lseek(job, 0, os.SEEK_SET)
         with open(job, "rb", closefd=False) as file:
-            argv, environment, numbers = marshal.load(file)
+            argv, environment, numbers, home = marshal.load(file)
+        os.chdir(home)
         _place(dict(zip(numbers, files, strict=True)))
         os.execvpe(argv[0], argv, environment)
     except BaseException as error:  # noqa: BLE001

@@ -70,7 +70,7 @@ class Stage:
                 (err, self.emitter.path(err)),
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
-                {name: str(value) for name, value in self.values.items()},
+                self.environment(step),
                 shell=argv[:2] == ("bash", "-c"),
             )
         except FileNotFoundError as error:
@@ -79,6 +79,13 @@ class Stage:
             raise StepFailed(text) from error
         except OSError as error:
             raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+
+    def environment(self, step: Step) -> dict[str, str]:
+        """What a command of the step gets on top of what all have: the lab's values, and what is said of it."""
+        from labrun.agent.values import filled
+
+        own = {name: filled(text, self.values) for name, text in step.env or ()}
+        return {**{name: str(value) for name, value in self.values.items()}, **own}
 
     def began(self, step_id: str) -> None:
         self._running.append(step_id)

@@ -15,7 +15,9 @@ from labrun.lab.check.predictions import OBJECTS, state_fields
 from labrun.lab.expression import FUNCTIONS
 from labrun.packets.fields import FIELDS
 
-_LAB = (model.LabModel, model.SourceModel, model.RequiresModel)
+_LAB = (
+    model.LabModel, model.SourceModel, model.RequiresModel, model.DefaultsModel, model.LinkDefaults, model.StepDefaults,
+)  # fmt: skip
 _TOPOLOGY = (
     topology.TopologyModel, topology.NodeModel, topology.BridgeModel, topology.LinkModel, topology.EndModel,
     topology.RouteTo,

@@ -27,7 +27,7 @@ from labrun.engines.shipment import agent_command, parcel
 from labrun.lease import expired, lease
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 LABEL = "labrun.run"
 # Beyond Docker's default set: namespaces and mounts (SYS_ADMIN), interfaces and routes (NET_ADMIN), packet sockets.
@@ -151,7 +151,7 @@ class DockerEngine:
                 discard(self._client, container.id)
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         with self._lock:
             container, self._spare = self._spare, None
@@ -161,7 +161,7 @@ class DockerEngine:
             raise EngineError("interrupted", "interrupted before it started")
         try:
             container.rename(f"labrun-{self._run_id}-{name}")
-            yield container.frames(plan)
+            yield container.frames(plan, contents)
         finally:
             container.remove()
 
@@ -245,13 +245,13 @@ class _Container:
         with contextlib.suppress(DockerException, OSError):
             self._client.api.rename(self._id, name)
 
-    def frames(self, plan: Plan) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
         self._deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
         log: list[bytes] = []
         done = False
         try:
-            sender = threading.Thread(target=self._send, args=(parcel(plan),), name="parcel", daemon=True)
+            sender = threading.Thread(target=self._send, args=(parcel(plan, contents),), name="parcel", daemon=True)
             sender.start()
             for frame in read_frames(self._stdout(log)):
                 yield from self._logged(log)

@@ -31,7 +31,7 @@ from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
 from labrun.engines.userland import Userland
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 # Imported and not run by its path: so its bytecode is kept.
 _LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import launcher; del sys.path[0]; launcher.main()"
@@ -116,12 +116,12 @@ class NativeEngine:
             sandbox.end()
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         sandbox = self._starter.submit(self._take).result()
         self._starter.submit(self._prepare)  # should that fail, whoever needs the one that is not there is told
         try:
-            yield sandbox.frames(plan)
+            yield sandbox.frames(plan, contents)
         finally:
             sandbox.remove()
             with self._lock:
@@ -213,14 +213,14 @@ class _Sandbox:
         self._sending = threading.Thread(target=self._send, args=(agent_parcel,), name="agent", daemon=True)
         self._sending.start()
 
-    def frames(self, plan: Plan) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
         deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
         log: list[bytes] = []
         tail = b""
         left = _LOG_LIMIT
         done = False
-        threading.Thread(target=self._send_plan, args=(plan,), name="plan", daemon=True).start()
+        threading.Thread(target=self._send_plan, args=(plan, contents), name="plan", daemon=True).start()
         try:
             for frame in itertools.chain(read_frames(self._chunks(log, deadline)), [None]):
                 while log:
@@ -238,9 +238,9 @@ class _Sandbox:
         if not done:
             raise self._cause(tail)
 
-    def _send_plan(self, plan: Plan) -> None:
+    def _send_plan(self, plan: Plan, contents: Contents) -> None:
         self._sending.join()
-        self._send(lambda: plan_parcel(plan))
+        self._send(lambda: plan_parcel(plan, contents))
 
     def _send(self, parcel: Callable[[], bytes]) -> None:
         assert self._process.stdin is not None

@@ -12,7 +12,7 @@ from typing import Any
 from labrun.lab.base import Scalar, as_text
 from labrun.lab.check.references import check_references
 from labrun.lab.load import Lab, parse_lab
-from labrun.lab.model import ControlModel, all_predictions
+from labrun.lab.model import ControlModel, LabModel, all_predictions
 from labrun.lab.predictions import ExprIs, PacketsAre, StateIs, leaves
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.steps import NODELESS, StepModel, action_of
@@ -132,7 +132,8 @@ def _with_parameters(lab: Lab, values: dict[str, Scalar], path: Keys, problems: 
     if other == dict(lab.cell):
         problems.append(lab.problem((*where, "parameters"), "control: these are the experiment's own values"))
         return None
-    return parse_lab(lab.text, lab.path, lab.slug, lab.shown, other)
+    parsed = parse_lab(lab.text, lab.path, lab.slug, lab.shown, other, lab.included)
+    return replace(parsed, files=lab.files)
 
 
 def _duplicate_ids(lab: Lab) -> list[Problem]:
@@ -213,8 +214,11 @@ def _plan(
             action = replace(action, for_s=for_s, every_s=every_s)
             timeout_of_step += for_s
         saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
+        env = _env(model, step, node)
         made.append(
-            Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit)
+            Step(
+                placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit, env
+            )
         )
         if isinstance(action, Namespace):
             if action.op == "add":
@@ -233,7 +237,16 @@ def _plan(
         seed=0,
         watch=None if model.watch else False,
         features=tuple(sorted(set(model.requires.kernel))),
+        files=lab.files.entries or None,
     ).sealed()
+
+
+def _env(lab: LabModel, step: StepModel, node: str | None) -> tuple[tuple[str, str], ...] | None:
+    """What the lab, the node and the step say of a command's environment; the nearest goes first."""
+    if step.run is None and step.start is None and not (step.wait and step.wait.succeeds):
+        return None
+    of_node = lab.topology.nodes[node].env if node in lab.topology.nodes else {}
+    return tuple(sorted({**lab.env, **of_node, **(step.env or {})}.items())) or None
 
 
 def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:

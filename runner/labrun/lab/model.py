@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from labrun.lab.base import Duration, Int, Scalar, Slug, Strict, ValueName, fail
+from labrun.lab.base import Duration, Env, Flag, Int, Mtu, Scalar, Slug, Strict, ValueName, fail
 from labrun.lab.predictions import Prediction
-from labrun.lab.steps import StepModel
-from labrun.lab.topology import TopologyModel
+from labrun.lab.steps import Exits, StepModel
+from labrun.lab.topology import NodeModel, TopologyModel
 from labrun.logic.suggest import did_you_mean
 from labrun.protocol.features import FEATURES
 
@@ -101,8 +101,40 @@ class HypothesisModel(Strict):
     control: Annotated[tuple[ControlModel, ...], _one_or_more(ControlModel)] = ()
 
 
+class LinkDefaults(Strict):
+    """What links have that do not say otherwise."""
+
+    mtu: Mtu | None = None
+    offloads: Literal["on", "off"] | None = None
+
+
+class StepDefaults(Strict):
+    """What steps have that do not say otherwise; each where it can stand."""
+
+    node: Slug | None = Field(default=None, alias="in")
+    timeout: Duration | None = None
+    may_fail: Flag | None = None
+    exit: Exits | None = None
+
+
+class DefaultsModel(Strict):
+    """What each node, link and step has that does not say otherwise."""
+
+    nodes: NodeModel = NodeModel()
+    links: LinkDefaults = LinkDefaults()
+    steps: StepDefaults = StepDefaults()
+
+
 class LabModel(Strict):
-    """labs/<slug>/lab.yaml. Without ``hypotheses`` it claims nothing: it runs, and its report is documentation."""
+    """labs/<slug>/lab.yaml, and the files beside it, which commands find at /lab, where they start.
+
+    ``files``: only these of them, files or folders; without it all. ``include``: a file whose topology comes below this
+    one's. ``env``: what commands have in their environment; what a node or a step says goes before it. Keys that begin
+    with ``x-`` are the author's own, as for anchors. A lab without ``hypotheses`` claims nothing: its report is
+    documentation.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
 
     title: str
     question: str
@@ -113,6 +145,10 @@ class LabModel(Strict):
     timeout: Duration = 120.0
     parameters: dict[ValueName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
     watch: bool = True
+    files: tuple[str, ...] | None = None
+    env: Env = {}
+    include: str | None = None
+    defaults: DefaultsModel = DefaultsModel()
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
     hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)] = ()

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from labrun.lab.base import (
     IP,
     Duration,
+    Env,
     Flag,
     Int,
     Interface,
@@ -358,6 +359,7 @@ class StepModel(Strict):
     stdin: str | None = None
     ready: ReadyModel | None = None
     save: dict[ValueName, SaveModel] | None = None
+    env: Env | None = None
 
     run: Command | None = None
     start: Command | None = None
@@ -394,6 +396,8 @@ class StepModel(Strict):
             raise fail("ready", "ready goes with start")
         if self.stdin is not None and verb not in ("run", "start"):
             raise fail("stdin", "stdin goes with run or start")
+        if self.env is not None and verb not in ("run", "start") and not (self.wait and self.wait.succeeds):
+            raise fail("env", "env goes with run, start or wait: {succeeds: ...}")
         if self.save is not None and verb != "run":
             raise fail("save", "save goes with run")
         if self.exit is not None and verb not in ("run", "start"):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from labrun.lab.base import IP, Flag, Int, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
+from labrun.lab.base import IP, Env, Flag, Int, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
 
@@ -29,6 +29,7 @@ class NodeModel(Strict):
 
     ipv6: Flag = False
     lo: Flag = True
+    env: Env = {}
 
 
 class EndModel(Strict):

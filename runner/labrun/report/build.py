@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
+from labrun.evidence.kept import kept
 from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
@@ -37,6 +38,8 @@ from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, Step
 from labrun.report.visible import one_line, shorten
 from labrun.report.volatile import named
 
+_NAMED = 5  # of the files that a run does not keep
+_LINKED = 100  # of those that it keeps
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
 
 
@@ -188,6 +191,7 @@ def _lab_view(
     standings = [each.standing for each in hypotheses] + (["inconclusive"] if lab.status == "error" else [])
     source, url = _source(model.source if model else None)
     files = [Link("lab.yaml", f"labs/{lab.id}/{layout.LAB}")]
+    beside, cut = _files(lab.id, experiment)
     files += [Link(name, f"labs/{lab.id}/{name}/{layout.EVENTS}") for name in views]
     return LabView(
         slug=one_line(lab.id),
@@ -201,7 +205,7 @@ def _lab_view(
         tags=model.tags if model else (),
         status=lab.status,
         problem=_problem(lab),
-        notes=tuple(notes),
+        notes=(*notes, *cut),
         topology=_topology(model, experiment),
         experiment=views.get(EXPERIMENT),
         controls=tuple(view for name, view in views.items() if name != EXPERIMENT),
@@ -210,7 +214,20 @@ def _lab_view(
         files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
         standing=min(standings, key=_WORST.index, default="as-expected"),
         took_ms=sum(_ended_ms(variant) for variant in variants),
+        beside=beside,
     )
+
+
+def _files(slug: str, experiment: VariantRecord | None) -> tuple[tuple[Link, ...], tuple[str, ...]]:
+    """What was beside the lab's file and is kept, and in words what is not."""
+    files = [file for file in (experiment.plan.files or () if experiment else ()) if file.sha256 is not None]
+    here = list(kept(files))
+    cut = [file for file in files if file not in here]
+    missing = [f"{one_line(file.path)} ({file.size} bytes, SHA-256 {file.sha256})" for file in cut[:_NAMED]]
+    missing += [f"{len(cut) - _NAMED} more"] if len(cut) > _NAMED else []
+    places = [(file.path, f"labs/{slug}/{layout.FILES}/{file.path}") for file in here[:_LINKED]]
+    links = tuple(Link(one_line(path), anchors.file_href(place)) for path, place in places)
+    return links, (f"Too large to be kept with the evidence: {', '.join(missing)}.",) if missing else ()
 
 
 def _prose(text: str | None) -> str | None:

@@ -235,6 +235,8 @@ class LabView:
     standing: Standing
     took_ms: int
     """How long its sandboxes ran, one after another; 0 where none did."""
+    beside: tuple[Link, ...] = ()
+    """The files beside the lab's own that are kept."""
 
     @property
     def took(self) -> str | None:
