@@ -15,6 +15,7 @@ GROUP = "labrun.importers"
 # The order in which a folder is asked for; scripts come last, for other formats have some beside them.
 OURS = {
     "kathara": "labrun.importers.kathara:IMPORTER",
+    "containerlab": "labrun.importers.containerlab:IMPORTER",
     "selftests": "labrun.importers.selftests:IMPORTER",
 }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from labrun.importers.base import Options, Remark
+
 _TOOLS = ("net-tools", "dnsutils", "traceroute", "bridge-utils", "nmap", "iputils-arping")
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "kathara/base": _TOOLS,
@@ -44,3 +46,20 @@ def short_name(image: str) -> str:
 def packages_of(image: str) -> tuple[str, ...] | None:
     """The packages that stand for it; None of an image that nobody has put into the table."""
     return PACKAGES.get(short_name(image))
+
+
+def image_remarks(images: Mapping[str, str], options: Options) -> list[Remark]:
+    """What takes the place of each image. ``images``: of each device."""
+    by_image: dict[str, list[str]] = {}
+    for device, image in images.items():
+        if image:
+            by_image.setdefault(image, []).append(device)
+    remarks = []
+    for image, names in by_image.items():
+        packages = packages_of(image)
+        why = f"of {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: "
+        why += "not in the table of images; " if packages is None else ""
+        why += "the shipped userland takes its place"
+        why += f"; it needs {', '.join(packages)} installed there" if packages else ""
+        remarks.append(Remark("changed", f"image {image}", why))
+    return remarks

@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, counted, slug
-from labrun.importers.images import packages_of
+from labrun.importers.images import image_remarks
 from labrun.importers.segments import Wiring
 from labrun.importers.shell_scripts import run_step
 from labrun.protocol.plan import LabFile
@@ -166,7 +166,8 @@ def _lab(folder: Folder, meta: dict[str, str], devices: dict[str, Device], optio
     remarks += wiring.into(topology)
     steps, files = _steps(folder, devices, nodes, remarks)
     files += _folders(folder, devices, nodes, remarks)
-    _images(devices, options, remarks)
+    images = {device.name: device.options.get("image", "kathara/base") for device in devices.values()}
+    remarks += image_remarks(images, options)
     _left_out(folder, devices, remarks)
     title = meta.get("name") or folder.name
     lab = {
@@ -267,21 +268,6 @@ def _folders(
         files += [(file.path, file) for file in folder.below("shared")]
         remarks.append(Remark("changed", "shared/", "is at /lab/shared, and can only be read"))
     return files
-
-
-def _images(devices: dict[str, Device], options: Options, remarks: list[Remark]) -> None:
-    by_image: dict[str, list[str]] = {}
-    for device in devices.values():
-        by_image.setdefault(device.options.get("image", "kathara/base"), []).append(device.name)
-    for image, names in by_image.items():
-        packages = packages_of(image)
-        who = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        if packages is None:
-            why = f"of {who}: not in the table of images; the shipped userland takes its place"
-        else:
-            why = f"of {who}: the shipped userland takes its place"
-            why += f"; it needs {', '.join(packages)} installed there" if packages else ""
-        remarks.append(Remark("changed", f"image {image}", why))
 
 
 def _left_out(folder: Folder, devices: dict[str, Device], remarks: list[Remark]) -> None:

@@ -16,24 +16,31 @@ _LONGEST = 15  # bytes of an interface's name: IFNAMSIZ less the NUL
 
 @dataclass
 class End:
-    """An interface on a segment. ``settings``: its addresses, its MAC, as a link's end has them."""
+    """An interface on a segment. ``settings``: addresses and MAC, as a link's end has them. ``mtu``: of its link."""
 
     node: str
     interface: str
     settings: dict[str, Any] = field(default_factory=dict)
+    mtu: int | None = None
 
 
 class Wiring:
     """Collects the interfaces of each segment, and says what they are in a topology."""
 
-    def __init__(self, nodes: Iterable[str], mtu: int | None = None) -> None:
+    def __init__(self, nodes: Iterable[str]) -> None:
         self._nodes = tuple(nodes)
         self._segments: dict[str, list[End]] = {}
-        self._mtu = mtu
+        self._bridges: set[str] = set()
 
-    def attach(self, segment: str, node: str, interface: str, mac: str | None = None, **settings: Any) -> None:
+    def attach(
+        self, segment: str, node: str, interface: str, mac: str | None = None, mtu: int | None = None,
+        bridge: bool = False, **settings: Any,
+    ) -> None:  # fmt: skip
+        """``bridge``: the segment is one, however many ends it has."""
         given = {**({"mac": mac} if mac else {}), **settings}
-        self._segments.setdefault(segment, []).append(End(node, interface, given))
+        self._segments.setdefault(segment, []).append(End(node, interface, given, mtu))
+        if bridge:
+            self._bridges.add(segment)
 
     def into(self, topology: dict[str, Any]) -> list[Remark]:
         """Adds links and bridges to ``topology``."""
@@ -43,23 +50,25 @@ class Wiring:
         switch = next(name for name in ("segments", "switches", "segments-of-lab") if name not in self._nodes)
         taken: set[str] = {"lo", "any"}
         for segment, ends in self._segments.items():
-            two = len(ends) == 2 and (ends[0].node, ends[0].interface) != (ends[1].node, ends[1].interface)
-            if two:
-                links.append({f"{end.node}.{end.interface}": end.settings or None for end in ends})
+            if len(ends) == 2 and segment not in self._bridges:
+                mtu = min((end.mtu for end in ends if end.mtu), default=None)
+                link = {f"{end.node}.{end.interface}": end.settings or None for end in ends}
+                links.append(link | ({"mtu": mtu} if mtu else {}))
                 continue
             bridge = _name(segment, taken)
             ports = []
             for end in ends:
                 port = _name(f"{end.node}-{end.interface}", taken)
                 ports.append(port)
-                links.append({f"{end.node}.{end.interface}": end.settings or None, f"{switch}.{port}": None})
+                link = {f"{end.node}.{end.interface}": end.settings or None, f"{switch}.{port}": None}
+                links.append(link | ({"mtu": end.mtu} if end.mtu else {}))
             bridges[f"{switch}.{bridge}"] = {"ports": ports}
         if links:
             topology["links"] = links
         if bridges:
             topology["nodes"][switch] = None
             topology["bridges"] = bridges
-        direct = sum(len(ends) == 2 for ends in self._segments.values())
+        direct = len(self._segments) - len(bridges)
         if direct:
             remarks.append(Remark("mapped", f"{counted(direct, 'segment')} with two ends", "a link each"))
         if bridges:
