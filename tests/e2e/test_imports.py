@@ -26,6 +26,31 @@ topology:
   links: [{endpoints: ["a:eth1", "br:p1"]}, {endpoints: ["b:eth1", "br:p2"]}]
 """
 }
+CHECKED = {
+    "correction.yaml": """\
+convergence_time: 2
+structure: lab.conf
+test:
+  ip_mapping: {pc1: {0: 10.0.0.1/24}, r1: {eth0: 10.0.0.253/24}, gone: {0: 10.0.0.9/24}}
+  kernel_routes: {pc1: [10.0.0.0/24, ["0.0.0.0/0", ["10.0.0.254"]], "!10.9.0.0/16"]}
+  reachability: {pc1: [10.0.0.254, "!10.0.0.77", "!10.0.0.254"]}
+  daemons: {pc1: ["!sshd"]}
+  sysctls: {r1: [net.ipv4.ip_forward=1]}
+  protocols: {bgpd: {injections: {r1: ["!ospf"]}}}
+  custom_commands: {r1: [{command: echo hi, output: hi, exit_code: 0}, {command: "false", exit_code: 1}]}
+""",
+    "lab/lab.conf": 'pc1[0]="A"\nr1[0]="A"\n',
+    "lab/pc1.startup": "ip address add 10.0.0.1/24 dev eth0\nip route add default via 10.0.0.254\n",
+    "lab/r1.startup": "ip address add 10.0.0.254/24 dev eth0\n",
+}
+VERDICTS = {
+    "c1": "supported", "c2": "refuted",  # addresses
+    "c3": "supported", "c4": "supported", "c5": "supported", "c6": "supported",  # routes
+    "c7": "supported", "c8": "supported", "c9": "refuted",  # pings
+    "c10": "supported", "c11": "supported",
+    "c12": "inconclusive",  # there is no vtysh: `!` is not passed by a command that is not there
+    "c13": "supported", "c14": "supported", "c15": "supported",
+}  # fmt: skip
 SELFTEST = {
     "far.sh": "#!/bin/bash\nsource lib.sh\nsetup\ntry near 10.0.0.2\ntry nobody 10.0.0.9\nip netns del far\nexit $failed\n",
     "lib.sh": """\
@@ -46,7 +71,8 @@ def test_folders_of_other_tools_run_as_they_are(tmp_path: Path, labrun: Labrun) 
     make(tmp_path / "theirs/kat", KATHARA)
     make(tmp_path / "theirs/clab", CONTAINERLAB)
     make(tmp_path / "theirs/st", SELFTEST)
-    ran = labrun("run", "theirs/kat", "theirs/clab", "theirs/st")
+    make(tmp_path / "theirs/chk", CHECKED)
+    ran = labrun("run", "theirs/kat", "theirs/clab", "theirs/st", "theirs/chk")
     assert ran.exit == 1, ran.out + ran.err
     kathara = ran.lab("kat")
     assert kathara["message"].startswith("ran, 5 commands, 1 failed, nothing was claimed\nstep 'startup-pc2'"), kathara
@@ -60,6 +86,8 @@ def test_folders_of_other_tools_run_as_they_are(tmp_path: Path, labrun: Labrun) 
         "far-near": ("supported", "as-predicted"),
         "far-nobody": ("refuted", "contradicted"),
     }
+    checked = {name.partition("-")[0]: verdict for name, (verdict, _) in ran.verdicts("chk-lab").items()}
+    assert checked == VERDICTS
     report = (ran.run / "index.md").read_text()
     assert "device pc_1: is node pc-1" in report
     assert "is node pc-1" in ran.err

@@ -17,7 +17,12 @@ from labrun.lab.problems import LabError
 from labrun.lab.text import parse_yaml
 from support.folders import make
 
-BEGINS = {"kathara": "lab.conf", "containerlab": "demo.clab.yml", "selftests": "a.sh"}
+BEGINS = {
+    "kathara-lab-checker": "correction.yaml",
+    "kathara": "lab.conf",
+    "containerlab": "demo.clab.yml",
+    "selftests": "a.sh",
+}
 
 
 def test_every_format_is_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -30,12 +31,13 @@ from labrun.cli.defaults import Configured
 def import_labs(format_name: str, folder: Path, to: Path, images: tuple[str, ...]) -> int:
     """Write a lab of another FORMAT as a lab folder, and say what was mapped, what was not, and why.
 
-    FORMAT is one of selftests (scripts that speak TAP, or kselftest's exit statuses) and those that other packages add.
-    Nothing of FOLDER is executed.
+    FORMAT is kathara, kathara-lab-checker, containerlab, selftests (scripts that speak TAP or end as kselftest's do;
+    FOLDER may be one of them), or one that another package adds. Nothing of FOLDER is executed.
     """
     from labrun.importers.base import Options
     from labrun.importers.formats import importer, read_folder
     from labrun.importers.written import told, write_lab
+    from labrun.lab.catalogue import LAB_FILE
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_lab
     from labrun.logic.visible import visible
@@ -52,11 +54,13 @@ def import_labs(format_name: str, folder: Path, to: Path, images: tuple[str, ...
     there = [to / lab.name for lab in labs if (to / lab.name).exists() or (to / lab.name).is_symlink()]
     if there:
         raise click.UsageError(f"{there[0]} is there already: remove it, or say --to DIR")
+    to.mkdir(parents=True, exist_ok=True)
     for lab in labs:
-        file = write_lab(lab, source, to / lab.name)
-        print(visible(str(file)))
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=to) as place:
+            compile_lab(load_lab(write_lab(lab, source, Path(place) / lab.name)))
+            (Path(place) / lab.name).rename(to / lab.name)
+        print(visible(str(to / lab.name / LAB_FILE)))
         report = told(lab.remarks)
         if report:
             print("\n".join(f"  {line}".rstrip() for line in visible(report, "\n").split("\n")))
-        compile_lab(load_lab(file))
     return 0

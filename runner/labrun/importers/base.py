@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Literal, Protocol
 
 from labrun.lab.files import LabFiles
@@ -64,7 +64,11 @@ class Folder:
             raise self.wrong(
                 path, 0, "no such file" if file is None else "a plain file is needed, no link and no folder"
             )
-        return self._contents[file.sha256]
+        return self.content(file)
+
+    def content(self, file: LabFile) -> bytes:
+        """Of a plain file of this folder, or of a folder in it."""
+        return self._contents[file.sha256] if file.sha256 is not None else b""
 
     def text(self, path: str) -> str:
         """Raises LabError where it is no text, or too much of it. Line breaks of Windows become those of Unix."""
@@ -85,6 +89,13 @@ class Folder:
 
     def has_folder(self, name: str) -> bool:
         return any(path.startswith(f"{name}/") for path in self.entries)
+
+    def below_as_one(self, folder: str) -> Folder:
+        """A folder in it, as if it were the one that was named."""
+        if not folder:
+            return self
+        found = tuple(replace(file, path=file.path[len(folder) + 1 :]) for file in self.below(folder))
+        return Folder(f"{self.name}/{folder}", LabFiles(found, self._contents))
 
     def wrong(self, path: str, line: int, message: str) -> LabError:
         return LabError([Problem(f"{self.name}/{path}", line, 1 if line else 0, message)])

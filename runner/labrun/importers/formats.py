@@ -14,6 +14,7 @@ from labrun.logic.suggest import did_you_mean
 GROUP = "labrun.importers"
 # The order in which a folder is asked for; scripts come last, for other formats have some beside them.
 OURS = {
+    "kathara-lab-checker": "labrun.importers.checker:IMPORTER",
     "kathara": "labrun.importers.kathara:IMPORTER",
     "containerlab": "labrun.importers.containerlab:IMPORTER",
     "selftests": "labrun.importers.selftests:IMPORTER",

@@ -169,7 +169,7 @@ def _lab(folder: Folder, meta: dict[str, str], devices: dict[str, Device], optio
     images = {device.name: device.options.get("image", "kathara/base") for device in devices.values()}
     remarks += image_remarks(images, options)
     _left_out(folder, devices, remarks)
-    title = meta.get("name") or folder.name
+    title = meta.get("name") or folder.name.rpartition("/")[2]
     lab = {
         "title": title,
         "question": meta.get("description") or f"What happens in the Kathara lab {title}?",

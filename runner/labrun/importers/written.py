@@ -76,7 +76,7 @@ def write_lab(imported: Imported, source: Folder, target: Path) -> Path:
         elif file.sha256 is None:
             place.mkdir(exist_ok=True)
         else:
-            place.write_bytes(source.data(file.path))
+            place.write_bytes(source.content(file))
             place.chmod(0o755 if file.executable else 0o644)
     lab = target / LAB_FILE
     lab.write_text(text, encoding="utf-8")
