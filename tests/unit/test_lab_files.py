@@ -12,6 +12,7 @@ from labrun.lab.compile import compile_lab
 from labrun.lab.files import FilesError, read_files
 from labrun.lab.load import load_cells, load_lab
 from labrun.lab.problems import LabError
+from labrun.protocol.actions import Machine, Namespace, Put, Ready, Start
 from labrun.protocol.plan import LabFile, Plan
 
 LAB = """\
@@ -295,3 +296,108 @@ def test_small_files_are_kept_until_there_is_no_room(tmp_path: Path, monkeypatch
     found = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {"b": b"b" * 10, "d": b"d" * 5}
     assert os.access(tmp_path / "lab.files" / "a" / "b", os.X_OK)
+
+
+# --- nodes like machines ---
+
+MACHINES = """\
+title: t
+question: q
+topology:
+  nodes:
+    r1: {{{r1}}}
+    r2: {{}}
+  bridges: {{r2.br0: {{address: [10.0.1.1/24, 10.0.2.1/24]}}}}
+  links: [{{r1.e: 10.0.0.1/24, r2.e: 10.0.0.2/24}}]
+steps: [{{id: a, in: r1, run: x}}, {{id: b, in: r2, run: x}}]
+hypotheses: [{{id: h, claim: c, predict: {{command: a, exit: 0}}, control: {{none: x}}}}]
+"""
+
+
+def machines(folder: Path, r1: str) -> dict[str, Machine | None]:
+    (folder / "lab.yaml").write_text(MACHINES.format(r1=r1))
+    checked(folder)
+    actions = [step.action for step in plan(folder).steps]
+    return {action.name: action.machine for action in actions if isinstance(action, Namespace)}
+
+
+def test_a_node_is_a_machine_where_it_needs_to_be(folder: Path) -> None:
+    hosts = (("10.0.1.1", "r2"), ("10.0.2.1", "r2"), ("10.0.0.1", "r1"), ("10.0.0.2", "r2"))
+    assert machines(folder, "") == {"r1": None, "r2": None}
+    assert machines(folder, "machine: true") == {"r1": Machine(hosts), "r2": None}
+    assert machines(folder, "services: {x: {run: y}}") == {"r1": Machine(hosts), "r2": None}
+    (folder / "r1").mkdir()
+    assert machines(folder, "") == {"r1": None, "r2": None}
+    (folder / "r1" / "x").touch()
+    assert machines(folder, "") == {"r1": Machine(hosts, (Put("/", "r1"),)), "r2": None}
+    assert machines(folder, "machine: false") == {"r1": None, "r2": None}
+    made = machines(folder, 'files: {/etc//x: r1/x, /y: {text: t, mode: "640", owner: a:b}, /z: {from: ./r1/}}')
+    puts = (Put("/", "r1"), Put("/etc/x", "r1/x"), Put("/y", None, "t", 0o640, "a:b"), Put("/z", "r1"))
+    assert made == {"r1": Machine(hosts, puts), "r2": None}
+
+
+@pytest.mark.parametrize(
+    ("r1", "words"),
+    [
+        ("files: {/x: none}", "there is no file 'none'"),
+        ("files: {/x: ../x}", r"there is no file '\.\./x'"),
+        ("files: {/x: /etc/passwd}", "there is no file '/etc/passwd'"),
+        ("files: {x: a}", "no place in a node"),
+        ("files: {/a/../../x: a}", "no place in a node"),
+        ("files: {/proc/x: a}", "is not for files"),
+        ("files: {/x: {text: a, from: a}}", "`from` a file"),
+        ("files: {/x: {}}", "`from` a file"),
+        ("files: {/x: {text: a, mode: 9}}", "text is needed"),
+        ('files: {/x: {text: a, mode: "0999"}}', "mode"),
+        ('files: {/x: {text: a, owner: "a b"}}', "owner"),
+        ("machine: false, services: {x: {run: y}}", "a node is a machine"),
+        ("services: {x: {}}", "'run' is missing"),
+        ("services: {X: {run: y}}", "not a name"),
+        ("services: {x: {run: 'echo $nothing'}}", "no earlier step saves 'nothing'"),
+        ("services: {x: {run: y, ready: {port: 1, succeeds: z}}}", "exactly one of"),
+    ],
+)
+def test_mistakes_of_machines(folder: Path, r1: str, words: str) -> None:
+    (folder / "a").touch()
+    with pytest.raises(LabError, match=words):
+        machines(folder, r1)
+
+
+def test_services_are_steps_before_all_others(folder: Path) -> None:
+    (folder / "lab.yaml").write_text("""\
+title: t
+question: q
+env: {A: lab}
+topology:
+  nodes:
+    r1:
+      services:
+        zebra: {run: zebra, ready: {succeeds: test -e x}, env: {B: own}}
+        ospf: {run: [ospfd, -f], timeout: 3s, may_fail: true, note: n}
+    r2: {services: {web: {run: nginx, ready: {port: 80}}}}
+steps: [{id: a, in: r1, run: x}, {stop: r1-ospf}]
+hypotheses:
+  - {id: h, claim: c, predict: {command: r1-ospf, stdout: {contains: up}}, control: {without: r2-web}}
+  - {id: i, claim: c, predict: {command: a, exit: 0}, control: {replace: r1-zebra, with: {in: r1, start: other}}}
+""")
+    compiled = compile_lab(load_lab(folder))
+    steps = {step.id: step for step in compiled.experiment.steps if step.phase == "lab"}
+    assert list(steps) == ["r1-zebra", "r1-ospf", "r2-web", "a", "step-2"]
+    zebra, ospf = steps["r1-zebra"], steps["r1-ospf"]
+    assert zebra.action == Start(("bash", "-c", "zebra"), Ready(succeeds=("bash", "-c", "test -e x")))
+    assert (zebra.node, dict(zebra.env or ())) == ("r1", {"A": "lab", "B": "own"})
+    assert (ospf.action, ospf.timeout_s, ospf.may_fail, ospf.note) == (Start(("ospfd", "-f")), 3.0, True, "n")
+    without, replaced = compiled.variants
+    assert "r2-web" not in {step.id for step in without.steps}
+    assert next(step for step in replaced.steps if step.id == "r1-zebra").shell == "other"
+
+
+def test_a_step_has_not_the_id_of_a_service(folder: Path) -> None:
+    (folder / "lab.yaml").write_text(LAB.format(more="").replace("{r1: {}}", "{r1: {services: {web: {run: x}}}}")
+                                     .replace("id: a,", "id: r1-web,").replace("command: a", "command: r1-web"))  # fmt: skip
+    with pytest.raises(LabError, match="the id 'r1-web' is that of a service"):
+        load_and_compile(folder)
+
+
+def load_and_compile(folder: Path) -> None:
+    compile_lab(load_lab(folder))

@@ -145,7 +145,7 @@ WRONG_SHAPE = {
                         "7:14: step 'probe': timeout: a duration is needed, such as 500ms, 2s or 1m, not '2w'"),
     "ready without start": (step('run: "true"\n    ready: {port: 1}'), "5:5: step 'probe': ready goes with start"),
     "ready with two": (step('start: "true"\n    ready: {port: 1, output: x}'),
-                       "7:12: step 'probe': ready: ready needs exactly one of port, output; given: port, output"),
+                       "7:12: step 'probe': ready: ready needs exactly one of port, output, succeeds; given: port, output"),
     "a port too high": (step('start: "true"\n    ready: {port: 65536}'),
                         "7:19: step 'probe': ready.port: 65536 is not at most 65535"),
     "a short MAC": (change("link: {set: eth0, mac: 52:54:00:12:34}"),

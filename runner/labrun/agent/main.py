@@ -106,8 +106,9 @@ def _begin(stage: Stage) -> bool:
         if without:
             words = ", ".join(f"{name} ({why})" for name, why in without.items())
             trouble = Fault(t_ns, "missing-feature", f"not in this kernel: {words}", None, {"lacking": without})
-    if trouble is None and plan.files is not None and not stage.nodes.lab.has_files:
-        words = "a lab's files need overlayfs, which this kernel does not give to user namespaces (Linux 5.11 does)"
+    layered = plan.files is not None or any(getattr(step.action, "machine", None) is not None for step in plan.steps)
+    if trouble is None and layered and not stage.nodes.lab.has_files:
+        words = "own files need overlayfs, which this kernel does not give to user namespaces (Linux 5.11 does)"
         trouble = Fault(t_ns, "missing-feature", words, None, {"lacking": {"overlay": "no file systems in layers"}})
     if trouble is not None:
         emitter.event(trouble)

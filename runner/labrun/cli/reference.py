@@ -19,8 +19,8 @@ _LAB = (
     model.LabModel, model.SourceModel, model.RequiresModel, model.DefaultsModel, model.LinkDefaults, model.StepDefaults,
 )  # fmt: skip
 _TOPOLOGY = (
-    topology.TopologyModel, topology.NodeModel, topology.BridgeModel, topology.LinkModel, topology.EndModel,
-    topology.RouteTo,
+    topology.TopologyModel, topology.NodeModel, topology.PutModel, topology.ServiceModel, topology.BridgeModel,
+    topology.LinkModel, topology.EndModel, topology.RouteTo,
 )  # fmt: skip
 _STEPS = (
     steps.StepModel, steps.ReadyModel, steps.SaveModel, steps.StopModel, steps.CaptureModel, steps.NamespaceModel,

@@ -107,10 +107,10 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
 
 
 def placed_steps(lab: Lab) -> tuple[Placed, ...]:
-    return tuple(
-        Placed(step_id, model, ("steps", index))
-        for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
-    )
+    """The services of the nodes first."""
+    services = [Placed(*service) for service in lab.model.services()]
+    steps = enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
+    return (*services, *(Placed(step_id, model, ("steps", index)) for index, (step_id, model) in steps))
 
 
 def steps_of_control(lab: Lab, control: ControlModel) -> tuple[Placed, ...] | None:
@@ -138,6 +138,11 @@ def _with_parameters(lab: Lab, values: dict[str, Scalar], path: Keys, problems: 
 
 def _duplicate_ids(lab: Lab) -> list[Problem]:
     problems = []
+    services = {step_id: path for step_id, _, path in lab.model.services()}
+    for index, name in enumerate(lab.model.step_ids()):
+        if name in services:
+            text = f"the id '{name}' is that of a service: {'.'.join(map(str, services[name]))}"
+            problems.append(lab.problem(("steps", index, "id"), text))
     for key, ids in (("steps", lab.model.step_ids()), ("hypotheses", [h.id for h in lab.model.hypotheses])):
         seen: dict[str, int] = {}
         for index, name in enumerate(ids):
@@ -200,7 +205,7 @@ def _plan(
     model = lab.model
     judged = judged or lab
     nodes = list(model.topology.nodes)
-    made: list[Step] = list(topology_steps(model.topology))
+    made: list[Step] = list(topology_steps(model.topology, lab.files))
     sampling = _sampling(judged)
     for placed in steps:
         step = placed.model

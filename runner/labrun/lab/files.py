@@ -44,6 +44,10 @@ class LabFiles:
             return self.entries
         return tuple(file for file in self.entries if file.path == wanted or file.path.startswith(f"{wanted}/"))
 
+    def folder(self, name: str) -> bool:
+        """Whether ``name`` is a folder with something in it."""
+        return any(file.path.startswith(f"{name}/") for file in self.entries)
+
 
 NO_FILES = LabFiles()
 

@@ -154,6 +154,21 @@ class LabModel(Strict):
     hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)] = ()
     conclusion: str | None = None
 
+    def services(self) -> tuple[tuple[str, StepModel, tuple[str | int, ...]], ...]:
+        """The services of its nodes as the steps that they are: (id, step, place in the lab file), in order."""
+        return tuple(
+            (
+                f"{node}-{name}",
+                StepModel.model_validate({
+                    "in": node, "start": one.run, "ready": one.ready, "timeout": one.timeout, "env": one.env or None,
+                    "may_fail": one.may_fail, "exit": one.exit, "note": one.note,
+                }),
+                ("topology", "nodes", node, "services", name),
+            )
+            for node, model in self.topology.nodes.items()
+            for name, one in model.services.items()
+        )  # fmt: skip
+
     def step_ids(self) -> tuple[str, ...]:
         """The id of each step: the given one, or step-N by its place (from 1)."""
         return tuple(step.id or f"step-{number}" for number, step in enumerate(self.steps, start=1))

@@ -73,15 +73,16 @@ def _exactly_one(model: Strict, names: tuple[str, ...], what: str) -> str:
 
 
 class ReadyModel(Strict):
-    """When a started process is ready: its port listens, or its output matches."""
+    """When a started process is ready: its port listens, its output matches, or a command succeeds."""
 
     port: Port | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     output: Regex | None = None
+    succeeds: Command | None = None
 
     @model_validator(mode="after")
     def _one(self) -> ReadyModel:
-        _exactly_one(self, ("port", "output"), "ready")
+        _exactly_one(self, ("port", "output", "succeeds"), "ready")
         return self
 
 
@@ -432,7 +433,8 @@ def _run(step: StepModel, command: Command, _: tuple[str, ...]) -> actions.Actio
 
 def _start(step: StepModel, command: Command, _: tuple[str, ...]) -> actions.Action:
     ready = step.ready
-    when = actions.Ready(ready.port, ready.protocol, ready.output) if ready else None
+    asked = argv(ready.succeeds) if ready and ready.succeeds is not None else None
+    when = actions.Ready(ready.port, ready.protocol, ready.output, asked) if ready else None
     return actions.Start(argv(command), when, step.stdin)
 
 

@@ -37,6 +37,8 @@ def check_variables(lab: Lab) -> Iterator[Problem]:
                 for step in (*control.insert, *([control.with_] if control.with_ is not None else []))]  # fmt: skip
     every |= {name for _, step in inserted for name in step.save or {}}
     known = set(lab.cell)
+    for _, step, path in lab.model.services():
+        yield from _of_step(lab, path, step, known)
     for index, step in enumerate(lab.model.steps):
         yield from _of_step(lab, ("steps", index), step, known)
         known |= set(step.save or {})
@@ -61,6 +63,7 @@ def _environments(lab: Lab) -> Iterator[tuple[Keys, str, str]]:
     """(place, name, value) of each variable of the lab, its nodes and its steps."""
     places: list[tuple[Keys, dict[str, str]]] = [((), lab.model.env)]
     places += [(("topology", "nodes", node), model.env) for node, model in lab.model.topology.nodes.items()]
+    places += [(path, step.env or {}) for _, step, path in lab.model.services()]
     places += [(("steps", index), step.env or {}) for index, step in enumerate(lab.model.steps)]
     for path, env in places:
         for name, value in env.items():
