@@ -12,19 +12,22 @@ KATHARA = {
     "pc_1.startup": "ip address add 10.0.0.1/24 dev eth0\n",
     "pc2.startup": "ip address add 10.0.0.2/24 dev eth0\nip link set eth7 up\nip route add default via 10.0.0.254\n",
     "r1.startup": "ip address add 10.0.0.254/24 dev eth0\nip address add 10.1.0.254/24 dev eth1\n",
-    "pc3.startup": "ip address add 10.1.0.3/24 dev eth0\nip route add default via 10.1.0.254\ncat /shared/hello\n",
+    "pc3.startup": "ip address add 10.1.0.3/24 dev eth0\nip route add default via 10.1.0.254\ncat /shared/hello /srv/own; hostname\n",
     "shared/hello": "hello from the folder\n",
+    "pc2/srv/own": "of pc2\n",
+    "pc3/srv/own": "of pc3\n",
 }
 CONTAINERLAB = {
     "demo.clab.yml": """\
 name: demo
 topology:
   nodes:
-    a: {kind: linux, env: {WHO: somebody}, exec: ["ip addr add 10.0.0.1/24 dev eth1", "bash -c 'echo $WHO'"]}
+    a: {kind: linux, env: {WHO: somebody}, exec: ["ip addr add 10.0.0.1/24 dev eth1", "bash -c 'echo $WHO; cat /etc/conf'"], binds: ["a.conf:/etc/conf"]}
     b: {kind: linux, exec: ["ip addr add 10.0.0.2/24 dev eth1", "ping -c 1 -W 2 10.0.0.1"]}
     br: {kind: bridge}
   links: [{endpoints: ["a:eth1", "br:p1"]}, {endpoints: ["b:eth1", "br:p2"]}]
-"""
+""",
+    "a.conf": "configured\n",
 }
 CHECKED = {
     "correction.yaml": """\
@@ -78,9 +81,9 @@ def test_folders_of_other_tools_run_as_they_are(tmp_path: Path, labrun: Labrun) 
     assert kathara["message"].startswith("ran, 5 commands, 1 failed, nothing was claimed\nstep 'startup-pc2'"), kathara
     outputs = ran.run / "labs/kat/experiment/outputs"
     assert "1 received" in (outputs / "exec-pc3-1.stdout").read_text()
-    assert (outputs / "startup-pc3.stdout").read_text() == KATHARA["shared/hello"]
+    assert (outputs / "startup-pc3.stdout").read_text() == "hello from the folder\nof pc3\npc3\n"
     assert ran.lab("demo")["message"] == "ran, 4 commands, 0 failed, nothing was claimed"
-    assert (ran.run / "labs/demo/experiment/outputs/a-2.stdout").read_text() == "somebody\n"
+    assert (ran.run / "labs/demo/experiment/outputs/a-2.stdout").read_text() == "somebody\nconfigured\n"
     assert ran.verdicts("far") == {
         "far": ("refuted", "contradicted"),
         "far-near": ("supported", "as-predicted"),

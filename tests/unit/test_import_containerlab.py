@@ -18,7 +18,7 @@ topology:
   groups:
     routers: {env: {B: two}, exec: ["ip addr add 10.9.9.9/32 dev lo"]}
   nodes:
-    R1: {group: routers, env: {<<: *env, C: "${HERE:=there}"}, binds: ["r1.conf:/etc/r1.conf"], ports: ["80:80"], colour: red}
+    R1: {group: routers, env: {<<: *env, C: "${HERE:=there}"}, binds: ["./r1.conf:/etc/r1.conf:ro", "/etc/hosts:/etc/x:ro"], ports: ["80:80"], colour: red}
     n2:
       cmd: sleep infinity
       exec:
@@ -46,10 +46,11 @@ def test_a_topology_with_each_thing(tmp_path: Path) -> None:
     folder = make(tmp_path / "x", {"demo.clab.yml": LAB, "r1.conf": "x\n"})
     lab = imported("containerlab", folder)
     own = {"A": "1", "B": "yes"}
+    machine = {"machine": True, "ipv6": True}
     assert lab.lab["topology"] == {
         "nodes": {
-            "r1": {"ipv6": True, "env": own | {"B": "two", "MODE": "fast", "C": "there"}},
-            "n2": {"ipv6": True, "env": own}, "n3": {"ipv6": True, "env": own}, "host": None, "segments": None,
+            "r1": machine | {"files": {"/etc/r1.conf": "binds/r1.conf"}, "env": own | {"B": "two", "MODE": "fast", "C": "there"}},
+            "n2": machine | {"env": own}, "n3": machine | {"env": own}, "host": None, "segments": None,
         },
         "sysctls": {name: {"net.ipv4.ip_forward": "1"} for name in ("r1", "n2", "n3")},
         "links": [
@@ -69,9 +70,13 @@ def test_a_topology_with_each_thing(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert lab.lab["steps"][0] == {"id": "dummy-1", "in": "n3", "link": {"add": "eth6", "type": "dummy", "up": True}}
     assert lab.lab["defaults"]["links"] == {"mtu": 9500}
-    assert {"ports of R1", "binds of R1", "colour of R1", "cmd of n2", "link macvlan of n3:eth7"} <= remarks(
-        lab, "left out"
-    ).keys()
+    assert {
+        "ports of R1",
+        "bind /etc/hosts:/etc/x:ro",
+        "colour of R1",
+        "cmd of n2",
+        "link macvlan of n3:eth7",
+    } <= remarks(lab, "left out").keys()
     assert {"host", "node R1", "image alpine:3"} <= remarks(lab, "changed").keys()
     compiled(lab, folder, tmp_path / "labs")
 

@@ -35,7 +35,7 @@ viewer[bridged]=true
 """,
     "shared.startup": "hostname\n",
     "pc_1.startup": "#!/bin/bash\nip address add 10.0.0.1/24 dev eth0\nip route add default via 10.0.0.254\n",
-    "pc2.startup": "ip link set eth7 up\r\ncat /shared/notes\r\n",
+    "pc2.startup": "ip link set eth7 up\r\ncat /hostlab/r1.startup\r\n",
     "pc2.shutdown": "true\n",
     "gone.startup": "true\n",
     "lab.dep": "# later\npc3: r1 pc2\npc_1:alone\n",
@@ -48,10 +48,11 @@ def test_a_lab_with_each_option(tmp_path: Path) -> None:
     lab = imported("kathara", make(tmp_path / "two", LAB))
     assert (lab.name, lab.lab["title"], lab.lab["question"]) == ("two", "Two nets", "Who answers?")
     assert lab.lab["source"] == {"title": "Kathara lab Two nets", "author": "Somebody", "url": "https://example.org/"}
+    own = {"machine": True, "files": {"/shared": "shared"}}
     forwards = {"net.ipv4.ip_forward": 1, "net.ipv4.icmp_ratelimit": 0}
     assert lab.lab["topology"] == {
         "nodes": {
-            "pc-1": None, "pc2": None, "r1": {"ipv6": True, "env": {"WHO": "me"}}, "pc3": None, "alone": None,
+            "pc-1": own, "pc2": own, "r1": own | {"ipv6": True, "env": {"WHO": "me"}}, "pc3": own, "alone": own,
             "segments": None,
         },
         "sysctls": {
@@ -79,7 +80,7 @@ def test_a_lab_with_each_option(tmp_path: Path) -> None:
     assert order.index("exec-pc3-1") > max(order.index("shared-r1"), order.index("startup-pc2"))
     assert order.index("startup-pc-1") > order.index("shared-alone")
     assert order.index("startup-pc-1") == order.index("shared-pc-1") + 1
-    assert steps["startup-pc2"]["run"] == "ip link set eth7 up\ncat /lab/shared/notes\n"
+    assert steps["startup-pc2"]["run"] == "ip link set eth7 up\ncat /lab/r1.startup\n"
     assert lab.lab["defaults"] == {"steps": {"may_fail": True, "timeout": 60}}
     assert {path for path, _ in lab.files} == {"r1/etc/frr/frr.conf", "shared/notes"}
     left = remarks(lab, "left out")

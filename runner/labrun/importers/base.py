@@ -83,6 +83,10 @@ class Folder:
     def below(self, folder: str) -> tuple[LabFile, ...]:
         return tuple(file for path, file in self.entries.items() if path.startswith(f"{folder}/"))
 
+    def at(self, path: str) -> tuple[LabFile, ...]:
+        """The file, or all that is in the folder; nothing where neither is there."""
+        return (self.entries[path],) if path in self.entries else self.below(path)
+
     def top(self) -> tuple[str, ...]:
         """Names of the files and folders of the first level."""
         return tuple(sorted({path.partition("/")[0] for path in self.entries}))

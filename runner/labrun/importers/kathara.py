@@ -159,13 +159,13 @@ def _lab(folder: Folder, meta: dict[str, str], devices: dict[str, Device], optio
     for device in devices.values():
         for number, (domain, mac) in sorted(device.interfaces.items()):
             wiring.attach(domain, nodes[device.name], f"eth{number}", mac)
-    topology = {
+    topology: dict[str, Any] = {
         "nodes": {nodes[device.name]: _node(device) for device in devices.values()},
         "sysctls": {nodes[device.name]: _sysctls(device) for device in devices.values()},
     }
     remarks += wiring.into(topology)
     steps, files = _steps(folder, devices, nodes, remarks)
-    files += _folders(folder, devices, nodes, remarks)
+    files += _folders(folder, devices, nodes, topology["nodes"], remarks)
     images = {device.name: device.options.get("image", "kathara/base") for device in devices.values()}
     remarks += image_remarks(images, options)
     _left_out(folder, devices, remarks)
@@ -199,13 +199,13 @@ def _without_viewers(devices: dict[str, Device], remarks: list[Remark]) -> dict[
     return kept or devices
 
 
-def _node(device: Device) -> dict[str, Any] | None:
-    node: dict[str, Any] = {}
+def _node(device: Device) -> dict[str, Any]:
+    node: dict[str, Any] = {"machine": True}
     if device.ipv6:
         node["ipv6"] = True
     if device.env:
         node["env"] = device.env
-    return node or None
+    return node
 
 
 def _sysctls(device: Device) -> dict[str, str | int]:
@@ -228,7 +228,9 @@ def _steps(
             if path not in folder:
                 continue
             text = folder.text(path)
-            text = _places(text, path, remarks)
+            if "/hostlab" in text:
+                text = text.replace("/hostlab", "/lab")
+                remarks.append(Remark("changed", path, "/hostlab is /lab here"))
             step, needs_file = run_step(step_id[:63], node, text, path)
             if step is not None:
                 steps.append(step)
@@ -243,18 +245,8 @@ def _steps(
     return steps, list(files.items())
 
 
-def _places(text: str, path: str, remarks: list[Remark]) -> str:
-    """Where Kathara's devices find the lab's folder, as labrun's nodes do."""
-    for theirs, ours in (("/hostlab", "/lab"), ("/shared", "/lab/shared")):
-        changed = re.sub(rf"(?<![\w.]){theirs}(?![\w-])", ours, text)
-        if changed != text:
-            remarks.append(Remark("changed", path, f"{theirs} is {ours} here"))
-        text = changed
-    return text
-
-
 def _folders(
-    folder: Folder, devices: dict[str, Device], nodes: dict[str, str], remarks: list[Remark]
+    folder: Folder, devices: dict[str, Device], nodes: dict[str, str], models: dict[str, Any], remarks: list[Remark]
 ) -> list[tuple[str, LabFile]]:
     """The folder of a device, which is copied over its /, and `shared`, which every device has."""
     files: list[tuple[str, LabFile]] = []
@@ -262,11 +254,13 @@ def _folders(
     for name in found:
         files += [(f"{nodes[name]}{file.path[len(name) :]}", file) for file in folder.below(name)]
     if found:
-        why = "nodes share one file system: they are in the lab's folder, at /lab, and not copied over /"
-        remarks.append(Remark("left out", f"folders of devices ({', '.join(found)})", why))
+        remarks.append(Remark("mapped", "folders of devices", f"copied over the node's /: {', '.join(found)}"))
     if folder.has_folder("shared"):
         files += [(file.path, file) for file in folder.below("shared")]
-        remarks.append(Remark("changed", "shared/", "is at /lab/shared, and can only be read"))
+        for node in nodes.values():
+            models[node]["files"] = {"/shared": "shared"}
+        why = "each device has a copy at /shared: what one writes no other one sees"
+        remarks.append(Remark("changed", "shared/", why))
     return files
 
 
