@@ -86,6 +86,8 @@ class NodeModel(Strict):
     ``machine: true``: with a root file system, mounts, processes, host name, /etc/hosts, /run and /tmp of its own, as
     has a node with ``files``, with ``services``, or with a folder of its name beside the lab's file, which is copied
     over its root. What it does to its files no other node sees. ``files``: place in the node -> file of the lab.
+
+    ``offloads: off``: that of all its links and bridges, and of lo. (What lo never does is to fill in a checksum.)
     """
 
     ipv6: Flag = False
@@ -94,6 +96,7 @@ class NodeModel(Strict):
     machine: Flag | None = None
     files: dict[NodePlace, NodeFile] = {}
     services: dict[Slug, ServiceModel] = {}
+    offloads: Literal["off"] | None = None
 
 
 class EndModel(Strict):
@@ -206,7 +209,11 @@ def topology_steps(topology: TopologyModel, files: LabFiles = NO_FILES) -> tuple
     ]
     early, late = _sysctls(topology)
     made += early
-    made += [(node, actions.Link("set", "lo", up=True)) for node, model in topology.nodes.items() if model.lo]
+    made += [
+        (node, actions.Link("set", "lo", up=True if model.lo else None, offloads=model.offloads))
+        for node, model in topology.nodes.items()
+        if model.lo or model.offloads
+    ]
     made += [*_bridges(topology), *_links(topology), *late, *_addresses_of(topology), *_routes(topology)]
     return tuple(
         Step(f"topology-{number:03}", action, node, phase="topology")
@@ -259,7 +266,13 @@ def _bridges(topology: TopologyModel) -> Made:
         mac = bridge.mac or fixed_mac(node, interface)
         link = actions.Link("add", interface, type="bridge", mac=mac, mtu=bridge.mtu, up=bridge.up)
         made.append((node, link))
+        if (offloads := _offloads(topology, node)) is not None:
+            made.append((node, actions.Link("set", interface, offloads=offloads)))
     return made
+
+
+def _offloads(topology: TopologyModel, *nodes: str) -> Literal["off"] | None:
+    return next((model.offloads for node in nodes if (model := topology.nodes.get(node)) and model.offloads), None)
 
 
 def _links(topology: TopologyModel) -> Made:
@@ -276,11 +289,12 @@ def _links(topology: TopologyModel) -> Made:
         peer = actions.Peer(if_b, node_b, end_b.mac or fixed_mac(node_b, if_b), link.mtu)
         mac = end_a.mac or fixed_mac(node_a, if_a)
         made.append((node_a, actions.Link("add", if_a, type="veth", peer=peer, mac=mac, mtu=link.mtu)))
+        offloads = link.offloads or _offloads(topology, node_a, node_b)
         for node, interface, end in ((node_a, if_a, end_a), (node_b, if_b, end_b)):
             master = masters.get((node, interface))
-            if end.up or master is not None or link.offloads is not None:
+            if end.up or master is not None or offloads is not None:
                 up = True if end.up else None
-                made.append((node, actions.Link("set", interface, up=up, master=master, offloads=link.offloads)))
+                made.append((node, actions.Link("set", interface, up=up, master=master, offloads=offloads)))
     return made
 
 
