@@ -29,6 +29,27 @@ topology:
 """,
     "a.conf": "configured\n",
 }
+COMPOSE = {
+    "docker-compose.yml": """\
+services:
+  HostA:
+    networks: {net-10: {ipv4_address: 10.9.0.5}}
+    volumes: ["./data:/data"]
+    command: bash -c "cat /data/hello && ip route add 192.168.60.0/24 via 10.9.0.11 && tail -f /dev/null"
+  router:
+    sysctls: [net.ipv4.ip_forward=1]
+    networks: {net-10: {ipv4_address: 10.9.0.11}, net-192: {ipv4_address: 192.168.60.11}}
+    command: tail -f /dev/null
+  host1:
+    depends_on: [HostA, router]
+    networks: {net-192: {ipv4_address: 192.168.60.5}}
+    command: bash -c "ip route del default && ip route add default via 192.168.60.11 && ping -c 1 -W 2 10.9.0.5"
+networks:
+  net-10: {ipam: {config: [{subnet: 10.9.0.0/24}]}}
+  net-192: {ipam: {config: [{subnet: 192.168.60.0/24}]}}
+""",
+    "data/hello": "hello from the folder\n",
+}
 CHECKED = {
     "correction.yaml": """\
 convergence_time: 2
@@ -75,7 +96,8 @@ def test_folders_of_other_tools_run_as_they_are(tmp_path: Path, labrun: Labrun) 
     make(tmp_path / "theirs/clab", CONTAINERLAB)
     make(tmp_path / "theirs/st", SELFTEST)
     make(tmp_path / "theirs/chk", CHECKED)
-    ran = labrun("run", "theirs/kat", "theirs/clab", "theirs/st", "theirs/chk")
+    make(tmp_path / "theirs/seed", COMPOSE)
+    ran = labrun("run", "theirs/kat", "theirs/clab", "theirs/st", "theirs/chk", "theirs/seed")
     assert ran.exit == 1, ran.out + ran.err
     kathara = ran.lab("kat")
     assert kathara["message"].startswith("ran, 5 commands, 1 failed, nothing was claimed\nstep 'startup-pc2'"), kathara
@@ -89,6 +111,10 @@ def test_folders_of_other_tools_run_as_they_are(tmp_path: Path, labrun: Labrun) 
         "far-near": ("supported", "as-predicted"),
         "far-nobody": ("refuted", "contradicted"),
     }
+    assert ran.lab("seed")["message"] == "ran, 2 commands, 0 failed, nothing was claimed"
+    outputs = ran.run / "labs/seed/experiment/outputs"
+    assert "hello from the folder" in (outputs / "command-hosta.stdout").read_text()
+    assert "1 received" in (outputs / "command-host1.stdout").read_text()
     checked = {name.partition("-")[0]: verdict for name, (verdict, _) in ran.verdicts("chk-lab").items()}
     assert checked == VERDICTS
     report = (ran.run / "index.md").read_text()

@@ -21,6 +21,7 @@ BEGINS = {
     "kathara-lab-checker": "correction.yaml",
     "kathara": "lab.conf",
     "containerlab": "demo.clab.yml",
+    "compose": "docker-compose.yml",
     "selftests": "a.sh",
 }
 

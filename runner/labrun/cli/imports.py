@@ -31,8 +31,8 @@ from labrun.cli.defaults import Configured
 def import_labs(format_name: str, folder: Path, to: Path, images: tuple[str, ...]) -> int:
     """Write a lab of another FORMAT as a lab folder, and say what was mapped, what was not, and why.
 
-    FORMAT is kathara, kathara-lab-checker, containerlab, selftests (scripts that speak TAP or end as kselftest's do;
-    FOLDER may be one of them), or one that another package adds. Nothing of FOLDER is executed.
+    FORMAT is kathara, kathara-lab-checker, containerlab, compose, selftests (scripts that speak TAP or end as
+    kselftest's do; FOLDER may be one of them), or one that another package adds. Nothing of FOLDER is executed.
     """
     from labrun.importers.base import Options
     from labrun.importers.formats import importer, read_folder

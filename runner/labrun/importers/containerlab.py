@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, slug
+from labrun.importers.binds import bound_files
 from labrun.importers.foreign_yaml import Document
 from labrun.importers.images import image_remarks
 from labrun.importers.segments import Wiring
@@ -31,7 +32,6 @@ _LISTS = ("exec", "binds")
 _TABLES = ("env", "sysctls")
 _PLAIN = re.compile(r"[\w ./:@,+=%-]+")
 _VARIABLE = re.compile(r"\$\{(\w+):?[=-]([^}]*)\}")
-_NO_FILES = ("", "proc", "sys", "dev", "lab")  # where a node has no files of the lab
 _LEFT_OUT = {
     "ports": "the sandbox has no way in from the host",
     "cmd": "there are no containers; make it a `start` step where something waits for it",
@@ -111,9 +111,9 @@ class _Reading:
         topology: dict[str, Any] = {"nodes": {node: _model(nodes[name]) for name, node in plain.items()}}
         if host:
             topology["nodes"][host] = None
-        files = [
-            file for name, node in plain.items() for file in self._binds(nodes[name]["binds"], topology["nodes"][node])
-        ]
+        files: dict[str, LabFile] = {}
+        for name, node in plain.items():
+            files |= dict(bound_files(self.folder, nodes[name]["binds"], topology["nodes"][node], self.remarks))
         sysctls = {plain[name]: nodes[name]["sysctls"] for name in plain if nodes[name]["sysctls"]}
         if sysctls:
             topology["sysctls"] = sysctls
@@ -134,7 +134,7 @@ class _Reading:
             "steps": steps,
         }
         self.remarks.append(Remark("mapped", "links", f"with containerlab's MTU of {MTU} bytes where they say none"))
-        return Imported(slug(title), lab, tuple(dict(files).items()), tuple(self.remarks))
+        return Imported(slug(title), lab, tuple(files.items()), tuple(self.remarks))
 
     def _node(self, name: str, value: Any) -> dict[str, Any]:
         """A node with all that its group, its kind and the defaults say of it."""
@@ -230,23 +230,6 @@ class _Reading:
                 wiring.attach(segment, where, interface, bridge=True, **settings)
             else:
                 wiring.attach(f"link-{number}", where, interface, **settings)
-
-    def _binds(self, binds: Sequence[str], model: dict[str, Any]) -> list[tuple[str, LabFile]]:
-        """The files and folders that a node has from beside the topology; the node's ``model`` names their places."""
-        files: list[tuple[str, LabFile]] = []
-        for bind in binds:
-            source, _, rest = bind.partition(":")
-            place = rest.partition(":")[0]
-            path = posixpath.normpath(source)
-            found = self.folder.at(path)
-            parts = place.split("/")
-            if not found or len(parts) < 2 or parts[0] or ".." in parts or parts[1] in _NO_FILES:
-                why = "it is not a file or a folder beside the topology, or not a place for one"
-                self.remarks.append(Remark("left out", f"bind {bind}", why))
-                continue
-            files += [(f"binds/{file.path}", file) for file in found]
-            model.setdefault("files", {})[place] = f"binds/{path}"
-        return files
 
     def _left_out(self, nodes: dict[str, dict[str, Any]], plain: dict[str, str]) -> None:
         told: dict[str, list[str]] = {}

@@ -17,6 +17,7 @@ OURS = {
     "kathara-lab-checker": "labrun.importers.checker:IMPORTER",
     "kathara": "labrun.importers.kathara:IMPORTER",
     "containerlab": "labrun.importers.containerlab:IMPORTER",
+    "compose": "labrun.importers.compose:IMPORTER",
     "selftests": "labrun.importers.selftests:IMPORTER",
 }
 

@@ -5,12 +5,13 @@ The bridges are in a node of their own, which is a switch and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from labrun.importers.base import Remark, counted
 
+NONE: Mapping[str, Sequence[str]] = {}
 _LONGEST = 15  # bytes of an interface's name: IFNAMSIZ less the NUL
 
 
@@ -27,8 +28,10 @@ class End:
 class Wiring:
     """Collects the interfaces of each segment, and says what they are in a topology."""
 
-    def __init__(self, nodes: Iterable[str]) -> None:
+    def __init__(self, nodes: Iterable[str], switch: str | None = None) -> None:
+        """``switch``: the node that has the bridges; without it one of their own."""
         self._nodes = tuple(nodes)
+        self._switch = switch
         self._segments: dict[str, list[End]] = {}
         self._bridges: set[str] = set()
 
@@ -42,12 +45,13 @@ class Wiring:
         if bridge:
             self._bridges.add(segment)
 
-    def into(self, topology: dict[str, Any]) -> list[Remark]:
-        """Adds links and bridges to ``topology``."""
+    def into(self, topology: dict[str, Any], addresses: Mapping[str, Sequence[str]] = NONE) -> list[Remark]:
+        """Adds links and bridges to ``topology``. ``addresses``: of the bridges of segments."""
         links: list[dict[str, Any]] = []
         bridges: dict[str, Any] = {}
         remarks: list[Remark] = []
-        switch = next(name for name in ("segments", "switches", "segments-of-lab") if name not in self._nodes)
+        free = (name for name in ("segments", "switches", "segments-of-lab") if name not in self._nodes)
+        switch = self._switch or next(free)
         taken: set[str] = {"lo", "any"}
         for segment, ends in self._segments.items():
             if len(ends) == 2 and segment not in self._bridges:
@@ -62,11 +66,12 @@ class Wiring:
                 ports.append(port)
                 link = {f"{end.node}.{end.interface}": end.settings or None, f"{switch}.{port}": None}
                 links.append(link | ({"mtu": end.mtu} if end.mtu else {}))
-            bridges[f"{switch}.{bridge}"] = {"ports": ports}
+            own = addresses.get(segment)
+            bridges[f"{switch}.{bridge}"] = {**({"address": list(own)} if own else {}), "ports": ports}
         if links:
             topology["links"] = links
         if bridges:
-            topology["nodes"][switch] = None
+            topology["nodes"].setdefault(switch, None)
             topology["bridges"] = bridges
         direct = len(self._segments) - len(bridges)
         if direct:
