@@ -115,8 +115,9 @@ WRONG_SHAPE = {
                                  "7:5: step 'probe': unknown key 'tiemout'. Did you mean 'timeout'?"),
     "a mistyped key deep inside": (change("route: {add: default, vai: 10.0.0.1}"),
                                    "6:27: step 'probe': route: unknown key 'vai'. Did you mean 'via'?"),
-    "what is missing": ("title: T\n", "1:1: 'question' is missing\nlab.yaml:1:1: 'steps' is missing\n"
-                                      "lab.yaml:1:1: 'hypotheses' is missing"),
+    "what is missing": ("title: T\n", "1:1: 'question' is missing\nlab.yaml:1:1: 'steps' is missing"),
+    "an empty list of claims": (LAB[: LAB.index("hypo")] + "hypotheses: []\n",
+                                "8:13: hypotheses: this is empty; at least one is needed"),
     "a list for text": (instead("question: Q", "question: [1]"), "2:11: question: text is needed, not [1]"),
     "a number for text": (instead("title: T", "title: 5"), "1:8: title: text is needed, not 5 (in quotes it is text)"),
     "nothing for text": (instead("title: T", "title:"), "1:1: title: text is needed, not None"),
@@ -171,7 +172,7 @@ WRONG_SHAPE = {
                                                     "{command: STEP, exit: 0}"),
     "a mistyped selector": (predict("{comand: probe, exit: 0}"),
                             "11:14: hypothesis 'h': predict: a prediction needs one of all, any, not, command, change, "
-                            "packets, changes, lookup, trace, expr, links, addresses, routes, rules, neighbours, sockets, nft, nft_counters, counters. "
+                            "packets, changes, lookup, tests, trace, expr, links, addresses, routes, rules, neighbours, sockets, nft, nft_counters, counters. "
                             "Did you mean 'command'?"),
     "two selectors": (predict("{command: probe, links: {at: x}, exit: 0}"),
                       "11:14: hypothesis 'h': predict: one thing at a time: command, links are given; join them with "

@@ -32,8 +32,9 @@ _HYPOTHESES = (model.HypothesisModel, model.ControlModel)
 _PREDICTIONS = (
     predictions.CommandIs, predictions.ChangeIs, predictions.PacketsAre, predictions.PacketSelector,
     predictions.StateIs, predictions.StateSelector, predictions.Eventually, predictions.Throughout,
-    predictions.ChangesAre, predictions.ChangesSelector, predictions.LookupIs, predictions.TraceIs,
-    predictions.TraceSelector, predictions.ExprIs, predictions.ValueOf, predictions.Window, predictions.Check,
+    predictions.ChangesAre, predictions.ChangesSelector, predictions.LookupIs, predictions.SuiteIs,
+    predictions.TraceIs, predictions.TraceSelector, predictions.ExprIs, predictions.ValueOf, predictions.Window,
+    predictions.Check,
 )  # fmt: skip
 
 _INTRODUCTION = """\

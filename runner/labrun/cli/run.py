@@ -106,11 +106,14 @@ def all_labs(**given: Any) -> int:
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 
-    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters.
+    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters. A folder in a format that
+    `labrun import` knows is imported for this run.
     """
+    from labrun.cli.foreign import as_labs
     from labrun.lab.catalogue import find_labs
 
-    return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
+    with ExitStack() as stack:
+        return _run(find_labs(as_labs(labs, Path.cwd(), stack, _say), Path.cwd()), RunOptions(**given))
 
 
 def _run(paths: Sequence[Named], wanted: RunOptions) -> int:

@@ -154,7 +154,8 @@ class LabModel(Strict):
 
     ``files``: only these of them, files or folders; without it all. ``include``: a file whose topology comes below this
     one's. ``env``: what commands have in their environment; what a node or a step says goes before it. Keys that begin
-    with ``x-`` are the author's own, as for anchors.
+    with ``x-`` are the author's own, as for anchors. A lab without ``hypotheses`` claims nothing: its report is
+    documentation.
     """
 
     model_config = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
@@ -175,7 +176,7 @@ class LabModel(Strict):
     defaults: DefaultsModel = DefaultsModel()
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
-    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]
+    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)] = ()
     conclusion: str | None = None
 
     def services(self) -> tuple[tuple[str, StepModel, tuple[str | int, ...]], ...]:

@@ -16,7 +16,7 @@ from labrun.evidence.kept import kept
 from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
-from labrun.judge.results import LabResult, RunResult
+from labrun.judge.results import LabResult, RunResult, claims_nothing
 from labrun.lab.problems import LabError
 from labrun.logic.visible import visible
 from labrun.observe.journeys import wiring_of
@@ -78,7 +78,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
 def _standing(counts: dict[str, int]) -> Standing:
     if counts["surprises"]:
         return "surprise"
-    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    unsure = counts["inconclusive"] or counts["errors"] or not (counts["hypotheses"] or counts["claimless"])
     return "inconclusive" if unsure else "as-expected"
 
 
@@ -99,6 +99,8 @@ def _headline(counts: dict[str, int]) -> str:
     fine = every - surprises - unsure
     if parts:
         parts += [f"{fine} as expected"] if fine else []
+    elif not every and counts["claimless"]:
+        parts = ["Nothing was claimed"]
     elif every:
         parts = ["Every verdict is as expected" if every > 1 else "The verdict is as expected"]
     else:
@@ -233,6 +235,9 @@ def _prose(text: str | None) -> str | None:
 
 
 def _problem(lab: LabResult) -> str | None:
+    if claims_nothing(lab):
+        first, *failures = (lab.message or "ran, nothing was claimed").split("\n")
+        return ". ".join((first.capitalize(), *failures)) + "."
     if lab.status == "done":
         return None
     word = "Skipped" if lab.status == "skipped" else "Broke"
