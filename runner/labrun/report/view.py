@@ -254,6 +254,8 @@ class LabView:
     took_ms: int
     """How long its sandboxes ran, one after another; 0 where none did."""
     source_file: LabFile | None = None
+    beside: tuple[Link, ...] = ()
+    """The files beside the lab's own that are kept."""
 
     @property
     def took(self) -> str | None:
