@@ -135,7 +135,7 @@ def _meant(names: Sequence[str], out: Path, stack: ExitStack) -> tuple[Named, ..
         if "/" in name or name[:1].isdigit() or name == "latest" or name.endswith((".html", ".htm")):
             from labrun.cli.again import again
 
-            found = again(name, out, Path.cwd())
+            found = again(name, out, Path.cwd(), stack)
         if found is None:
             others.append(name)
         else:

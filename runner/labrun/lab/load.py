@@ -78,30 +78,37 @@ def load_cells(
     if not meant:
         runs = ", ".join(slug for slug, _ in slugs[:8])
         raise LabError([Problem(name, 0, 0, f"no run of this lab is '{named and named.cell}'. Its runs: {runs}")])
-    included = _included(value, file, name, places)
+    at = file if kept is None else kept.folder / LAB_FILE if kept.folder is not None else None
+    included = _included(value, at, name, places)
     labs = tuple(parse_lab(text, file, slug, name, cell, included) for slug, cell in meant)
-    files = _files(labs[0])
+    files = _files(labs[0], at)
     return tuple(replace(lab, files=files) for lab in labs) if files.entries else labs
 
 
-def _files(lab: Lab) -> LabFiles:
-    """What is beside a lab.yaml; a lab in a file of another name has what it names, for many may be in one folder."""
+def _files(lab: Lab, at: Path | None) -> LabFiles:
+    """What is beside a lab.yaml; a lab in a file of another name has what it names, for many may be in one folder.
+
+    ``at``: where the file is, or was; None: nothing is kept of what was beside it.
+    """
     only = lab.model.files
-    if only is None and lab.path.name != LAB_FILE:
+    if at is None or (only is None and at.name != LAB_FILE):
         return NO_FILES
     try:
-        return read_files(lab.path.absolute().parent, lab.path.name, lab.model.topology.nodes, only)
+        return read_files(at.absolute().parent, at.name, lab.model.topology.nodes, only)
     except FilesError as error:
         line, column = lab.places.of(("files",)) if lab.places.has(("files",)) else (0, 0)
         raise LabError([Problem(lab.shown, line, column, str(error))]) from error
 
 
-def _included(value: object, file: Path, name: str, places: Places) -> Mapping[str, Any] | None:
+def _included(value: object, file: Path | None, name: str, places: Places) -> Mapping[str, Any] | None:
     """The topology of the file that a lab includes: of its own folder, or of one beside it."""
     wanted = value.get("include") if isinstance(value, dict) else None
     if not isinstance(wanted, str):
         return None
     line, column = places.of(("include",))
+    if file is None:
+        words = f"include: the run kept no file {wanted[:200]!r}"
+        raise LabError([Problem(name, line, column, words)])
     top = os.path.realpath(file.absolute().parent.parent)
     path = Path(os.path.realpath(file.absolute().parent / wanted))
     if "\0" in wanted or not path.is_relative_to(top) or Path(wanted).is_absolute():
