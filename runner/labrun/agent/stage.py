@@ -71,7 +71,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 self.environment(step),
-                shell=argv[:2] == ("bash", "-c"),
+                shell=argv[0].rpartition("/")[2] == "bash",
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
