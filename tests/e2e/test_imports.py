@@ -134,7 +134,7 @@ def test_an_import_is_a_lab_that_runs(tmp_path: Path, docker_labrun: Labrun) -> 
     for args, told in (
         (("import", "kathra", "kat"), "Did you mean 'kathara'?"),
         (("import", "kathara", "nowhere"), "nowhere does not exist"),
-        (("import", "kathara", "kat", "--image", "x", "--to", "l2"), "'x' is not NAME=REF"),
+        (("import", "kathara", "kat", "--image", "x", "--to", "l2"), "'x' is not NAME=PACKAGE,..."),
         (("import", "containerlab", "kat", "--to", "l2"), "no *.clab.yml"),
     ):
         wrong = docker_labrun(*args)

@@ -135,3 +135,20 @@ def test_two_ends_at_one_device_are_a_link(tmp_path: Path) -> None:
     lab = imported("kathara", make(tmp_path / "one", {"lab.conf": 'a[0]="A"\na[1]="A"\n'}))
     assert lab.lab["topology"]["links"] == [{"a.eth0": None, "a.eth1": None}]
     compiled(lab, tmp_path / "one", tmp_path / "labs")
+
+
+def test_the_services_of_devices_are_packages(tmp_path: Path) -> None:
+    """Quagga is FRR by now, and nothing here is systemd."""
+    lab = imported("kathara", make(tmp_path / "rip", {
+        "lab.conf": 'r_1[0]="A"\nr_1[image]="kathara/quagga"\npc[0]="A"\npc[image]="example/nginx"\n',
+        "r_1/etc/quagga/daemons": "zebra=yes\n", "r_1/etc/quagga/zebra.conf": "!\n", "r_1/etc/hosts": "127.0.0.1 r\n",
+        "r_1.startup": "systemctl start quagga\n", "pc.startup": "true\n" * 70 + "systemctl start radvd\n",
+    }), images={"example/nginx": ("nginx-light",)})  # fmt: skip
+    assert lab.lab["userland"] == {"packages": ["frr", "nginx-light"]}
+    files = dict(lab.files)
+    assert set(files) == {"r-1/etc/frr/daemons", "r-1/etc/frr/zebra.conf", "r-1/etc/hosts", "pc.startup"}
+    assert str(files["pc.startup"]).endswith("true\n/etc/init.d/radvd start\n")
+    assert [step.get("run") for step in lab.lab["steps"]] == ["/etc/init.d/frr start", "source ./pc.startup", None]
+    assert {"/etc/quagga", "r_1.startup", "programs"} <= remarks(lab, "changed").keys()
+    done = compiled(lab, tmp_path / "rip", tmp_path / "labs")
+    assert (done.lab.path.parent / "pc.startup").read_text() == files["pc.startup"]

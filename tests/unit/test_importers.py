@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labrun.importers.base import Imported, Names, Remark, slug
+from labrun.importers.base import Imported, Names, Options, Remark, slug
 from labrun.importers.formats import OURS, format_names, importer, read_folder, recognised
-from labrun.importers.images import PACKAGES, packages_of, short_name
+from labrun.importers.images import IMAGES, Image, image_of, packages_of_scripts, short_name, without_systemd
 from labrun.importers.shell_scripts import interpreter, run_step
 from labrun.importers.written import lab_text
 from labrun.lab.problems import LabError
@@ -119,7 +119,32 @@ def test_every_name_becomes_another_one(names: list[str]) -> None:
 ])  # fmt: skip
 def test_an_image_by_its_name(image: str, name: str) -> None:
     assert short_name(image) == name
-    assert packages_of(image) == PACKAGES.get(name)
+    assert image_of(image, Options()) == IMAGES.get(name)
+    assert image_of(image, Options({name: ("a", "b")})) == Image(("a", "b"))
+    assert image_of(image, Options({image: ("c",), name: ("d",)})) == Image(("c",) if image != name else ("d",))
+
+
+SERVICES_OF = {
+    "systemctl start frr\n": ("/etc/init.d/frr start\n", {"frr"}),
+    "systemctl start frr.service; x": ("/etc/init.d/frr start; x", {"frr"}),
+    "/etc/init.d/zebra start": ("/etc/init.d/frr start", {"frr"}),
+    "sleep 1 && service bind9 restart": ("sleep 1 && /etc/init.d/named restart", {"bind9"}),
+    "systemctl start odd": ("/etc/init.d/odd start", set()),
+    "systemctl daemon-reload": ("systemctl daemon-reload", set()),
+    "echo the service frr start": ("echo the /etc/init.d/frr start", {"frr"}),
+    "if true; then dig a.b; fi": ("if true; then dig a.b; fi", {"bind9-dnsutils"}),
+    "x=$(vtysh -c 'show version')": ("x=$(vtysh -c 'show version')", {"frr"}),
+    "echo dig; ip link set digger up": ("echo dig; ip link set digger up", set()),
+    "cat host": ("cat host", set()),
+}
+
+
+@pytest.mark.parametrize("script", SERVICES_OF)
+def test_services_and_programs_of_a_script(script: str) -> None:
+    changed, packages = SERVICES_OF[script]
+    assert without_systemd(script) == changed
+    assert packages_of_scripts([script]) == packages
+    assert packages_of_scripts([changed]) == packages
 
 
 @pytest.mark.parametrize(("first", "program"), [

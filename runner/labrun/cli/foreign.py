@@ -20,7 +20,7 @@ def as_labs(names: Sequence[str], cwd: Path, stack: ExitStack, say: Callable[[st
     found: list[str] = []
     for name in names:
         path = cwd / name
-        found += _imported(path, stack, say) if _is_foreign(name, path, cwd) else (name,)
+        found += (_is_foreign(name, path, cwd) and _imported(path, stack, say)) or (name,)
     return tuple(found)
 
 
@@ -40,7 +40,7 @@ def _imported(path: Path, stack: ExitStack, say: Callable[[str], None]) -> tuple
 
     name = recognised(path)
     if name is None:
-        return (str(path),)
+        return ()
     folder = read_folder(path)
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labrun-import-")))
     labs = importer(name).read(folder, Options())

@@ -24,9 +24,9 @@ from labrun.cli.defaults import Configured
 @click.option(
     "--image",
     "images",
-    metavar="NAME=REF",
+    metavar="NAME=PACKAGE,...",
     multiple=True,
-    help="Take this for an image that the lab names; may be given several times.",
+    help="Debian packages that stand for an image which the lab names; may be given several times.",
 )
 def import_labs(format_name: str, folder: Path, to: Path, images: tuple[str, ...]) -> int:
     """Write a lab of another FORMAT as a lab folder, and say what was mapped, what was not, and why.
@@ -43,14 +43,14 @@ def import_labs(format_name: str, folder: Path, to: Path, images: tuple[str, ...
     from labrun.logic.visible import visible
 
     taken = [text.partition("=") for text in images]
-    for name, sign, reference in taken:
-        if not (name and sign and reference):
-            raise click.BadParameter(f"'{name}' is not NAME=REF", param_hint="--image")
+    for name, sign, packages in taken:
+        if not (name and sign and packages.strip(",")):
+            raise click.BadParameter(f"'{name}' is not NAME=PACKAGE,...", param_hint="--image")
     how = importer(format_name)
     if not folder.exists():
         raise click.BadParameter(f"{folder} does not exist", param_hint="FOLDER")
     source = read_folder(folder)
-    labs = how.read(source, Options({name: reference for name, _, reference in taken}))
+    labs = how.read(source, Options({name: tuple(packages.split(",")) for name, _, packages in taken}))
     there = [to / lab.name for lab in labs if (to / lab.name).exists() or (to / lab.name).is_symlink()]
     if there:
         raise click.UsageError(f"{there[0]} is there already: remove it, or say --to DIR")

@@ -34,15 +34,15 @@ class Imported:
 
     name: str
     lab: dict[str, Any]
-    files: tuple[tuple[str, LabFile], ...] = ()  # path in the lab's folder -> the file of the imported one
+    files: tuple[tuple[str, LabFile | str], ...] = ()  # path in the lab's folder -> a file of the imported one, or text
     remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``images``: name of an image -> what to take instead, from the command line."""
+    """``images``: name of an image -> the packages that stand for it, from the command line."""
 
-    images: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Folder:

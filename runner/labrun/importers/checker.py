@@ -16,6 +16,7 @@ from typing import Any
 
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, slug
 from labrun.importers.foreign_yaml import Document
+from labrun.importers.images import add_packages, packages_of_scripts
 from labrun.importers.kathara import CONF, read_conf
 from labrun.importers.kathara import IMPORTER as KATHARA
 from labrun.lab.text import Keys
@@ -99,8 +100,13 @@ def _with_checks(folder: Folder, path: str, where: str, options: Options) -> Imp
         "question": f"Is the lab {imported.lab['title']} as its checks say?",
         "timeout": min(imported.lab["timeout"] + 2 * seconds + 10 * len(runs), 3600),
     }
+    remarks = [*imported.remarks, *reading.remarks]
+    known_packages = set(imported.lab.get("userland", {}).get("packages", ()))
+    more = packages_of_scripts(step["run"] for step in runs) - known_packages
+    if more:
+        add_packages(lab, known_packages | more, remarks)
     name = slug(f"{folder.name}-{where}" if where else folder.name)
-    return Imported(name, lab, imported.files, (*imported.remarks, *reading.remarks))
+    return Imported(name, lab, imported.files, tuple(remarks))
 
 
 def _named(predict: Any, step: str) -> Any:

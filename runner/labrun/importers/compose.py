@@ -17,7 +17,7 @@ from typing import Any
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, slug
 from labrun.importers.binds import bound_files
 from labrun.importers.foreign_yaml import Document
-from labrun.importers.images import image_remarks
+from labrun.importers.images import add_packages, image_of, image_remarks, packages_of_scripts, without_systemd
 from labrun.importers.segments import Wiring
 from labrun.lab.text import Keys
 from labrun.protocol.plan import LabFile
@@ -150,6 +150,10 @@ class _Reading:
             "topology": topology,
             "steps": steps,
         }
+        images = {name: document.text(service.get("image"), ()) for name, service in self.services.items()}
+        packages, told = image_remarks(images, self.options)
+        self.remarks += told
+        add_packages(lab, packages | packages_of_scripts(_lines(steps)), self.remarks)
         return Imported(slug(title), lab, tuple(files.items()), tuple(self.remarks))
 
     @staticmethod
@@ -284,10 +288,14 @@ class _Reading:
                     words += shlex.split(self._text(self.document.text(value, (*at, key))))
                 except ValueError as error:
                     raise self.document.wrong((*at, key), f"not words for a command: {error}") from error
-        if not words or words in _ALIVE_ALONE:
+        if not words:
+            image = image_of(self.document.text(service.get("image"), at), self.options)
+            start = image.start if image is not None else None
+            return [{"id": f"image-{node}"[:63], "in": node, "run": start}] if start else []
+        if words in _ALIVE_ALONE:
             return []
         of_shell = len(words) == 3 and words[0].rpartition("/")[2] in ("bash", "sh") and words[1] in ("-c", "-lc")
-        line = " ".join((words[2] if of_shell else shlex.join(words)).split())
+        line = without_systemd(" ".join((words[2] if of_shell else shlex.join(words)).split()))
         rest = _KEEPS_ALIVE.sub("", line).strip()
         if rest != line:
             return [{"id": f"command-{node}"[:63], "in": node, "run": rest}] if rest else []
@@ -307,6 +315,10 @@ class _Reading:
         for what, names in told.items():
             key, _, why = what.partition(": ")
             self.remarks.append(Remark("left out", f"{key} of {', '.join(names)}", why))
-        images = {name: self.document.text(service.get("image"), ()) for name, service in self.services.items()}
-        self.remarks.append(Remark("left out", "the way out of the networks", "the sandbox has none"))
-        self.remarks += image_remarks(images, self.options)
+
+
+def _lines(steps: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for step in steps:
+        command = step.get("run") or step.get("start")
+        if command:
+            yield command if isinstance(command, str) else shlex.join(command)

@@ -16,7 +16,7 @@ from typing import Any
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, slug
 from labrun.importers.binds import bound_files
 from labrun.importers.foreign_yaml import Document
-from labrun.importers.images import image_remarks
+from labrun.importers.images import add_packages, image_of, image_remarks, packages_of_scripts
 from labrun.importers.segments import Wiring
 from labrun.lab.text import Keys
 from labrun.protocol.plan import LabFile
@@ -120,8 +120,15 @@ class _Reading:
         self.remarks += wiring.into(topology)
         steps = [{"id": f"dummy-{n}", "in": node, "link": {"add": i, "type": "dummy", "up": True}}
                  for n, (node, i) in enumerate(dummies, start=1)]  # fmt: skip
+        images = {name: self._text(nodes[name].get("image"), ()) for name in plain}
+        starts = {name: image.start for name in plain if (image := image_of(images[name], self.options)) is not None}
+        steps += [{"id": f"image-{plain[name]}"[:63], "in": plain[name], "run": start}
+                  for name, start in starts.items() if start is not None]  # fmt: skip
         steps += [step for name, node in plain.items() for step in _execs(node, nodes[name]["exec"])]
         self._left_out(nodes, plain)
+        packages, told = image_remarks(images, self.options)
+        self.remarks += told
+        packages |= packages_of_scripts(line for name in plain for line in nodes[name]["exec"])
         title = document.text(self.top.get("name"), ("name",)) or posixpath.basename(self.path).partition(".")[0]
         steps.append({"id": "state", "snapshot": "all", "note": "What the nodes have when all commands have run."})
         lab = {
@@ -133,6 +140,7 @@ class _Reading:
             "topology": topology,
             "steps": steps,
         }
+        add_packages(lab, packages, self.remarks)
         self.remarks.append(Remark("mapped", "links", f"with containerlab's MTU of {MTU} bytes where they say none"))
         return Imported(slug(title), lab, tuple(files.items()), tuple(self.remarks))
 
@@ -244,7 +252,6 @@ class _Reading:
             key, _, why = what.partition(": ")
             self.remarks.append(Remark("left out", f"{key} of {', '.join(names)}", why))
         self.remarks.append(Remark("left out", "the management network", "nodes have no eth0 to the machine"))
-        self.remarks += image_remarks({name: self._text(nodes[name].get("image"), ()) for name in plain}, self.options)
 
 
 def _model(node: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from labrun.importers.base import Folder, Imported, Names, Options, Remark, counted, slug
-from labrun.importers.images import image_remarks
+from labrun.importers.images import FOLDERS, add_packages, image_remarks, packages_of_scripts, without_systemd
 from labrun.importers.segments import Wiring
 from labrun.importers.shell_scripts import run_step
 from labrun.protocol.plan import LabFile
@@ -167,7 +167,10 @@ def _lab(folder: Folder, meta: dict[str, str], devices: dict[str, Device], optio
     steps, files = _steps(folder, devices, nodes, remarks)
     files += _folders(folder, devices, nodes, topology["nodes"], remarks)
     images = {device.name: device.options.get("image", "kathara/base") for device in devices.values()}
-    remarks += image_remarks(images, options)
+    packages, told = image_remarks(images, options)
+    remarks += told
+    packages |= packages_of_scripts(str(step["run"]) for step in steps if "run" in step)
+    packages |= {FOLDERS[name][0] for name in _settings(files)}
     _left_out(folder, devices, remarks)
     title = meta.get("name") or folder.name.rpartition("/")[2]
     lab = {
@@ -180,7 +183,14 @@ def _lab(folder: Folder, meta: dict[str, str], devices: dict[str, Device], optio
         "topology": topology,
         "steps": steps,
     }
+    add_packages(lab, packages, remarks)
     return Imported(slug(folder.name), lab, tuple(files), tuple(remarks))
+
+
+def _settings(files: Sequence[tuple[str, LabFile | str]]) -> set[str]:
+    """The folders below /etc of which devices have files, and that belong to a service that we know."""
+    parts = [path.split("/") for path, _ in files]
+    return {names[2] for names in parts if len(names) > 3 and names[1] == "etc" and names[2] in FOLDERS}
 
 
 def _source(meta: dict[str, str], title: str) -> dict[str, str]:
@@ -218,9 +228,9 @@ def _sysctls(device: Device) -> dict[str, str | int]:
 
 def _steps(
     folder: Folder, devices: dict[str, Device], nodes: dict[str, str], remarks: list[Remark]
-) -> tuple[list[dict[str, Any]], list[tuple[str, LabFile]]]:
+) -> tuple[list[dict[str, Any]], list[tuple[str, LabFile | str]]]:
     steps: list[dict[str, Any]] = []
-    files: dict[str, LabFile] = {}
+    files: dict[str, LabFile | str] = {}
     scripts = 0
     for name in order(folder, devices):
         device, node = devices[name], nodes[name]
@@ -231,18 +241,30 @@ def _steps(
             if "/hostlab" in text:
                 text = text.replace("/hostlab", "/lab")
                 remarks.append(Remark("changed", path, "/hostlab is /lab here"))
+            changed = without_systemd(text)
+            if changed != text:
+                remarks.append(Remark("changed", path, "services are started by their scripts in /etc/init.d"))
+            text = changed
             step, needs_file = run_step(step_id[:63], node, text, path)
             if step is not None:
                 steps.append(step)
                 scripts += 1
             if needs_file:
-                files[path] = folder.entries[path]
+                files[path] = folder.entries[path] if text == folder.text(path) else text
         for number, command in enumerate(device.execs, start=1):
             one = {"id": f"exec-{node}-{number}"[:63], "in": node, "run": command}
             steps.append(one)
     remarks.append(Remark("mapped", counted(scripts, "start-up script"), "a step each, one device after the other"))
     steps.append({"id": "state", "snapshot": "all", "note": "What the devices have when all of them have started."})
     return steps, list(files.items())
+
+
+def _place(path: str) -> str:
+    """Where a file of a device goes: what Quagga has in /etc/quagga or /etc/zebra, FRR has in /etc/frr."""
+    parts = path.split("/")
+    if len(parts) > 3 and parts[1] == "etc" and parts[2] in FOLDERS:
+        parts[2] = FOLDERS[parts[2]][1]
+    return "/".join(parts)
 
 
 def _folders(
@@ -252,9 +274,12 @@ def _folders(
     files: list[tuple[str, LabFile]] = []
     found = [name for name in devices if folder.has_folder(name)]
     for name in found:
-        files += [(f"{nodes[name]}{file.path[len(name) :]}", file) for file in folder.below(name)]
+        files += [(_place(nodes[name] + file.path[len(name) :]), file) for file in folder.below(name)]
     if found:
         remarks.append(Remark("mapped", "folders of devices", f"copied over the node's /: {', '.join(found)}"))
+    for old in ("quagga", "zebra"):
+        if any(f"/etc/{old}/" in file.path for _, file in files):
+            remarks.append(Remark("changed", f"/etc/{old}", "is /etc/frr: FRR is there for Quagga and reads its files"))
     if folder.has_folder("shared"):
         files += [(file.path, file) for file in folder.below("shared")]
         for node in nodes.values():

@@ -71,7 +71,9 @@ def write_lab(imported: Imported, source: Folder, target: Path) -> Path:
     for path, file in imported.files:
         place = target / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        if file.target is not None:
+        if isinstance(file, str):
+            place.write_text(file, encoding="utf-8")
+        elif file.target is not None:
             place.symlink_to(file.target)
         elif file.sha256 is None:
             place.mkdir(exist_ok=True)

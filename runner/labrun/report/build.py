@@ -242,8 +242,8 @@ def _lab_view(
         files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
         standing=min(standings, key=_WORST.index, default="as-expected"),
         took_ms=sum(_ended_ms(variant) for variant in variants),
-        source_file=lab_file(run, entry, model.hypotheses if model else (), room) if entry else None,
         beside=beside,
+        source_file=lab_file(run, entry, model.hypotheses if model else (), room) if entry else None,
     )
 
 

@@ -253,9 +253,9 @@ class LabView:
     standing: Standing
     took_ms: int
     """How long its sandboxes ran, one after another; 0 where none did."""
-    source_file: LabFile | None = None
     beside: tuple[Link, ...] = ()
     """The files beside the lab's own that are kept."""
+    source_file: LabFile | None = None
 
     @property
     def took(self) -> str | None:
