@@ -64,6 +64,10 @@ class Emitter:
         """Several at once."""
         self._write(b"".join(map(event_frame, events)))
 
+    def piece(self, name: str, data: bytes) -> None:
+        """Bytes that are in no file here."""
+        self._write(piece_frame(name, data))
+
     def path(self, name: str) -> Path:
         """Where the evidence file ``name`` grows."""
         path = self._folder / name

@@ -421,6 +421,12 @@ def _condition(stage: Stage, step: Step, action: actions.Wait, deadline: float) 
     return succeeds, f"success of: {' '.join(argv)}"
 
 
+def _prompt(stage: Stage, step: Step, action: actions.Prompt, deadline: float) -> None:
+    from labrun.agent.prompt import prompt
+
+    prompt(stage, action)
+
+
 HANDLERS: dict[str, Handler] = {
     "run": _run,
     "start": _start,
@@ -439,4 +445,5 @@ HANDLERS: dict[str, Handler] = {
     "lookup": _lookup,
     "trace": _trace,
     "wait": _wait,
+    "prompt": _prompt,
 }

@@ -23,6 +23,7 @@ COMMANDS = {
     "all": "labrun.cli.run:all_labs",
     "run": "labrun.cli.run:some_labs",
     "watch": "labrun.cli.watch:watch",
+    "shell": "labrun.cli.shell:shell",
     "list": "labrun.cli.labs:list_labs",
     "show": "labrun.cli.labs:show",
     "check": "labrun.cli.labs:check",

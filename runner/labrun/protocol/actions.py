@@ -254,7 +254,15 @@ class Wait:
     every_s: float = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Somebody types commands in nodes until they have enough. No lab has it, and no evidence: `labrun shell` does."""
+
+    KIND: ClassVar[str] = "prompt"
+    terminal: str = "dumb"  # TERM
+
+
 Action = (
     Run | Start | Stop | Capture | Namespace | Link | Address | Route | Rule | Neighbour
-    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait
+    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait | Prompt
 )  # fmt: skip
