@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "labrun.cli.runs:report",
     "explain": "labrun.cli.look:explain",
     "diff": "labrun.cli.look:diff",
+    "history": "labrun.cli.history:history",
     "open": "labrun.cli.look:open_report",
     "image": "labrun.cli.image:image",
     "clean": "labrun.cli.clean:clean",

@@ -13,7 +13,7 @@ from labrun.protocol.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """``what`` is a fact, ``remedy`` says what mends it, ``mends`` are the commands for root, where they are all of it."""
+    """``what`` is a fact, ``remedy`` says what mends it. ``mends``: the commands for root, where they are all of it."""
 
     what: str
     remedy: str
