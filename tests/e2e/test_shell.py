@@ -92,6 +92,7 @@ def at_a_terminal(backend: Backend, cwd: Path, *words: str) -> Iterator[Terminal
         os.close(master)
 
 
+@pytest.mark.parametrize("backend", ["docker", "native"], indirect=True)
 def test_the_lab_waits_with_a_prompt_in_each_node(backend: Backend, lab: Path, tmp_path: Path) -> None:
     with at_a_terminal(backend, tmp_path, "sh", "--at", "first") as terminal:
         terminal.until("one:/# ")
@@ -117,6 +118,7 @@ def test_the_lab_waits_with_a_prompt_in_each_node(backend: Backend, lab: Path, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labs"]
 
 
+@pytest.mark.parametrize("backend", ["docker", "native"], indirect=True)
 def test_a_lab_that_broke_can_be_looked_at(backend: Backend, lab: Path, tmp_path: Path) -> None:
     """The third step fails to begin, for the second took its folder away."""
     lab.write_text(LAB.replace("run: touch /tmp/third", "address: {add: 10.9.9.9/24, dev: nowhere}"))

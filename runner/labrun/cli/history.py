@@ -46,8 +46,10 @@ def history(runs: tuple[Path, ...], out: Path, page: Path | None) -> int:
         raise click.UsageError(f"{out}: no run is there")
     made = of_runs(found)
     write_whole(target, render_history(made))
-    changes = "1 verdict changed" if len(made.turns) == 1 else f"{len(made.turns)} verdicts changed"
-    print(f"{len(made.runs)} runs, {made.claims} claims: {changes}")
+    from labrun.cli.terminal import counted
+
+    what = (counted(len(made.runs), "run"), counted(made.claims, "claim"), counted(len(made.turns), "verdict"))
+    print(f"{what[0]}, {what[1]}: {what[2]} changed")
     print(target)
     return 0
 

@@ -132,12 +132,12 @@ class Runs:
 
         from labrun.cli.choose import Wanted, choose_labs
         from labrun.cli.engines import choose
-        from labrun.cli.options import default_jobs
         from labrun.cli.provenance import states
         from labrun.cli.run import record_of
         from labrun.conduct import begin, conduct, finish
         from labrun.evidence.run import new_run_id
         from labrun.lab.catalogue import Named
+        from labrun.pace import ByPressure, Fixed, cores
 
         named = [Named(one.path, one.slug[len(one.path.parent.name) :] or None, one.hypothesis) for one in items]
         chosen = choose_labs(named, Wanted(values=wanted.values, timeout_s=wanted.timeout_s))
@@ -150,8 +150,9 @@ class Runs:
         now = datetime.now(UTC)
         run_id = new_run_id(now)
         run = wanted.out / run_id
-        jobs = wanted.jobs or default_jobs()
-        choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, jobs)
+        ahead = wanted.jobs or cores()
+        pace = Fixed(wanted.jobs) if wanted.jobs else ByPressure(cores())
+        choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
         known = states([lab.lab.path for lab in chosen.labs], wanted.out)
         files = dict.fromkeys(str(one.path.relative_to(Path.cwd())) if one.path.is_relative_to(Path.cwd())
                               else one.path.parent.name for one in items)  # fmt: skip
@@ -160,7 +161,7 @@ class Runs:
             begin(run, record_of(run_id, now, command, choice, chosen.labs, (), wanted.repeat, known))
             import time
 
-            done = conduct(chosen.labs, engine, run, jobs, _Quiet(), time.monotonic, wanted.repeat)
+            done = conduct(chosen.labs, engine, run, pace, _Quiet(), time.monotonic, wanted.repeat)
         self.labs |= {lab.id: lab for lab in finish(run, done.judged).labs}
         self.pages.append(run / "index.html")
         if not done.whole:

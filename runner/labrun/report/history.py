@@ -1,9 +1,8 @@
-"""Several runs, oldest first: what each claim came to in each, and where that changed. From results.json alone. Pure."""
+"""Several runs, oldest first: what each claim came to in each, and where that changed. Of results.json alone. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from labrun.protocol.record import dataclass
@@ -195,16 +194,10 @@ def _turns(key: tuple[str, str], claim: str, runs: Sequence[Past]) -> Iterator[T
 
 
 def _news(before: Past, after: Past) -> tuple[str, ...]:
-    """``kernel 6.1 -> 6.12``. What one of them does not tell is no news."""
+    """``kernel 6.1 → 6.12``. What one of them does not tell is no news."""
     names = [name for name in after.facts if name in before.facts]
     return tuple(
-        f"{name} {shorten(before.facts[name], 60)} -> {shorten(after.facts[name], 60)}"
+        f"{name} {shorten(before.facts[name], 60)} → {shorten(after.facts[name], 60)}"
         for name in names
         if before.facts[name] != after.facts[name]
     )
-
-
-def without_pages(run: Past) -> Past:
-    """Where its page is not there to be opened."""
-    outcomes = {key: replace(outcome, href=None) for key, outcome in run.outcomes.items()}
-    return replace(run, href=None, outcomes=outcomes)
