@@ -26,9 +26,10 @@ from labrun.cli.options import EngineName, IsolationName, UserlandName
 if TYPE_CHECKING:
     from labrun.cli.engines import Choice
     from labrun.cli.provenance import State
+    from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab, RunRecord
+    from labrun.evidence.run import InvalidLab, RunRecord, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -57,6 +58,7 @@ class RunOptions:
     failed_first: bool
     first_failure: bool
     max_failures: int | None
+    shard: ShardName | None
     quiet: bool
     verbose: bool
 
@@ -76,6 +78,7 @@ def run_options(command: Command) -> Command:
             options.failed_first,
             options.first_failure,
             options.max_failures,
+            options.shard,
             options.values,
             options.timeout,
             options.strict,
@@ -101,7 +104,7 @@ def all_labs(**given: Any) -> int:
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    return _run([Named(path) for path in paths], RunOptions(**given))
+    return run_labs([Named(path) for path in paths], RunOptions(**given))[1]
 
 
 @click.command("run", cls=Configured)
@@ -114,7 +117,7 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     id), or its index.html alone, stands for all its labs, as they ran then.
     """
     wanted = RunOptions(**given)
-    return _run(_meant(labs, wanted.out), wanted)
+    return run_labs(_meant(labs, wanted.out), wanted)[1]
 
 
 def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
@@ -136,8 +139,8 @@ def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
     return (*find_labs(others, Path.cwd()), *from_runs)
 
 
-def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
-    """The exit code."""
+def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
+    """The run's directory, and the exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
     from labrun.pace import cores
@@ -154,7 +157,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         if at_once(wanted.engine, wanted.userland):
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, wanted)
+        compiled, invalid, shard = _shared(*_usable(paths, wanted), wanted)
         if choice is None:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
@@ -165,7 +168,8 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         if not wanted.quiet:
             _say(_about(info, choice.reason))
         command = ("labrun", *map(_from_here, sys.argv[1:]))
-        begin(run, record_of(run_id, now, command, choice, compiled, invalid, wanted.repeat, from_git.result()))
+        known = from_git.result()
+        begin(run, record_of(run_id, now, command, choice, compiled, invalid, wanted.repeat, known, shard))
         conducted = _conduct(compiled, choice.engine, run, wanted)
 
     from labrun.conduct import finish
@@ -191,8 +195,10 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         _say(f"not begun, after enough had failed: {', '.join(conducted.left_out)}")
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
-        return 3
-    return exit_code(result, wanted.strict)
+        return run, 3
+    if shard is not None and not result.labs:
+        return run, 0
+    return run, exit_code(result, wanted.strict)
 
 
 def record_of(
@@ -204,6 +210,7 @@ def record_of(
     invalid: Sequence[InvalidLab],
     repeat: int,
     known: Mapping[Path, State],
+    shard: Shard | None = None,
 ) -> RunRecord:
     """``command``: what runs it again. ``known``: which commits have the labs' files."""
     from labrun.cli.provenance import checkouts, ci_job
@@ -228,6 +235,8 @@ def record_of(
         invalid=tuple(invalid),
         engine_reason=choice.reason,
         userland=info.userland,
+        processor=_processor() if info.kernel == platform.release() else None,
+        shard=shard,
         checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), known),
         ci=ci_job(os.environ),
     )
@@ -271,6 +280,27 @@ def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[Compil
     return chosen.labs, chosen.invalid
 
 
+def _shared(
+    compiled: Sequence[CompiledLab], invalid: Sequence[InvalidLab], wanted: RunOptions
+) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab], Shard | None]:
+    """Those that this machine has to run, and which share that is."""
+    if wanted.shard is None:
+        return compiled, invalid, None
+    from labrun.cli.shards import dealt
+    from labrun.evidence.durations import read_durations
+    from labrun.evidence.run import Shard
+
+    variants = {lab.lab.slug: tuple(plan.variant for plan in lab.plans) for lab in compiled}
+    every = {**variants, **{lab.slug: () for lab in invalid}}
+    mine = dealt(every, read_durations(wanted.out), wanted.shard.of)[wanted.shard.number - 1]
+    _say(f"shard {wanted.shard.number}/{wanted.shard.of}: {len(mine)} of {len(every)} labs")
+    return (
+        [lab for lab in compiled if lab.lab.slug in mine],
+        [lab for lab in invalid if lab.slug in mine],
+        Shard(wanted.shard.number, wanted.shard.of, tuple(every)),
+    )
+
+
 def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, wanted: RunOptions) -> Conducted:
     from labrun.cli.terminal import Detail, Lines, Live
     from labrun.conduct import conduct as go
@@ -292,6 +322,14 @@ def _get_ready() -> None:
     with suppress(Exception):
         for name in ("labrun.report.write", "rich.table"):
             importlib.import_module(name)
+
+
+def _processor() -> str | None:
+    """Of this host, in the kernel's words; None where it has none for it."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        lines = file.read(4096).splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return None
 
 
 def _about(info: EngineInfo, reason: str | None) -> str:
