@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from labrun.agent.emitter import Emitter, NoRoom, as_no_room
+from labrun.agent.main import fault_of
 from labrun.agent.processes import ENVIRONMENT, Process
 from labrun.agent.shell import Told
 from labrun.protocol.events import FailedInside
@@ -148,3 +151,27 @@ def test_who_may_still_write_is_known(line: str, held: bool, tmp_path: Path) -> 
 
 def test_a_program_that_is_no_line_for_the_shell_reports_nothing(tmp_path: Path) -> None:
     assert ran("false | true", tmp_path, shell=False)[0].told() is None
+
+
+@pytest.mark.parametrize("line", ["echo x; sleep 60", "echo x", "head -c 3000000 /dev/zero"])
+def test_output_that_cannot_be_kept_is_told_at_once_and_stops_no_command(line: str, tmp_path: Path) -> None:
+    """/dev/full is a disk without room."""
+    process = Process(("bash", "-c", line), None, ("out", Path("/dev/full")), ("err", tmp_path / "err"), 1 << 30, start)
+    with pytest.raises(OSError, match="No space left") as raised:
+        process.wait(30)
+    full = as_no_room(raised.value, tmp_path)
+    assert full is not None and "the sandbox is full" in str(full)
+    process.stop("TERM", 5.0)
+    assert process.ended
+    out, _ = process.outputs()
+    assert out.kept == 0 < out.size
+    with pytest.raises(OSError, match="No space left"):
+        process.wait_output("nosuch", 1.0)
+
+
+def test_a_full_sandbox_is_no_defect(tmp_path: Path) -> None:
+    emitter = Emitter(1, tmp_path)
+    for error in (OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), NoRoom("the sandbox is full")):
+        fault = fault_of(emitter, error)
+        assert fault.code == "evidence-full" and fault.message.startswith("the sandbox is full")
+    assert fault_of(emitter, OSError(errno.EIO, "x")).code == "agent-crashed"

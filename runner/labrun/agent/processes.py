@@ -52,16 +52,21 @@ class _Stream:
         self.size = 0
         self.kept = 0
         self.tail = b""
+        self.trouble: OSError | None = None  # why no more is kept
         self._limit = limit
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def take(self, data: bytes) -> None:
         self.size += len(data)
         self.tail = (self.tail + data)[-_TAIL:]
-        part = data[: max(0, self._limit - self.kept)]
-        self.kept += len(part)
-        if part:
-            self._file.write(part)
+        part = memoryview(data)[: max(0, self._limit - self.kept)]
+        try:
+            while part and self.trouble is None:
+                written = self._file.write(part)
+                self.kept += written
+                part = part[written:]
+        except OSError as error:  # a full sandbox must not stop the command, nor hide that it ended
+            self.trouble = error
 
     def close(self) -> None:
         self._file.close()
@@ -120,19 +125,30 @@ class Process:
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
-        """True when it has ended within the time."""
+        """True when it has ended within the time. Raises OSError, at once, where its output cannot be kept."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._ended, timeout_s)
+            self._changed.wait_for(lambda: self._ended or self._trouble() is not None, timeout_s)
+            self.check()
+            return self._ended
+
+    def check(self) -> None:
+        """Raises OSError if output could not be kept."""
+        if (trouble := self._trouble()) is not None:
+            raise trouble
+
+    def _trouble(self) -> OSError | None:
+        return next((stream.trouble for stream in self._streams if stream.trouble is not None), None)
 
     def wait_output(self, pattern: str, timeout_s: float) -> bool:
-        """True when its output matches; False when it ended without, or the time is over."""
+        """True when its output matches; False when it ended without, or the time is over. Raises as `wait` does."""
         regex = re.compile(pattern.encode())
 
         def matched() -> bool:
             return any(regex.search(stream.tail) for stream in self._streams)
 
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or matched(), timeout_s)
+            self._changed.wait_for(lambda: self._ended or matched() or self._trouble() is not None, timeout_s)
+            self.check()
             return matched()
 
     @property
@@ -192,10 +208,14 @@ class Process:
         if not self.ended:
             self.stopped = True
             self._signal(signal.Signals[f"SIG{name}"])
-            if not self.wait(grace_s):
+            if not self._wait(grace_s):
                 self._signal(signal.SIGKILL)
-                self.wait(5.0)
+                self._wait(5.0)
         self._signal(signal.SIGKILL)  # what is left of its group
+
+    def _wait(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended, timeout_s)
 
     def _signal(self, number: signal.Signals) -> None:
         try:

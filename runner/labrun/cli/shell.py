@@ -140,7 +140,7 @@ class _Session:
         from labrun.protocol.frames import Piece
 
         prompted, trouble = False, None
-        with engine.sandbox(plan, plan.lab, self._keys) as frames, ExitStack() as stack:
+        with engine.sandbox(plan, plan.lab, keys=self._keys) as frames, ExitStack() as stack:
             phases = {step.id: step.phase for step in plan.steps}
             for frame in frames:
                 if isinstance(frame, Piece):
