@@ -13,6 +13,7 @@ import pytest
 from labrun.cli.app import app
 from labrun.cli.shards import dealt, shard_name
 from labrun.evidence.attempts import check_parts, merge
+from labrun.evidence.durations import read_durations
 from labrun.evidence.files import EvidenceError
 from labrun.evidence.run import Shard, read_run
 from labrun.finding.bundle import bundle
@@ -182,3 +183,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert code == 1, told  # LAB has a surprise
     assert "labs that did not run: c" in told.err
     assert (tmp_path / "whole/index.html").is_file() and (tmp_path / "latest").resolve() == tmp_path / "whole"
+
+
+def test_durations_of_a_file_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"a/experiment": 3.0, "a/b": -1, "c": "x"}')
+    assert read_durations(tmp_path, "mine.json") == {"a/experiment": 3.0}
+    assert read_durations(tmp_path, "none.json") == {}

@@ -38,6 +38,7 @@ COMMANDS = {
     "bundle": "labrun.cli.findings:bundle",
     "verify": "labrun.cli.findings:verify",
     "reproduce": "labrun.cli.findings:reproduce",
+    "gallery": "labrun.cli.gallery:gallery",
     "image": "labrun.cli.image:image",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",

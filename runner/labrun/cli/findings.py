@@ -157,7 +157,7 @@ def reproduce(
             engine=engine, isolation=isolation or (None if engine is EngineName.native else IsolationName.least),
             userland=userland, jobs=jobs, out=out, tags=(), timeout_s=None, strict=False, as_json=False,
             repeat=max(repeats, default=1), words=None, values={}, last_failed=False, failed_first=False,
-            first_failure=False, max_failures=None, shard=None, quiet=True, verbose=False,
+            first_failure=False, max_failures=None, shard=None, durations=None, quiet=True, verbose=False,
         )  # fmt: skip
         run, _ = run_labs(labs_of_run(into), wanted)
         compared = _compared(into, run)

@@ -102,6 +102,12 @@ shard = click.option(
     callback=lambda context, option, value: _shard(value),
     help="Only this share of the labs, such as 2/5; `labrun merge` puts the runs together.",
 )
+durations = click.option(
+    "--durations",
+    metavar="FILE",
+    type=PATH,
+    help="A durations.json, to deal labs by how long they take. The same for every --shard.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say only what is not as expected.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show each step of the experiments, and what it printed.")
 timeout = click.option(

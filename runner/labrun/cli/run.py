@@ -59,6 +59,7 @@ class RunOptions:
     first_failure: bool
     max_failures: int | None
     shard: ShardName | None
+    durations: Path | None
     quiet: bool
     verbose: bool
 
@@ -79,6 +80,7 @@ def run_options(command: Command) -> Command:
             options.first_failure,
             options.max_failures,
             options.shard,
+            options.durations,
             options.values,
             options.timeout,
             options.strict,
@@ -292,7 +294,11 @@ def _shared(
 
     variants = {lab.lab.slug: tuple(plan.variant for plan in lab.plans) for lab in compiled}
     every = {**variants, **{lab.slug: () for lab in invalid}}
-    mine = dealt(every, read_durations(wanted.out), wanted.shard.of)[wanted.shard.number - 1]
+    file = wanted.durations.absolute() if wanted.durations is not None else None
+    seconds = read_durations(file.parent, file.name) if file is not None else {}
+    if file is not None and not seconds:
+        _say(f"{wanted.durations}: no durations are there; labs are dealt by their number of sandboxes")
+    mine = dealt(every, seconds, wanted.shard.of)[wanted.shard.number - 1]
     _say(f"shard {wanted.shard.number}/{wanted.shard.of}: {len(mine)} of {len(every)} labs")
     return (
         [lab for lab in compiled if lab.lab.slug in mine],

@@ -34,7 +34,7 @@ def shard_name(text: str | None) -> ShardName | None:
 def dealt(variants: Mapping[str, Sequence[str]], seconds: Mapping[str, float], of: int) -> tuple[tuple[str, ...], ...]:
     """Lab -> shard, the longest first, each to the shard that has least; labs keep their order within a shard.
 
-    ``variants``: slug -> its sandboxes. ``seconds``: "slug/variant" -> how long it last took. What is not known takes
+    ``variants``: slug -> its sandboxes. ``seconds``: "slug/variant" -> how long it takes. What is not known takes
     as long as the middle one of those that are.
     """
     middle = statistics.median(seconds.values()) if seconds else 1.0
