@@ -73,7 +73,7 @@ def test_each_hypothesis_is_a_test(project: Path) -> None:
     assert "surprise: It says something else.\n" in said and 'predicted contains "other"' in said.replace("'", '"')
     assert "inconclusive: It is JSON.\n" in said and "Traceback" not in said
     assert "no-such-program" in said
-    (run,) = (path for path in (project / "kept").iterdir() if not path.is_symlink())
+    (run,) = (project / "kept").glob("2*")
     assert f"labrun report: kept/{run.name}/index.html" in said
     assert len(json.loads((run / "results.json").read_text())["labs"]) == 5
     assert 'name="verdict" value="refuted"' in (project / "junit.xml").read_text()

@@ -100,8 +100,8 @@ def test_the_lab_waits_with_a_prompt_in_each_node(backend: Backend, lab: Path, t
         told = terminal.until("one:/# ")
         assert "first" in told and "second" not in told and "4711 xterm" in told
         assert "\none\r" in told and "/dev/pts/" in told
-        terminal.type("sleep 600\r")
-        terminal.until("sleep 600")
+        terminal.type("sh -c 'echo be\"gun\"; exec sleep 600'\r")
+        terminal.until("begun")
         terminal.type("\x03")  # Ctrl-C is for the command
         terminal.until("one:/# ")
         terminal.type("echo wa''iting; sleep 0.1; ec''ho later\r\x1d")  # Ctrl-] while it prints

@@ -63,6 +63,7 @@ class Emitter:
         self.folder = folder
         self._fd = fd
         self._lock = threading.Lock()
+        self._shipping = threading.Lock()
         self._shipped: dict[str, int] = {}
         self._start_ns = time.monotonic_ns()
 
@@ -93,6 +94,10 @@ class Emitter:
 
     def ship(self, name: str, final: bool = False) -> None:
         """Send what the file has that was not sent yet. ``final``: nothing more will come; the copy here goes."""
+        with self._shipping:
+            self._ship(name, final)
+
+    def _ship(self, name: str, final: bool) -> None:
         path = self.folder / name
         done = self._shipped.get(name, 0)
         try:

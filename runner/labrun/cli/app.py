@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "labrun.cli.run:some_labs",
     "watch": "labrun.cli.watch:watch",
     "shell": "labrun.cli.shell:shell",
+    "capture": "labrun.cli.capture:capture",
     "list": "labrun.cli.labs:list_labs",
     "show": "labrun.cli.labs:show",
     "check": "labrun.cli.labs:check",

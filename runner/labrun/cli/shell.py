@@ -57,7 +57,7 @@ def shell(
     """
     from labrun.cli.engines import choose
 
-    compiled = _one(lab, values)
+    compiled = one_lab(lab, values)
     plan = up_to(compiled.experiment, at)
     nodes = nodes_of(plan)
     if node is not None:
@@ -69,7 +69,7 @@ def shell(
         return _Session(nodes, sys.stdout).run(entered, plan)
 
 
-def _one(name: str, values: dict[str, tuple[object, ...]]) -> CompiledLab:
+def one_lab(name: str, values: dict[str, tuple[object, ...]]) -> CompiledLab:
     """Raises LabError. Of a lab with parameters, the first of its runs that is meant."""
     from labrun.cli.choose import Wanted, choose_labs
     from labrun.lab.catalogue import find_labs

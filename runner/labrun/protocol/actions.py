@@ -53,7 +53,8 @@ class Stop:
 class Capture:
     """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns.
 
-    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC).
+    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC). ``live``: packets are handed
+    over as they come, and not after each step; no lab has that, `labrun capture` does.
     """
 
     KIND: ClassVar[str] = "capture"
@@ -61,6 +62,7 @@ class Capture:
     filter: str | None = None
     snaplen: int = 262144
     promiscuous: bool = False
+    live: bool | None = None  # None does not change a plan's digest
 
 
 @dataclass(frozen=True, slots=True)
