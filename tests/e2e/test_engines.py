@@ -311,15 +311,15 @@ def test_what_is_read_only_stays_so(write_lab: WriteLab, backend_of: Callable[[s
 def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, labrun: Labrun) -> None:
     write_lab(
         "sized",
-        "  - {id: memory, run: [sh, -c, \"grep -c -- '- tmpfs' /proc/self/mountinfo\"]}\n"
-        "  - {id: unbounded, run: [sh, -c, \"grep -- '- tmpfs' /proc/self/mountinfo | grep -v size=; true\"]}",
+        "  - {id: memory, run: \"grep -c -- '- tmpfs' /proc/self/mountinfo\"}\n"
+        "  - {id: unbounded, run: \"grep -- '- tmpfs' /proc/self/mountinfo | grep -v size=; true\"}",
         "{command: memory, stdout: {matches: '[1-9]'}}",
         "{command: unbounded, stdout: {equals: ''}}",
     )
     write_lab(
         "filling",
-        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"]}\n'
-        '  - {id: after, run: [sh, -c, "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"]}',
+        '  - {id: fill, run: "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"}\n'
+        '  - {id: after, run: "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"}',
         "{command: fill, stdout: {contains: exit 1}}",
         "{command: after, stdout: {contains: x}}",
     )

@@ -72,7 +72,7 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
-                shell=argv[:2] == ("bash", "-c"),
+                shell=argv[0].rpartition("/")[2] == "bash",
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
