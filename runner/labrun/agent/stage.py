@@ -41,6 +41,7 @@ class Stage:
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)
+    typed: int = -1  # what comes on stdin after the plan, where a step of the plan wants it
     values: dict[str, str | int | float] = field(default_factory=dict)  # parameters, and what steps saved
     _running: list[str] = field(default_factory=list)  # started things, in order
     _netlink: dict[str, Rtnetlink] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Stage:
                 (err, self.emitter.path(err)),
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
-                {name: str(value) for name, value in self.values.items()},
+                self.environment(step),
                 shell=tells_more(argv),
             )
         except FileNotFoundError as error:
@@ -81,6 +82,13 @@ class Stage:
             if (full := as_no_room(error, self.emitter.folder)) is not None:
                 raise full from error
             raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+
+    def environment(self, step: Step) -> dict[str, str]:
+        """What a command of the step gets on top of what all have: the lab's values, and what is said of it."""
+        from labrun.agent.values import filled
+
+        own = {name: filled(text, self.values) for name, text in step.env or ()}
+        return {**{name: str(value) for name, value in self.values.items()}, **own}
 
     def began(self, step_id: str) -> None:
         self._running.append(step_id)

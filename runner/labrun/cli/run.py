@@ -24,11 +24,12 @@ from labrun.cli.defaults import Configured
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
+    from labrun.cli.engines import Choice
     from labrun.cli.provenance import State
     from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab, Shard
+    from labrun.evidence.run import InvalidLab, RunRecord, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -115,14 +116,17 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 
     LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters. A run (its directory or
-    id), or its index.html alone, stands for all its labs, as they ran then.
+    id), or its index.html alone, stands for all its labs, as they ran then. A folder in a format that `labrun import`
+    knows is imported for this run.
     """
     wanted = RunOptions(**given)
-    return run_labs(_meant(labs, wanted.out), wanted)[1]
+    with ExitStack() as stack:
+        return run_labs(_meant(labs, wanted.out, stack), wanted)[1]
 
 
-def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
-    """Labs of earlier runs come after the others."""
+def _meant(names: Sequence[str], out: Path, stack: ExitStack) -> tuple[Named, ...]:
+    """Labs of earlier runs come after the others. ``stack``: for how long what is imported stays."""
+    from labrun.cli.foreign import as_labs
     from labrun.lab.catalogue import find_labs
 
     from_runs: list[Named] = []
@@ -132,12 +136,12 @@ def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
         if "/" in name or name[:1].isdigit() or name == "latest" or name.endswith((".html", ".htm")):
             from labrun.cli.again import again
 
-            found = again(name, out, Path.cwd())
+            found = again(name, out, Path.cwd(), stack)
         if found is None:
             others.append(name)
         else:
             from_runs += found
-    return (*find_labs(others, Path.cwd()), *from_runs)
+    return (*find_labs(as_labs(others, Path.cwd(), stack, _say), Path.cwd()), *from_runs)
 
 
 def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
@@ -163,39 +167,21 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
 
-        from labrun.cli.provenance import checkouts, ci_job
-        from labrun.conduct import begin, entry_of
-        from labrun.evidence.run import RunRecord
+        engine = choice.engine
+        wanted_packages = {plan.userland for lab in compiled for plan in lab.plans if plan.userland is not None}
+        if wanted_packages:
+            from labrun.cli.engines import with_packages
+
+            engine = with_packages(engine, wanted_packages, stack, _say)
+        from labrun.conduct import begin
 
         info = choice.engine.info
         if not wanted.quiet:
             _say(_about(info, choice.reason))
-        begin(
-            run,
-            RunRecord(
-                id=run_id,
-                started=now.isoformat(timespec="seconds"),
-                labrun=__version__,
-                engine=info.name,
-                engine_version=info.version,
-                isolation=info.isolation,
-                isolation_note=info.note,
-                kernel=info.kernel,
-                image=info.image,
-                image_id=info.image_id,
-                python=platform.python_version(),
-                command=("labrun", *map(_from_here, sys.argv[1:])),
-                labs=tuple(entry_of(lab, wanted.repeat) for lab in compiled),
-                invalid=tuple(invalid),
-                engine_reason=choice.reason,
-                userland=info.userland,
-                processor=_processor() if info.kernel == platform.release() else None,
-                shard=shard,
-                checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
-                ci=ci_job(os.environ),
-            ),
-        )
-        conducted = _conduct(compiled, choice.engine, run, wanted)
+        command = ("labrun", *map(_from_here, sys.argv[1:]))
+        known = from_git.result()
+        begin(run, record_of(run_id, now, command, choice, compiled, invalid, wanted.repeat, known, shard))
+        conducted = _conduct(compiled, engine, run, wanted)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json
@@ -224,6 +210,47 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     if shard is not None and not result.labs:
         return run, 0
     return run, exit_code(result, wanted.strict)
+
+
+def record_of(
+    run_id: str,
+    now: datetime,
+    command: tuple[str, ...],
+    choice: Choice,
+    compiled: Sequence[CompiledLab],
+    invalid: Sequence[InvalidLab],
+    repeat: int,
+    known: Mapping[Path, State],
+    shard: Shard | None = None,
+) -> RunRecord:
+    """``command``: what runs it again. ``known``: which commits have the labs' files."""
+    from labrun.cli.provenance import checkouts, ci_job
+    from labrun.conduct import entry_of
+    from labrun.evidence.run import RunRecord
+
+    info = choice.engine.info
+    return RunRecord(
+        id=run_id,
+        started=now.isoformat(timespec="seconds"),
+        labrun=__version__,
+        engine=info.name,
+        engine_version=info.version,
+        isolation=info.isolation,
+        isolation_note=info.note,
+        kernel=info.kernel,
+        image=info.image,
+        image_id=info.image_id,
+        python=platform.python_version(),
+        command=command,
+        labs=tuple(entry_of(lab, repeat) for lab in compiled),
+        invalid=tuple(invalid),
+        engine_reason=choice.reason,
+        userland=info.userland,
+        processor=_processor() if info.kernel == platform.release() else None,
+        shard=shard,
+        checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), known),
+        ci=ci_job(os.environ),
+    )
 
 
 def _states(files: Sequence[Path], out: Path) -> Mapping[Path, State]:

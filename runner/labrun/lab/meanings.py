@@ -38,6 +38,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "background": "What a reader should know before the steps. Markdown.",
         "tags": "Words by which labs are chosen: `labrun all --tag routing`.",
         "requires": "What the sandbox must have. Where it is missing, the lab is skipped and says why.",
+        "userland": "Debian packages that the lab needs beside those of the lab image.",
+        "files": "Which files beside the lab's own are at `/lab` in the sandbox. Without it, all of them.",
+        "env": "What commands have in their environment; what a node or a step says goes before it.",
+        "include": "A file beside this one whose topology comes below this one's.",
+        "defaults": "What each node, link and step has that does not say otherwise.",
         "timeout": "How long all steps together may take.",
         "parameters": "Names and lists of values: the lab is run once for each combination. `${name}` is the value.",
         "watch": "Keep what each step changed in the kernel. Switch it off for a lab that must not be looked at.",
@@ -51,6 +56,24 @@ MEANINGS: dict[str, dict[str, str]] = {
         "author": "Who wrote it.",
         "year": "When it was written.",
         "url": "Where it is.",
+    },
+    "Userland": {
+        "packages": "Their names, or with a version: `frr=8.4.4-1.1`.",
+    },
+    "Defaults": {
+        "nodes": "What each node has that does not say otherwise.",
+        "links": "What each link of the topology has that does not say otherwise.",
+        "steps": "What each step has that does not say otherwise.",
+    },
+    "LinkDefaults": {
+        "mtu": "The MTU of both ends in bytes.",
+        "offloads": "`off`: what crosses them are packets of a wire (no super-packets, checksums filled in).",
+    },
+    "StepDefaults": {
+        "in": "The node in which steps happen.",
+        "timeout": "How long each may take.",
+        "may_fail": "Each may fail, and what comes after it counts all the same.",
+        "exit": "The exit status that is meant where it is not 0, or a list of them.",
     },
     "Requires": {
         "tools": "Programs that steps call, such as `tcpdump`.",
@@ -66,7 +89,26 @@ MEANINGS: dict[str, dict[str, str]] = {
     "Node": {
         "ipv6": "Switch IPv6 on. Off, its router and neighbour messages do not get into captures.",
         "lo": "Bring the loopback interface up.",
+        "env": "What the node's commands have in their environment.",
+        "machine": "Give it a root file system, processes and a host name of its own. Files and services imply it.",
+        "files": "Files of the node: `{/etc/frr/frr.conf: frr.conf}` puts one of the lab's files there.",
+        "services": "Daemons that are started before the first step, in this order.",
         "offloads": "`off`: on all its links, packets are those of a wire (no super-packets, checksums filled in).",
+    },
+    "Put": {
+        "from": "A file or a folder beside the lab's file.",
+        "text": "What is in it.",
+        "mode": "Its mode in octal, such as 0640.",
+        "owner": "Its owner as chown has it: user or user:group.",
+    },
+    "Service": {
+        "run": "The command, which stays in the foreground.",
+        "ready": "When it is ready: the next service, or the first step, waits for it.",
+        "timeout": "How long it may take to become ready.",
+        "env": "What it has in its environment.",
+        "may_fail": "It may fail, and what comes after it counts all the same.",
+        "exit": "The exit status that is meant where it is not 0, or a list of them.",
+        "note": "What it is for, in the report. Markdown.",
     },
     "Bridge": {
         "address": "One address with its prefix length, or a list of them.",
@@ -99,6 +141,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "timeout": "How long it may take. Then it is killed, and what rests on it is inconclusive.",
         "may_fail": "It may fail, and what comes after it counts all the same. What it printed then decides nothing.",
         "exit": "The exit status that is meant where it is not 0, or a list of them.",
+        "env": "What the command has in its environment.",
         "stdin": "What the command reads on its standard input.",
         "ready": "When a started process is ready: the next step waits for it.",
         "save": "Values taken from the command's output, for later steps: `{mtu: {matches: 'mtu (\\d+)'}}`.",
@@ -107,6 +150,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "port": "A port on which the process listens.",
         "protocol": "The protocol of the port.",
         "output": "A regular expression that its output matches.",
+        "succeeds": "A command that ends with 0; it is run again and again.",
     },
     "Save": {
         "from": "The stream that is read.",
@@ -321,6 +365,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "lookup": "The lookup step.",
         "route": "Fields of the route that the kernel found: `{dev: eth0, gateway: 10.0.0.2}`.",
         "errno": "How the kernel refused, such as ENETUNREACH; `none` where it found a route.",
+    },
+    "SuiteIs": {
+        "tests": "The step that runs the test program (TAP, or lines of the kernel's selftests).",
+        "name": "The test of that name alone. Without it, all of them must pass.",
     },
     "TraceIs": {
         "trace": "Which packets of which trace.",

@@ -23,11 +23,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """When a started process counts as ready: a listening port of the node, or output that matches a regex."""
+    """When a started process counts as ready: a listening port of the node, output that matches a regex, or a command
+    that succeeds."""
 
     port: int | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     output: str | None = None
+    succeeds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Stop:
 class Capture:
     """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns.
 
-    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC).
+    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC). ``live``: packets are handed
+    over as they come, and not after each step; no lab has that, `labrun capture` does.
     """
 
     KIND: ClassVar[str] = "capture"
@@ -61,15 +64,45 @@ class Capture:
     filter: str | None = None
     snaplen: int = 262144
     promiscuous: bool = False
+    live: bool | None = None  # None does not change a plan's digest
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A file or a folder of a node: at ``path``, copied from ``source`` of the lab's files, or with ``text`` in it.
+
+    ``owner`` as chown(1) has it, in the node's own names.
+    """
+
+    path: str
+    source: str | None = None
+    text: str | None = None
+    mode: int | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What makes a node like a machine: a root file system, processes and a host name of its own.
+
+    ``hosts``: (address, name) of what its /etc/hosts has; ``files``: put over its root, in this order.
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    files: tuple[Put, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """Make or delete a network namespace, bare as the kernel makes it, also under /run/netns."""
+    """Make or delete a network namespace, bare as the kernel makes it, also under /run/netns.
+
+    ``machine``: with all else that a machine has of its own, and not under /run/netns.
+    """
 
     KIND: ClassVar[str] = "namespace"
     op: Literal["add", "delete"]
     name: str
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +287,15 @@ class Wait:
     every_s: float = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Somebody types commands in nodes until they have enough. No lab has it, and no evidence: `labrun shell` does."""
+
+    KIND: ClassVar[str] = "prompt"
+    terminal: str = "dumb"  # TERM
+
+
 Action = (
     Run | Start | Stop | Capture | Namespace | Link | Address | Route | Rule | Neighbour
-    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait
+    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait | Prompt
 )  # fmt: skip

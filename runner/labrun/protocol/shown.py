@@ -21,6 +21,7 @@ from labrun.protocol.actions import (
     Neighbour,
     Nft,
     Peer,
+    Prompt,
     Route,
     Rule,
     Run,
@@ -118,7 +119,8 @@ def _capture(action: Capture) -> str:
 
 
 def _namespace(action: Namespace) -> str:
-    return _words(["ip", "netns", action.op, action.name])
+    words = _words(["ip", "netns", action.op, action.name])
+    return words if action.machine is None else f"{words}  # a machine of its own"
 
 
 def _link(action: Link) -> str:
@@ -291,4 +293,5 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     Lookup: _lookup,
     Trace: _trace,
     Wait: _wait,
+    Prompt: lambda action: "# somebody types commands",
 }
