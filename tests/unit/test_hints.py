@@ -51,6 +51,7 @@ RUN = '  - {id: p, in: a, run: "ping -c 1 10.0.0.2"}\n'
         ("run: ", "exec: ", "unknown key 'exec'. A command is run: LINE", "exec: "),
         ('in: a, run: "', 'run: "', "'in' is missing: in which node does this happen? Nodes here: a, b", "{id: p"),
         ('"ping -c 1 10.0.0.2"', '"if true; then echo x"', "bash does not understand this: syntax error", '"if true'),
+        ("{a: {}, b: {}}", "{a: {}, b: {services: {web: {run: 'nc -l (80'}}}}", "bash does not understand this", "{run: 'nc"),
         (RUN, SEND % "IPP()/ICMP()", "send: scapy has no 'IPP'. Did you mean 'IP'?", "IPP()"),
         (RUN, SEND % "'IP(tll=3)/ICMP()'", "send: IP has no field 'tll'. Did you mean 'ttl'?", "'IP(tll"),
         (RUN, SEND % "'IP(ttl=3'", "send: not a Python expression: '(' was never closed", "'IP("),
