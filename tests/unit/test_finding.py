@@ -18,6 +18,7 @@ from labrun.evidence.files import EvidenceError
 from labrun.evidence.pack import MANIFEST, open_pack, write_pack
 from labrun.evidence.run import read_run
 from labrun.finding.bundle import bundle
+from labrun.finding.derived import OWN, libraries
 from labrun.finding.names import where_named
 from labrun.finding.verify import Verification, verify
 from labrun.image.recipe import load_recipe
@@ -178,6 +179,14 @@ def test_what_another_labrun_made_is_undecided_where_it_differs(finding: Path, t
     found = changed(finding, tmp_path, lambda f: [other(f), BROKEN["a verdict"][0](f)])
     assert (found.word, found.steps[-1].name) == ("undecided", "verdicts")
     assert "made with labrun 9" in found.steps[-1].message
+
+
+def test_another_state_of_one_version_is_another_labrun(finding: Path, tmp_path: Path) -> None:
+    found = changed(finding, tmp_path, lambda f: [
+        edit("finding.json", f'"{OWN}":"{libraries()[OWN]}"', f'"{OWN}":"{"0" * 16}"')(f), BROKEN["the report"][0](f),
+    ])  # fmt: skip
+    assert (found.word, found.steps[-1].name) == ("undecided", "reports")
+    assert f"made with {OWN} {'0' * 16}" in found.steps[-1].message
 
 
 def test_what_another_labrun_made_alike_is_verified(finding: Path, tmp_path: Path) -> None:

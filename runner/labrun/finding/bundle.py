@@ -58,7 +58,7 @@ def bundle(run: Path, target: Path, labs: Sequence[str] = (), sign: Callable[[by
         for path in paths[:-2]:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / path, folder / path, follow_symlinks=False)
-        write_whole(folder / layout.FINDING, dumps(Finding(slugs, __version__, libraries())) + "\n")
+        write_whole(folder / layout.FINDING, dumps(Finding(slugs, __version__, dict(libraries()))) + "\n")
         narrowed = read_run(folder)
         no_recipe = keep(narrowed, folder)
         paths += kept_files(narrowed, folder)

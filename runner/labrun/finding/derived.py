@@ -5,11 +5,14 @@ All of it is text, and a function of the run directory, this labrun and its libr
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import labrun
 from labrun.evidence.run import RunRecord, read_run
 from labrun.finding.crate import CRATE, crate_text
 from labrun.finding.sandboxes import Sandbox, sandboxes
@@ -20,12 +23,28 @@ from labrun.report.write import DEFAULT, FORMATS, rendered
 ENVIRONMENT = "environment.json"
 NAMES = (ENVIRONMENT, CRATE, *(FORMATS[name] for name in DEFAULT))
 """Of the files that `told` makes."""
+OWN = "labrun's own files"
+_SOURCES = (".py", ".j2", ".css", ".js")
 _LIBRARIES = ("jinja2", "jmespath", "junitparser", "markdown", "nh3", "pydantic", "regex")
 
 
-def libraries() -> dict[str, str]:
-    """Name -> version, of what has a part in judging and rendering."""
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+@functools.cache
+def libraries() -> Mapping[str, str]:
+    """Name -> version, of what has a part in judging and rendering; of labrun's own files a digest.
+
+    They change between two releases, when the version does not.
+    """
+    return {OWN: _own_files(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
+
+
+def _own_files() -> str:
+    root = Path(labrun.__file__).parent
+    whole = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.suffix in _SOURCES and "_shipped" not in path.parts):
+        data = path.read_bytes()
+        whole.update(b"%d:%s%d:" % (len(name := path.relative_to(root).as_posix().encode()), name, len(data)))
+        whole.update(data)
+    return whole.hexdigest()[:16]
 
 
 def told(run: Path, result: RunResult, files: Mapping[str, int]) -> dict[str, str]:
