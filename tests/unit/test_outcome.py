@@ -186,6 +186,22 @@ def test_what_a_line_may_pass_over(
 
 
 @pytest.mark.parametrize(
+    ("command", "parts", "said"),
+    [
+        ("ip link", 1, "step 'probe': one of its commands, 'ip link', exited with 1: oh"),
+        ("x" * 90, (3, 0), f"step 'probe': one of its commands, '{'x' * 80}', exited with 3 | 0: oh"),
+        (None, 127, "step 'probe': one of its commands, whose end the line looks at, exited with 127: oh"),
+    ],
+)
+def test_a_command_within_a_line_is_named(
+    command: str | None, parts: int | tuple[int, ...], said: str, tmp_path: Path
+) -> None:
+    variant = recorded(tmp_path, shell="ip link; true", failed=[(parts, command)], stderr=b"oh\n").read()
+    found = evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX)
+    assert found.reason in ("step-failed", "usage-error") and said in sentence(found), sentence(found)
+
+
+@pytest.mark.parametrize(
     "stderr",
     [
         b'Device "eth9" does not exist.\n', b"Error: inet prefix is wrong\n", b"cat: /x: No such file or directory\n",
@@ -290,6 +306,8 @@ def test_what_else_ran_meanwhile_is_said_of_packets_that_were_seen(
         ("A=1 B='x y' /usr/bin/curl x", [("curl",)]),
         ("timeout -k 1 5 ping x", [("ping",)]),
         ("ip netns exec a ip link", [("ip",)]),
+        ("ip netns exec a ping", [("ping",)]),
+        ("ip netns exec a", [("ip",)]),
         ("ip link | grep -c eth", [("ip", "grep")]),
         ("if grep -q x f; then echo y; fi", [("grep",), ("echo",)]),
         ("echo 'a | b; c'", [("echo",)]),
