@@ -200,7 +200,7 @@ def test_what_a_line_may_pass_over(
 def test_a_command_within_a_line_is_named(
     command: str | None, parts: int | tuple[int, ...], said: str, tmp_path: Path
 ) -> None:
-    variant = recorded(tmp_path, shell="ip link; true", failed=[(parts, command)], stderr=b"oh\n").read()
+    variant = recorded(tmp_path, shell="ip link; echo x", failed=[(parts, command)], stderr=b"oh\n").read()
     found = evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX)
     assert found.reason in ("step-failed", "usage-error") and said in sentence(found), sentence(found)
 
