@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +24,11 @@ from labrun.cli.defaults import Configured
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
+    from labrun.cli.provenance import State
+    from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab
+    from labrun.evidence.run import InvalidLab, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -53,6 +57,8 @@ class RunOptions:
     failed_first: bool
     first_failure: bool
     max_failures: int | None
+    shard: ShardName | None
+    durations: Path | None
     quiet: bool
     verbose: bool
 
@@ -72,6 +78,8 @@ def run_options(command: Command) -> Command:
             options.failed_first,
             options.first_failure,
             options.max_failures,
+            options.shard,
+            options.durations,
             options.values,
             options.timeout,
             options.strict,
@@ -97,7 +105,7 @@ def all_labs(**given: Any) -> int:
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    return _run([Named(path) for path in paths], RunOptions(**given))
+    return run_labs([Named(path) for path in paths], RunOptions(**given))[1]
 
 
 @click.command("run", cls=Configured)
@@ -106,15 +114,34 @@ def all_labs(**given: Any) -> int:
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 
-    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters.
+    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters. A run (its directory or
+    id), or its index.html alone, stands for all its labs, as they ran then.
     """
+    wanted = RunOptions(**given)
+    return run_labs(_meant(labs, wanted.out), wanted)[1]
+
+
+def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
+    """Labs of earlier runs come after the others."""
     from labrun.lab.catalogue import find_labs
 
-    return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
+    from_runs: list[Named] = []
+    others: list[str] = []
+    for name in names:
+        found = None
+        if "/" in name or name[:1].isdigit() or name == "latest" or name.endswith((".html", ".htm")):
+            from labrun.cli.again import again
+
+            found = again(name, out, Path.cwd())
+        if found is None:
+            others.append(name)
+        else:
+            from_runs += found
+    return (*find_labs(others, Path.cwd()), *from_runs)
 
 
-def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
-    """The exit code."""
+def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
+    """The run's directory, and the exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
     from labrun.pace import cores
@@ -123,16 +150,20 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
     run_id = new_run_id(now)
     run = wanted.out / run_id
     ahead = wanted.jobs or cores()
+    asking = ThreadPoolExecutor(1, "git")
+    from_git = asking.submit(_states, [one.file for one in paths if one.kept is None], wanted.out)
+    asking.shutdown(wait=False)
     with ExitStack() as stack:
         choice = None
         if at_once(wanted.engine, wanted.userland):
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, wanted)
+        compiled, invalid, shard = _shared(*_usable(paths, wanted), wanted)
         if choice is None:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
 
+        from labrun.cli.provenance import checkouts, ci_job
         from labrun.conduct import begin, entry_of
         from labrun.evidence.run import RunRecord
 
@@ -153,11 +184,15 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
                 image=info.image,
                 image_id=info.image_id,
                 python=platform.python_version(),
-                command=("labrun", *sys.argv[1:]),
+                command=("labrun", *map(_from_here, sys.argv[1:])),
                 labs=tuple(entry_of(lab, wanted.repeat) for lab in compiled),
                 invalid=tuple(invalid),
                 engine_reason=choice.reason,
                 userland=info.userland,
+                processor=_processor() if info.kernel == platform.release() else None,
+                shard=shard,
+                checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
+                ci=ci_job(os.environ),
             ),
         )
         conducted = _conduct(compiled, choice.engine, run, wanted)
@@ -185,8 +220,24 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         _say(f"not begun, after enough had failed: {', '.join(conducted.left_out)}")
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
-        return 3
-    return exit_code(result, wanted.strict)
+        return run, 3
+    if shard is not None and not result.labs:
+        return run, 0
+    return run, exit_code(result, wanted.strict)
+
+
+def _states(files: Sequence[Path], out: Path) -> Mapping[Path, State]:
+    from labrun.cli.provenance import states
+
+    return states(files, out) if files else {}
+
+
+def _from_here(word: str) -> str:
+    """A word of the command line without this machine's folders: a path in it begins here."""
+    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if not value.startswith("/") or value.startswith("//"):
+        return word
+    return f"{option}{sign}{os.path.relpath(value)}"
 
 
 def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab]]:
@@ -213,6 +264,31 @@ def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[Compil
     return chosen.labs, chosen.invalid
 
 
+def _shared(
+    compiled: Sequence[CompiledLab], invalid: Sequence[InvalidLab], wanted: RunOptions
+) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab], Shard | None]:
+    """Those that this machine has to run, and which share that is."""
+    if wanted.shard is None:
+        return compiled, invalid, None
+    from labrun.cli.shards import dealt
+    from labrun.evidence.durations import read_durations
+    from labrun.evidence.run import Shard
+
+    variants = {lab.lab.slug: tuple(plan.variant for plan in lab.plans) for lab in compiled}
+    every = {**variants, **{lab.slug: () for lab in invalid}}
+    file = wanted.durations.absolute() if wanted.durations is not None else None
+    seconds = read_durations(file.parent, file.name) if file is not None else {}
+    if file is not None and not seconds:
+        _say(f"{wanted.durations}: no durations are there; labs are dealt by their number of sandboxes")
+    mine = dealt(every, seconds, wanted.shard.of)[wanted.shard.number - 1]
+    _say(f"shard {wanted.shard.number}/{wanted.shard.of}: {len(mine)} of {len(every)} labs")
+    return (
+        [lab for lab in compiled if lab.lab.slug in mine],
+        [lab for lab in invalid if lab.slug in mine],
+        Shard(wanted.shard.number, wanted.shard.of, tuple(every)),
+    )
+
+
 def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, wanted: RunOptions) -> Conducted:
     from labrun.cli.terminal import Detail, Lines, Live
     from labrun.conduct import conduct as go
@@ -234,6 +310,14 @@ def _get_ready() -> None:
     with suppress(Exception):
         for name in ("labrun.report.write", "rich.table"):
             importlib.import_module(name)
+
+
+def _processor() -> str | None:
+    """Of this host, in the kernel's words; None where it has none for it."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        lines = file.read(4096).splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return None
 
 
 def _about(info: EngineInfo, reason: str | None) -> str:
