@@ -27,7 +27,6 @@ LAB = "lab.yaml"
 COMPILED = "lab.json"
 PLAN = "plan.json"
 EVENTS = "events.jsonl"
-AGENT_LOG = "agent.log"
 SEAL = "seal.json"
 RESULTS = "results.json"
 
