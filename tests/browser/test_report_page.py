@@ -226,7 +226,7 @@ def test_what_is_not_as_expected_is_open_and_the_rest_is_folded(browser: Browser
     with Opened(browser, pages["recorded"]) as opened:
         page = opened.page
         assert page.locator("#lab-colours .how").first.get_attribute("open") is not None
-        assert page.locator("#lab-colours .evidence:not([open])").count() == 0
+        assert page.locator("#lab-colours .evidence:not([open], :has(.lab-file))").count() == 0
         assert page.locator("#lab-own-address :is(.how, .evidence)[open]").count() == 0
         page.goto(f"{opened.url}#lab-own-address-h-goes-through-lo")
         page.locator("#lab-own-address-h-goes-through-lo .trace").wait_for()

@@ -26,7 +26,10 @@ _THERE = "As above, with other values of its parameters."
 def lab_file(
     run: Path, entry: LabEntry, hypotheses: Sequence[StoredHypothesis], room: Room, beside: int = 0
 ) -> LabFile | None:
-    """``beside``: how many files and links it had. None where it cannot be read. Runs of one lab with several values of its parameters share its text."""
+    """``beside``: how many files and links it had. None where it cannot be read.
+
+    Runs of one lab with several values of its parameters share its text.
+    """
     try:
         data = read_below(run, f"labs/{entry.slug}/{layout.LAB}", _LARGEST)
     except EvidenceError:
