@@ -148,6 +148,14 @@ def test_without_a_terminal_it_takes_what_comes(backend: Backend, lab: Path, tmp
 
 
 @pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_a_lab_has_its_files_there_too(backend: Backend, lab: Path, tmp_path: Path) -> None:
+    (lab.parent / "said.txt").write_text("from beside the lab\n")
+    command = [*backend.argv, "shell", "sh", "--at", "first", *backend.options]
+    done = subprocess.run(command, cwd=tmp_path, input="cat said.txt\n", capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and "from beside the lab" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
 def test_what_somebody_typed_in_is_no_evidence(backend: Backend, lab: Path, tmp_path: Path) -> None:
     """Should such a plan ever get into a run directory, nothing is judged by it."""
     plan = up_to(compile_lab(load_lab(lab)).experiment, "first")

@@ -91,6 +91,10 @@ HOSTILE = {
     "no lab": (page(), "it has the files of 0 of its 0 labs"),
     "another page": (b"<!doctype html><body><p>Hello", "no labs' files are in this page"),
     "no page": (bytes(range(256)), "no labs' files are in this page"),
+    "a lab that had files": (
+        page(entry().replace(" data-sha256", ' data-beside="2" data-sha256')),
+        "it had files beside it, which are not in the page",
+    ),
     "no end": (page(entry().replace("</code></pre>", "")), "is not what ran"),
     "no UTF-8": (page(entry()).replace(b"What?", b"What\xff"), "its text in the page is damaged"),
     "a damaged base64": (
@@ -179,3 +183,17 @@ def test_a_command_line_has_no_folder_of_the_machine(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path / "project")
     words = [f"--out={tmp_path}/project/reports", f"{tmp_path}/project/labs/a", f"{tmp_path}/other", "-k", "a/b", "//x"]
     assert [_from_here(word) for word in words] == ["--out=reports", "labs/a", "../other", "-k", "a/b", "//x"]
+
+
+def test_a_page_sends_nothing_along_that_is_here_and_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's page names a folder; what is in it on this machine is no part of that lab."""
+    (tmp_path / "labs" / "a").mkdir(parents=True)
+    (tmp_path / "labs" / "a" / "private.txt").write_text("secret")
+    (tmp_path / "labs" / "base.yaml").write_text("topology: {nodes: {host: {}}}")
+    monkeypatch.chdir(tmp_path)
+    for more in ("", "files: [private.txt]\n"):
+        (lab,) = labs_of_page(page(entry(LAB + more)), "index.html")
+        assert all(not one.files.entries for one in load_cells(lab.file, lab))
+    (lab,) = labs_of_page(page(entry(LAB + "include: ../base.yaml\n")), "index.html")
+    with pytest.raises(LabError, match="include: the run kept no file"):
+        load_cells(lab.file, lab)

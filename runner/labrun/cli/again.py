@@ -30,7 +30,7 @@ _END = b"</code></pre>"
 _TOTAL = re.compile(rb'<body data-labs="(\d{1,7})"')
 _FILE = re.compile(
     rb'<(?:pre|p) class="lab-file" data-file="([^"]{1,4096})" data-cell="([^"]{0,65536})" data-only="([^"]{0,65536})"'
-    rb' data-sha256="([0-9a-f]{64})"(?: data-exact="([A-Za-z0-9+/=]*)")?>(<code>)?'
+    rb'(?: data-beside="(\d{1,6})")? data-sha256="([0-9a-f]{64})"(?: data-exact="([A-Za-z0-9+/=]*)")?>(<code>)?'
 )
 
 
@@ -112,10 +112,13 @@ def labs_of_page(page: bytes, shown: str) -> tuple[Named, ...]:
     found: list[tuple[str, str, str, str]] = []
     for match in _FILE.finditer(page):
         file, cell, only = (html.unescape(part.decode("utf-8", "replace")) for part in match.groups()[:3])
-        digest = match[4].decode()
-        if match[6] is not None:
+        digest = match[5].decode()
+        if int(match[4] or 0):
+            text = "it had files beside it, which are not in the page; its run's directory may have them"
+            raise LabError([Problem(f"{shown}: {file}", 0, 0, text)])
+        if match[7] is not None:
             end = page.find(_END, match.end())
-            texts[digest] = _text(page[match.end() : end], match[5], digest, f"{shown}: {file}")
+            texts[digest] = _text(page[match.end() : end], match[6], digest, f"{shown}: {file}")
         found.append((file, cell, only, digest))
     left_out = [file for file, _, _, digest in found if digest not in texts]
     if len(found) != int(total[1]) or left_out or not found:

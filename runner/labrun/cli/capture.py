@@ -22,7 +22,7 @@ from labrun.cli.shell import one_lab
 
 if TYPE_CHECKING:
     from labrun.engines.base import Engine
-    from labrun.protocol.plan import Plan
+    from labrun.protocol.plan import Contents, Plan
 
 _STEP = "live-capture"
 _FILE = f"captures/{_STEP}.pcapng"
@@ -89,11 +89,11 @@ def capture(
             out: BinaryIO = sys.stdout.buffer
         else:
             out = stack.enter_context(target.open("wb"))
-        from labrun.cli.engines import choose
+        from labrun.cli.engines import choose, equipped
 
         run_id = f"live-{secrets.token_hex(3)}"
         entered = stack.enter_context(choose(engine, userland, isolation, run_id, _say, 1).engine)
-        return _hand_over(entered, plan, out)
+        return _hand_over(equipped(entered, (plan,), stack, _say), plan, compiled.lab.files.contents, out)
 
 
 def _meant(place: str) -> tuple[str, str]:
@@ -128,7 +128,7 @@ def live_plan(plan: Plan, node: str, interface: str, expression: str | None) -> 
     return replace(plan, variant="live", steps=(*plan.steps[:at], live, *plan.steps[at:]), watch=False).sealed()
 
 
-def _hand_over(engine: Engine, plan: Plan, out: BinaryIO) -> int:
+def _hand_over(engine: Engine, plan: Plan, contents: Contents, out: BinaryIO) -> int:
     """Until the lab has ended, or whoever reads has enough. The exit code: 3 where it could not run to its end."""
     from labrun.engines.base import EngineError
     from labrun.protocol.events import CaptureEnded, Fault, StepEnded
@@ -138,7 +138,7 @@ def _hand_over(engine: Engine, plan: Plan, out: BinaryIO) -> int:
     packets = 0
     phases = {step.id: step.phase for step in plan.steps}
     try:
-        with engine.sandbox(plan, plan.lab) as frames:
+        with engine.sandbox(plan, plan.lab, contents) as frames:
             for frame in frames:
                 if isinstance(frame, Piece):
                     if frame.path == _FILE and frame.data:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from labrun.engines.native import NativeEngine
     from labrun.engines.userland import Userland
     from labrun.image.recipe import Recipe
+    from labrun.protocol.plan import Plan
 
 Say = Callable[[str], None]
 _SANDBOXES = 1_000_000  # more than one engine makes in a run
@@ -223,6 +224,12 @@ def native_rootfs(recipe: Recipe, say: Say) -> Path:
     except EngineError:
         client = None
     return ensure_rootfs(recipe, say, first_id=FIRST_ID if os.geteuid() == 0 else None, client=client)
+
+
+def equipped(engine: Any, plans: Iterable[Plan], stack: ExitStack, say: Say) -> Any:
+    """The engine, with the software that the plans name."""
+    wanted = {plan.userland for plan in plans if plan.userland is not None}
+    return with_packages(engine, wanted, stack, say) if wanted else engine
 
 
 def with_packages(engine: Any, wanted: Iterable[tuple[str, ...]], stack: ExitStack, say: Say) -> Any:

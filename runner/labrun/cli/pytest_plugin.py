@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ class Runs:
         from datetime import UTC, datetime
 
         from labrun.cli.choose import Wanted, choose_labs
-        from labrun.cli.engines import choose
+        from labrun.cli.engines import choose, equipped
         from labrun.cli.provenance import states
         from labrun.cli.run import record_of
         from labrun.conduct import begin, conduct, finish
@@ -156,7 +157,9 @@ class Runs:
         known = states([lab.lab.path for lab in chosen.labs], wanted.out)
         files = dict.fromkeys(str(one.path.relative_to(Path.cwd())) if one.path.is_relative_to(Path.cwd())
                               else one.path.parent.name for one in items)  # fmt: skip
-        with choice.engine as engine:
+        with ExitStack() as stack:
+            entered = stack.enter_context(choice.engine)
+            engine = equipped(entered, (plan for lab in chosen.labs for plan in lab.plans), stack, _say)
             command = ("pytest", "--labrun", *files)
             begin(run, record_of(run_id, now, command, choice, chosen.labs, (), wanted.repeat, known))
             import time

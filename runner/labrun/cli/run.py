@@ -146,7 +146,7 @@ def _meant(names: Sequence[str], out: Path, stack: ExitStack) -> tuple[Named, ..
 
 def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     """The run's directory, and the exit code."""
-    from labrun.cli.engines import at_once, choose
+    from labrun.cli.engines import at_once, choose, equipped
     from labrun.evidence.run import new_run_id
     from labrun.pace import cores
 
@@ -167,12 +167,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
             stack.enter_context(choice.engine)
 
-        engine = choice.engine
-        wanted_packages = {plan.userland for lab in compiled for plan in lab.plans if plan.userland is not None}
-        if wanted_packages:
-            from labrun.cli.engines import with_packages
-
-            engine = with_packages(engine, wanted_packages, stack, _say)
+        engine = equipped(choice.engine, (plan for lab in compiled for plan in lab.plans), stack, _say)
         from labrun.conduct import begin
 
         info = choice.engine.info

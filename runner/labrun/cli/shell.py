@@ -25,7 +25,7 @@ from labrun.cli.options import EngineName, IsolationName, UserlandName
 if TYPE_CHECKING:
     from labrun.engines.base import Engine, Keys
     from labrun.lab.compile import CompiledLab
-    from labrun.protocol.plan import Plan
+    from labrun.protocol.plan import Contents, Plan
 
 _NEXT = b"\x1d"  # Ctrl-]
 _END_OF_INPUT = b"\x04"  # Ctrl-D
@@ -55,7 +55,7 @@ def shell(
 
     Ctrl-] goes to the next node; the end of the last shell is the end of the sandbox. No verdict comes of it.
     """
-    from labrun.cli.engines import choose
+    from labrun.cli.engines import choose, equipped
 
     compiled = one_lab(lab, values)
     plan = up_to(compiled.experiment, at)
@@ -65,8 +65,10 @@ def shell(
     if not nodes:
         raise click.UsageError(f"{lab}: no node is there after {at or 'its last step'}")
     run_id = f"shell-{secrets.token_hex(3)}"
-    with choose(engine, userland, isolation, run_id, _say, 1).engine as entered:
-        return _Session(nodes, sys.stdout).run(entered, plan)
+    with ExitStack() as stack:
+        entered = stack.enter_context(choose(engine, userland, isolation, run_id, _say, 1).engine)
+        session = _Session(nodes, sys.stdout)
+        return session.run(equipped(entered, (plan,), stack, _say), plan, compiled.lab.files.contents)
 
 
 def one_lab(name: str, values: dict[str, tuple[object, ...]]) -> CompiledLab:
@@ -134,13 +136,13 @@ class _Session:
         self._open: set[int] = set()
         self._held: dict[int, bytes] = {}
 
-    def run(self, engine: Engine, plan: Plan) -> int:
+    def run(self, engine: Engine, plan: Plan, contents: Contents) -> int:
         """The exit code: 3 where there was no prompt."""
         from labrun.protocol.events import Fault, StepEnded, StepStarted
         from labrun.protocol.frames import Piece
 
         prompted, trouble = False, None
-        with engine.sandbox(plan, plan.lab, keys=self._keys) as frames, ExitStack() as stack:
+        with engine.sandbox(plan, plan.lab, contents, self._keys) as frames, ExitStack() as stack:
             phases = {step.id: step.phase for step in plan.steps}
             for frame in frames:
                 if isinstance(frame, Piece):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 
-from labrun.engines.base import Engine, EngineError, EngineInfo, Frame
+from labrun.engines.base import Engine, EngineError, EngineInfo, Frame, Keys
 from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 Packages = tuple[str, ...]
@@ -35,10 +35,10 @@ class SeveralEngines:
                 engine.cancel()
 
     def sandbox(
-        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS, keys: Keys | None = None
     ) -> AbstractContextManager[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         engine = self._usual if plan.userland is None else self._others[plan.userland]
         if isinstance(engine, EngineError):
             raise EngineError(engine.code, str(engine))
-        return engine.sandbox(plan, name, contents)
+        return engine.sandbox(plan, name, contents, keys)

@@ -36,7 +36,7 @@ from labrun.report.references import Places, cited_packets
 from labrun.report.room import Room
 from labrun.report.topology import TopologyView, topology_of
 from labrun.report.transcript import step_view
-from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
+from labrun.report.view import LabFile, LabView, Link, MatrixRow, RunView, Standing, StepView, VariantView
 from labrun.report.visible import one_line, shorten
 from labrun.report.volatile import named
 
@@ -243,7 +243,7 @@ def _lab_view(
         standing=min(standings, key=_WORST.index, default="as-expected"),
         took_ms=sum(_ended_ms(variant) for variant in variants),
         beside=beside,
-        source_file=lab_file(run, entry, model.hypotheses if model else (), room) if entry else None,
+        source_file=_source_file(run, entry, model, experiment, room),
     )
 
 
@@ -257,6 +257,15 @@ def _files(slug: str, experiment: VariantRecord | None) -> tuple[tuple[Link, ...
     places = [(file.path, f"labs/{slug}/{layout.FILES}/{file.path}") for file in here[:_LINKED]]
     links = tuple(Link(one_line(path), anchors.file_href(place)) for path, place in places)
     return links, (f"Too large to be kept with the evidence: {', '.join(missing)}.",) if missing else ()
+
+
+def _source_file(
+    run: Path, entry: LabEntry | None, model: StoredLab | None, experiment: VariantRecord | None, room: Room
+) -> LabFile | None:
+    if entry is None:
+        return None
+    beside = len(experiment.plan.files or ()) if experiment is not None else 0
+    return lab_file(run, entry, model.hypotheses if model else (), room, beside)
 
 
 def _prose(text: str | None) -> str | None:

@@ -23,15 +23,20 @@ LEFT_OUT = "It is too large for this page; it is in the run's directory."
 _THERE = "As above, with other values of its parameters."
 
 
-def lab_file(run: Path, entry: LabEntry, hypotheses: Sequence[StoredHypothesis], room: Room) -> LabFile | None:
-    """None where it cannot be read. Runs of one lab with several values of its parameters share its text."""
+def lab_file(
+    run: Path, entry: LabEntry, hypotheses: Sequence[StoredHypothesis], room: Room, beside: int = 0
+) -> LabFile | None:
+    """``beside``: how many files and links it had. None where it cannot be read.
+
+    Runs of one lab with several values of its parameters share its text.
+    """
     try:
         data = read_below(run, f"labs/{entry.slug}/{layout.LAB}", _LARGEST)
     except EvidenceError:
         return None
     digest = hashlib.sha256(data).hexdigest()
     values = json.dumps(entry.cell, sort_keys=True)
-    made = LabFile(visible(entry.shown), visible(values), " ".join(one.id for one in hypotheses), digest)
+    made = LabFile(visible(entry.shown), visible(values), " ".join(one.id for one in hypotheses), digest, beside)
     if digest in room.files:
         return replace(made, cut=_THERE)
     plain = text_of(data)

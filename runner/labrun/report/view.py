@@ -219,14 +219,16 @@ class LabFile:
     """The lab's file as it ran, from which the page alone can run it again.
 
     ``file``: as the run named it. ``values``: of its parameters, as JSON. ``only``: the ids of its hypotheses, spaces
-    between. ``text``: None where it stands with another run of the same lab, or is too large for the page (``cut``).
-    ``exact``: its bytes in base64, where the text shows some of them as signs. ``sha256``: of its bytes.
+    between. ``sha256``: of its bytes. ``beside``: how many files and links it had, which the page does not have.
+    ``text``: None where it stands with another run of the same lab, or is too large for the page (``cut``).
+    ``exact``: its bytes in base64, where the text shows some of them as signs.
     """
 
     file: str
     values: str
     only: str
     sha256: str
+    beside: int = 0
     text: str | None = None
     exact: str | None = None
     cut: str | None = None
