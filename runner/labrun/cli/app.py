@@ -28,6 +28,7 @@ COMMANDS = {
     "judge": "labrun.cli.runs:judge",
     "report": "labrun.cli.runs:report",
     "image": "labrun.cli.image:image",
+    "kernel": "labrun.cli.kernel:kernel",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",
 }

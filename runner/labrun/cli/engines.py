@@ -64,6 +64,9 @@ def choose(
     if engine is EngineName.native:
         _not_for_native(isolation)
         return Choice(_native(userland, run_id, say, jobs), None)
+    if engine is EngineName.vm:
+        _not_for_native(isolation)
+        return Choice(_vm(userland, run_id, say, jobs), None)
     if engine is EngineName.podman:
         return Choice(_docker(podman_client(), userland, isolation, run_id, say), None)
     if engine is EngineName.docker:
@@ -184,6 +187,24 @@ def _native(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeE
 
     found, note = native_userland(userland, say)
     return NativeEngine(found, run_id, note=note, ahead=jobs)
+
+
+def _vm(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeEngine:
+    """A machine with the newest kernel at hand. Raises EngineError and ImageError."""
+    from labrun.engines.vm import VmEngine, find_qemu, init_script
+    from labrun.image.kernel import find_kernel, image_file, initramfs
+    from labrun.image.recipe import load_recipe
+
+    if userland is UserlandName.host:
+        raise EngineError("sandbox-refused", "--userland host needs --engine native: a virtual machine has an image")
+    qemu = find_qemu()
+    if qemu is None:
+        raise EngineError("engine-unreachable", "no QEMU here. Debian and Ubuntu: apt install qemu-system")
+    kernel, recipe = find_kernel(None), load_recipe()
+    start = initramfs(kernel, init_script(kernel.release))
+    root = image_file(native_rootfs(recipe, say))
+    files = (kernel.folder / "vmlinuz", start, kernel.folder / "modules.squashfs", root)
+    return VmEngine(qemu, kernel.release, kernel.package, files, recipe.tag, run_id, ahead=jobs)
 
 
 def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:

@@ -14,6 +14,7 @@ class EngineName(StrEnum):
     docker = "docker"
     podman = "podman"
     native = "native"
+    vm = "vm"
 
 
 class UserlandName(StrEnum):

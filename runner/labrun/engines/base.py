@@ -11,7 +11,7 @@ from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
 from labrun.protocol.record import dataclass
 
-Isolation = Literal["privileged", "least", "user-namespace"]
+Isolation = Literal["privileged", "least", "user-namespace", "virtual-machine"]
 Frame = Event | Piece
 
 

@@ -156,9 +156,12 @@ class NativeEngine:
             if self._cancelled:
                 raise EngineError("interrupted", "interrupted before it started")
             number = next(self._numbers)
-            sandbox = _Sandbox(_job(self._userland, self._limits, f"{PREFIX}{os.getpid()}-{self._run_id}-{number}"))
+            sandbox = _Sandbox(self._job(f"{PREFIX}{os.getpid()}-{self._run_id}-{number}"))
             self._live.add(sandbox)
         return sandbox
+
+    def _job(self, name: str) -> dict[str, object]:
+        return sandbox_job(self._userland, self._limits, name)
 
 
 def launch_command(job: dict[str, object]) -> list[str]:
@@ -167,7 +170,7 @@ def launch_command(job: dict[str, object]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, folder, str(job["name"]), data]
 
 
-def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
+def sandbox_job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
     root = os.geteuid() == 0
     packages = {"userland": userland.name, "packages": dict(userland.packages)}
     files = [["/etc/hosts", _HOSTS], ["/etc/hostname", "lab\n"], ["/etc/resolv.conf", ""]]
