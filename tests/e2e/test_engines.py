@@ -178,3 +178,25 @@ def test_a_named_engine_is_never_replaced(write_lab: WriteLab, docker_labrun: La
         assert ran.exit == 3 and "no Docker engine answers" in ran.err
     assert docker_labrun("run", "quick", "--engine", "native", "--isolation", "privileged").exit == 3
     assert docker_labrun("run", "quick", "--engine", "docker", "--userland", "host").exit == 3
+
+
+def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab: WriteLab, labrun: Labrun) -> None:
+    """Process 1 is no way out: neither its environment, nor its program, nor sockets that no network namespace keeps."""
+    look = (
+        "import os, socket\n"
+        "try:\n    print('environ', b'CANARY' in open('/proc/1/environ', 'rb').read())\n"
+        "except OSError:\n    print('environ', False)\n"
+        "try:\n    os.close(os.open('/proc/1/exe', os.O_RDWR))\n    print('exe', True)\n"
+        "except OSError:\n    print('exe', False)\n"
+        "for family in (40, 38):\n"
+        "    try:\n        socket.socket(family, socket.SOCK_STREAM if family == 40 else socket.SOCK_SEQPACKET)\n"
+        "        print(family, True)\n"
+        "    except OSError:\n        print(family, False)\n"
+    )
+    write_lab(
+        "nosy",
+        "  - {id: look, run: [python3, -c, " + json.dumps(look) + "]}",
+        "{command: look, exit: 0, stdout: {lacks: 'True', contains: '40 False'}}",
+    )
+    ran = labrun("run", "nosy", env={"CANARY": "a token"})
+    assert ran.verdicts("nosy") == {"h1": ("supported", "as-predicted")}, ran.out

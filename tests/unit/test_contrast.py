@@ -16,12 +16,11 @@ def variant(folder: Path, exit: int = 0, ms: float = 100, errno: str | None = No
     return Evidence(folder).run("probe", exit=exit, at=(20, 20 + ms)).change("typed", errno).done()
 
 
-def test_other_ends_and_other_times_are_said(tmp_path: Path) -> None:
+def test_other_ends_are_said(tmp_path: Path) -> None:
     one = variant(tmp_path / "one", ms=1500).read()
     other = variant(tmp_path / "two", exit=1, ms=10, errno="EEXIST").read()
     assert contrast(one, other) == (
         "step 'probe' ended with exit 1, in the experiment with exit 0",
-        "step 'probe' took much less time than in the experiment",
         "step 'typed' ended with errno EEXIST, in the experiment with errno none",
     )
     assert contrast(one, one) == ()

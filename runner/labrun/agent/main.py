@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import labrun
-from labrun.agent import environment
+from labrun.agent import environment, seccomp
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
 from labrun.agent.nodes import Nodes
@@ -31,6 +31,7 @@ ORPHANED = 71  # the exit status when the lifeline ends
 
 def main(agent_path: str) -> None:
     """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
+    seccomp.install()  # before there is a thread: all that this process starts has the filter
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
     import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
@@ -83,6 +84,7 @@ def _begin(stage: Stage) -> bool:
             environment.packages(),
             programs,
             environment.userland(),
+            stage.nodes.settings() or None,
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])

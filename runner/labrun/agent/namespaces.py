@@ -45,6 +45,10 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
+def prctl(option: int, value: int, data: bytes | None = None) -> None:
+    _check(_libc.prctl(option, value, data, 0, 0), f"prctl {option}")
+
+
 def give_up_mknod() -> None:
     """The calling thread and all that it starts can make no device node: with one, the host's disk is a mount away.
 

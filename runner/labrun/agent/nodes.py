@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labrun.agent import namespaces as ns
+from labrun.agent.settings import Settings
 
 RUN_NETNS = Path("/run/netns")
 TUN = Path("/dev/net/tun")
@@ -27,6 +28,20 @@ class Nodes:
     def __init__(self) -> None:
         self._net: dict[str, int] = {}
         self._views: dict[str, tuple[int, int]] = {}
+        self._settings = Settings()
+        self._spare: int | None = None
+
+    def settings(self) -> dict[str, str]:
+        """What no node of this sandbox can be given as the table says. The first node gets the namespace looked at."""
+        if self._spare is None:
+            self._spare = self._new()
+        return self._settings.left
+
+    def _new(self) -> int:
+        with ns.kept(("net", ns.CLONE_NEWNET)):
+            ns.unshare(ns.CLONE_NEWNET)
+            self._settings.pin()
+            return ns.own("net")
 
     def prepare(self) -> None:
         """/run/netns as a shared mount, as `ip netns add` makes it, so that all nodes see the same names."""
@@ -37,12 +52,11 @@ class Nodes:
         ns.give_up_mknod()
 
     def add(self, name: str) -> None:
-        """A namespace bare as the kernel makes it. Raises FileExistsError if the name is taken."""
+        """A bare namespace, with the settings of `protocol.settings`. Raises FileExistsError if the name is taken."""
         place = RUN_NETNS / name
         place.touch(exist_ok=False)
-        with ns.kept(("net", ns.CLONE_NEWNET)):
-            ns.unshare(ns.CLONE_NEWNET)
-            self._net[name] = ns.own("net")
+        spare, self._spare = self._spare, None
+        self._net[name] = self._new() if spare is None else spare
         ns.mount(f"/proc/self/fd/{self._net[name]}", str(place), None, ns.MS_BIND)
 
     def delete(self, name: str) -> None:

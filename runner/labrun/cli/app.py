@@ -78,6 +78,8 @@ def main() -> NoReturn:
 def _command() -> int:
     """The exit code. What we raise on purpose is a sentence; what we do not is a defect, and says so."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup(1) has it ignored, and then that is wanted
+        signal.signal(signal.SIGHUP, _terminated)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # we have none, and looking for them takes 12 ms
     gc.set_threshold(50_000, 20, 20)  # of what we make next to nothing is in cycles: looking for them is 10 % of a run
     try:

@@ -210,7 +210,7 @@ def _vm(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeEngin
 def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:
     """The userland, and why it is the host's if the image's would have been preferred. Raises ImageError."""
     from labrun.engines.userland import host_userland, image_userland
-    from labrun.image.errors import ImageError
+    from labrun.image.errors import ImageError, NoRoom
     from labrun.image.recipe import load_recipe
 
     recipe = load_recipe()
@@ -219,7 +219,7 @@ def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | N
     try:
         return image_userland(recipe.tag, native_rootfs(recipe, say)), None
     except ImageError as error:
-        if userland is UserlandName.image:
+        if userland is UserlandName.image or isinstance(error, NoRoom):
             raise
         note = f"the host's own programs: {error.what}"
         return host_userland(_packages(recipe)), note

@@ -1,8 +1,11 @@
 """Docker: one container a plan, without network or mounts, with limits; gone when the runner is, however it ends.
 
 The container's stdin is the lifeline: when the runner dies, the daemon closes it (StdinOnce), the agent ends, and
-the daemon removes the container (AutoRemove). Privileged is tried first; where the daemon cannot grant it, the
-capabilities that labs need are asked for instead, which is recorded.
+the daemon removes the container (AutoRemove). AutoRemove holds from the start of a container on: one whose runner was
+killed between making and starting it names its maker, and the next run removes it, as `labrun clean` does.
+
+Privileged is tried first; where the daemon cannot grant it, the capabilities that labs need are asked for instead,
+which is recorded.
 """
 
 from __future__ import annotations
@@ -10,24 +13,23 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation
 from labrun.engines.shipment import agent_command, parcel
+from labrun.lease import expired, lease
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
 from labrun.protocol.plan import Plan
 
 LABEL = "labrun.run"
-OWNER = "labrun.owner"  # the runner: host, pid, and when that process began, for pids come again
 # Beyond Docker's default set: namespaces and mounts (SYS_ADMIN), interfaces and routes (NET_ADMIN), packet sockets.
 LEAST = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 _MEMORY = 1024**3
@@ -92,6 +94,19 @@ class DockerEngine:
             self._version = self._client.version()
         except (DockerException, OSError) as error:
             raise EngineError("engine-unreachable", f"no Docker engine answers: {_one_line(error)}") from error
+        with contextlib.suppress(DockerException, OSError):
+            for old in left_over(self._client):
+                discard(self._client, old.id)
+        try:
+            # In a thread: Ctrl-C then comes between two requests to the daemon, never within one whose answer is lost.
+            with ThreadPoolExecutor(1, "first container") as pool:
+                pool.submit(self._first).result()
+        except BaseException:
+            self.cancel()
+            raise
+        return self
+
+    def _first(self) -> None:
         try:
             self._spare = self._start()
         except EngineError as error:
@@ -100,7 +115,6 @@ class DockerEngine:
             self._isolation = "least"
             self._note = f"the daemon refused a privileged container ({error})"
             self._spare = self._start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -109,6 +123,8 @@ class DockerEngine:
             spare, self._spare = self._spare, None
         if spare is not None:
             spare.remove()
+        if error is not None:
+            self.cancel()
 
     @property
     def info(self) -> EngineInfo:
@@ -127,9 +143,12 @@ class DockerEngine:
 
     def cancel(self) -> None:
         """See `Engine.cancel`."""
+        from docker.errors import DockerException
+
         self._cancelled = True
-        for container in containers(self._client, self._run_id):
-            discard(self._client, container.id)
+        with contextlib.suppress(DockerException, OSError):  # the daemon is away; its AutoRemove sees to it
+            for container in containers(self._client, self._run_id):
+                discard(self._client, container.id)
 
     @contextmanager
     def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
@@ -137,6 +156,9 @@ class DockerEngine:
         with self._lock:
             container, self._spare = self._spare, None
         container = container or self._start()
+        if self._cancelled:  # while it was being made
+            container.remove()
+            raise EngineError("interrupted", "interrupted before it started")
         try:
             container.rename(f"labrun-{self._run_id}-{name}")
             yield container.frames(plan)
@@ -197,7 +219,7 @@ class _Container:
                 image,
                 command=list(agent_command()),
                 name=name,
-                labels={LABEL: run_id, OWNER: _owner(os.getpid())},
+                labels={LABEL: run_id, **lease()},
                 hostname="lab",
                 stdin_open=True,
                 detach=False,
@@ -347,30 +369,12 @@ def containers(client: Any, run_id: str | None = None) -> tuple[Any, ...]:
 
 
 def left_over(client: Any) -> tuple[Any, ...]:
-    """Those that do not run, and those whose runner on this machine is gone. A live run's are left alone."""
-    return tuple(one for one in containers(client) if one.status != "running" or not _alive(one.labels.get(OWNER)))
-
-
-def _owner(pid: int) -> str:
-    return f"{socket.gethostname()} {pid} {_began(pid)}"
-
-
-def _began(pid: int) -> str | None:
-    """When a process began, in ticks since boot (field 22 of /proc/PID/stat); None if there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    return stat.rpartition(b")")[2].split()[19].decode()
-
-
-def _alive(owner: str | None) -> bool:
-    """Is this runner alive? One on another machine cannot be asked, and counts as alive."""
-    host, _, rest = (owner or "").partition(" ")
-    pid, _, began = rest.partition(" ")
-    if not pid.isdigit():
-        return False
-    return host != socket.gethostname() or _began(int(pid)) == began
+    """Those whose maker is gone, whatever state they are in. A live run's are left alone, started or not."""
+    return tuple(
+        one
+        for one in containers(client)
+        if expired(one.labels, running=one.status == "running", created=str(one.attrs.get("Created", "")))
+    )
 
 
 def _refusal(error: object) -> str:

@@ -45,6 +45,7 @@ _LOG_LIMIT = 1024 * 1024
 _READ = 1 << 20
 _REFUSED = 70  # launcher.py
 _MARK = "labrun-launcher: "
+_ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 PACKAGES = "/run/labrun/packages.json"
 
@@ -206,6 +207,7 @@ class _Sandbox:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the runner, which ends this in order
+                env=_ENVIRONMENT,  # process 1 of the sandbox is a copy of it, and what the runner has may be secret
             )
         except OSError as error:
             raise EngineError("sandbox-refused", f"no process could be started: {error.strerror}") from error

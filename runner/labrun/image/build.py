@@ -22,6 +22,7 @@ from labrun.image.errors import ImageError
 from labrun.image.kept import cache_folder
 from labrun.image.recipe import REPOSITORY, Recipe, recipe_files
 from labrun.image.wheels import unpack_wheels
+from labrun.lease import expired
 
 if TYPE_CHECKING:
     import docker
@@ -121,7 +122,7 @@ def ensure_image(
 
 
 def remove_leftovers(client: "docker.DockerClient", *, cache_dir: Path | None = None) -> tuple[str, ...]:
-    """Remove what killed builds left: folders, and containers that are not running any more. What it removed, as text.
+    """Remove what killed builds left: folders, and containers whose maker is gone. What it removed, as text.
 
     Builds that are under way are left alone.
     """
@@ -133,12 +134,12 @@ def remove_leftovers(client: "docker.DockerClient", *, cache_dir: Path | None = 
             if folder is not None:
                 removed.append(f"folder {folder}")
     with _engine_errors("list the containers of builds"):
-        ended: list[Any] = client.containers.list(
-            all=True, filters={"label": BUILD_LABEL, "status": ["exited", "dead"]}
-        )
-        for container in ended:
-            container.remove(force=True, v=True)
-            removed.append(f"container {container.name}")
+        found: list[Any] = client.containers.list(all=True, filters={"label": BUILD_LABEL}, ignore_removed=True)
+        for container in found:
+            created = str(container.attrs.get("Created", ""))
+            if expired(container.labels, running=container.status == "running", created=created):
+                container.remove(force=True, v=True)
+                removed.append(f"container {container.name}")
     return tuple(removed)
 
 

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from labrun.image.command import blame, run
 from labrun.image.errors import ImageError
+from labrun.lease import lease
 
 BUILD_LABEL = "labrun.build"
-"""The label of a container that builds an image; its value is the recipe's digest."""
+"""The label of a container that an image is built in, or unpacked from; its value is the recipe's digest."""
 
 Say = Callable[[str], None]
 """Where progress goes: one line of text for a person."""
@@ -183,7 +184,7 @@ class ContainerBuilder:
             # mmdebstrap mounts /proc and /sys for the packages' scripts.
             cap_add=["SYS_ADMIN"],
             security_opt=["apparmor=unconfined"],
-            labels={BUILD_LABEL: context.digest},
+            labels={BUILD_LABEL: context.digest, **lease()},
             init=True,
         )
         try:

@@ -10,3 +10,7 @@ class ImageError(Exception):
         """What happened, in whole sentences."""
         self.remedy = remedy
         """What the user can do, in whole sentences."""
+
+
+class NoRoom(ImageError):
+    """The place where the image is kept is full: another way to make it would fill the same place."""

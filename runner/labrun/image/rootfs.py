@@ -8,6 +8,7 @@ It appears under its name only when it is whole; sandboxes never write to it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tarfile
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from labrun.image.build import locked, make_context, remove_tree, workplace
-from labrun.image.builders import Builder, HostBuilder, Say, as_file
-from labrun.image.errors import ImageError
+from labrun.image.builders import BUILD_LABEL, Builder, HostBuilder, Say, as_file
+from labrun.image.errors import ImageError, NoRoom
 from labrun.image.kept import cache_folder, find_rootfs, rootfs_path
 from labrun.image.recipe import Recipe
+from labrun.lease import lease
 
 _SKIPPED = ("dev", "proc", "sys", ".dockerenv")
 
@@ -55,7 +57,7 @@ def ensure_rootfs(
 
 
 def _from_engine(client: Any, recipe: Recipe, target: Path, first_id: int | None, say: Say) -> bool:
-    """Out of an engine that has the image; whether it had."""
+    """Out of an engine that has the image; whether it had. Raises NoRoom."""
     import docker.errors
     import requests.exceptions
 
@@ -66,12 +68,14 @@ def _from_engine(client: Any, recipe: Recipe, target: Path, first_id: int | None
         if image is None:
             return False
         say(f"unpacking {recipe.tag} out of the engine, once")
-        container = client.api.create_container(image, ["true"])["Id"]
+        container = client.api.create_container(image, ["true"], labels={BUILD_LABEL: recipe.digest, **lease()})["Id"]
         try:
             with as_file(client.api.export(container)) as stream:
                 _unpack(stream, target, first_id)
         finally:
             client.api.remove_container(container, force=True)
+    except NoRoom:
+        raise  # a build would only fill the same place
     except (ImageError, docker.errors.DockerException, requests.exceptions.RequestException) as error:
         say(f"the engine did not hand its image out: {error}")
         return False
@@ -114,7 +118,8 @@ def _unpack(stream: BinaryIO, target: Path, first_id: int | None) -> None:
         with contextlib.suppress(OSError):
             remove_tree(partial)
         what = f"The lab image could not be unpacked into {target}: {error}."
-        raise ImageError(what, "See that the disk has room.") from error
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (NoRoom if full else ImageError)(what, "See that the disk has room.") from error
 
 
 def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, first_id: int | None) -> bool:

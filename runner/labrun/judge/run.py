@@ -83,7 +83,11 @@ def _judge(run: Path, entry: LabEntry, lab: StoredLab, edited: tuple[Plan, ...] 
         if edited is not None:
             variants, gone = match(edited, variants)
         for variant in variants.values():
-            scan_ahead(variant, predictions, variant_prefix(entry.slug, variant), Accounts.of(predictions))
+            if variant.damage is not None:
+                continue  # it decides nothing
+            # What cannot be answered ahead is asked again in its turn, where a failure is that hypothesis's alone.
+            with suppress(Exception):
+                scan_ahead(variant, predictions, variant_prefix(entry.slug, variant), Accounts.of(predictions))
         results.append(_result(lab, entry, variants, gone))
     return results[0] if len(results) == 1 else repeated(results)
 

@@ -166,6 +166,7 @@ def _loose(payload: bytes, protocol: int) -> bytes:
 
 
 _EXPECTED = frozenset(("ip.ttl", "ipv6.hlim", "ip.dsfield.ecn"))  # `same` does not look at them either
+_WITH_OTHERS = (".addr", ".port", ".checksum", ".dsfield", ".flags")  # they differ because another field does
 _WHOLES = ("frame.", "eth.", "vlan.", "ieee8021ad.")
 
 
@@ -173,7 +174,7 @@ def differences(one: bytes, other: bytes, linktype: int) -> tuple[str, ...]:
     """The fields by which two appearances that are ``like`` each other differ, by Wireshark's names."""
     first, second = _values(one, linktype), _values(other, linktype)
     found = tuple(name for name in first if first[name] != second[name])
-    return tuple(name for name in found if not name.endswith((".addr", ".port"))) or ("options or payload",)
+    return tuple(name for name in found if not name.endswith(_WITH_OTHERS)) or ("options or payload",)
 
 
 def _values(data: bytes, linktype: int) -> dict[str, tuple[object, ...]]:

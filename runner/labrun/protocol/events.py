@@ -46,6 +46,7 @@ class Hello:
     packages: dict[str, str]
     programs: tuple[Program, ...]
     userland: str | None = None  # whose programs: the lab image's, or, as here named, the host's
+    settings: dict[str, str] | None = None  # of the kernel, that are not as protocol.settings has them
 
 
 @dataclass(frozen=True, slots=True)

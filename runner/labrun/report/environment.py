@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from labrun.evidence.record import VariantRecord
+from labrun.protocol.events import Hello
 from labrun.report.view import Environment
 from labrun.report.visible import one_line
 
 _Made = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[str, ...]]
+
+
+def _settings(hello: Hello) -> Iterable[tuple[str, str]]:
+    return sorted((hello.settings or {}).items())
 
 
 def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[Environment, ...]:
@@ -22,6 +27,7 @@ def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[E
             facts = (
                 ("Kernel", one_line(hello.kernel)), ("Machine", one_line(hello.machine)),
                 ("Python in the sandbox", one_line(hello.python)), ("Agent", one_line(hello.agent)),
+                *((f"{one_line(name)}, the machine's own", one_line(value)) for name, value in _settings(hello)),
             )  # fmt: skip
             packages = tuple(sorted((one_line(name), one_line(text)) for name, text in hello.packages.items()))
             capabilities = tuple(sorted(one_line(name) for name in hello.capabilities))

@@ -22,12 +22,16 @@ MAX_FIELDS = 80
 _MAX_VALUE = 60
 _LAYERS = {
     "Ether": "eth", "Dot1Q": "vlan", "ARP": "arp", "IP": "ip", "IPv6": "ipv6", "ICMP": "icmp", "TCP": "tcp",
-    "UDP": "udp", "DNS": "dns", "VXLAN": "vxlan", "BOOTP": "dhcp", "Raw": "data", "Padding": "padding",
+    "UDP": "udp", "DNS": "dns", "VXLAN": "vxlan", "BOOTP": "dhcp", "IPerror": "ip", "ICMPerror": "icmp",
+    "TCPerror": "tcp", "UDPerror": "udp", "IPerror6": "ipv6", "Dot1AD": "ieee8021ad", "GRE": "gre",
+    "Raw": "data", "Padding": "padding",
 }  # fmt: skip
 _NAMES = {
     "ip.version": "ip.version", "ip.ihl": "ip.hdr_len", "ip.tos": "ip.dsfield", "ip.chksum": "ip.checksum",
     "ip.frag": "ip.frag_offset", "ip.proto": "ip.proto", "icmp.chksum": "icmp.checksum", "icmp.id": "icmp.ident",
-    "tcp.sport": "tcp.srcport", "tcp.dport": "tcp.dstport", "tcp.dataofs": "tcp.hdr_len",
+    "tcp.sport": "tcp.srcport", "tcp.dport": "tcp.dstport", "tcp.seq": "tcp.seq_raw", "tcp.ack": "tcp.ack_raw",
+    "icmp.nexthopmtu": "icmp.mtu", "icmp.gw": "icmp.redir_gw", "ieee8021ad.vlan": "ieee8021ad.id",
+    "tcp.dataofs": "tcp.hdr_len",
     "tcp.window": "tcp.window_size_value", "tcp.chksum": "tcp.checksum", "tcp.urgptr": "tcp.urgent_pointer",
     "udp.sport": "udp.srcport", "udp.dport": "udp.dstport", "udp.len": "udp.length", "udp.chksum": "udp.checksum",
     "ipv6.tc": "ipv6.tclass", "ipv6.fl": "ipv6.flow", "ipv6.plen": "ipv6.plen", "ipv6.nh": "ipv6.nxt",
@@ -141,8 +145,8 @@ def _value(each: Any, layer: Any, value: Any) -> str:
 
 def compared(now: tuple[FieldBytes, ...], before: tuple[FieldBytes, ...]) -> tuple[FieldBytes, ...]:
     """``now``, with what each field said ``before``, when the same packet was seen on another interface."""
-    old = {each.name: each.value for each in before}
+    old = {(each.layer, each.name): each.value for each in before}
     return tuple(
-        replace(each, before=old[each.name]) if each.name in old and old[each.name] != each.value else each
+        replace(each, before=was) if (was := old.get((each.layer, each.name), each.value)) != each.value else each
         for each in now
     )

@@ -156,21 +156,18 @@ def _error(data: bytes) -> Iterator[Field]:
     yield "icmp.checksum", hex(checksum), 36, 38, 2
     yield "icmp.reserved", str(data[38]), 38, 39, 2
     yield "icmp.length", str(data[39]), 39, 40, 2
-    yield "icmp.nexthopmtu" if data[34] == 3 else "icmp.unused", str(int.from_bytes(data[40:42], "big")), 40, 42, 2
+    yield "icmp.mtu" if data[34] == 3 else "icmp.unused", str(int.from_bytes(data[40:42], "big")), 40, 42, 2
     ip = struct.unpack_from(">BBHHHBBH", data, 42)
     for name, value, begin, end, _ in _ip(data[28:62], ip):
-        yield f"iperror.{_QUOTED.get(name, name[3:])}", value, begin + 28, end + 28, 3
+        yield name, value, begin + 28, end + 28, 3
     checksum, ident, seq = struct.unpack_from(">HHH", data, 64)
-    yield "icmperror.type", str(data[62]), 62, 63, 4
-    yield "icmperror.code", str(data[63]), 63, 64, 4
-    yield "icmperror.chksum", hex(checksum), 64, 66, 4
-    yield "icmperror.id", hex(ident), 66, 68, 4
-    yield "icmperror.seq", hex(seq), 68, 70, 4
+    yield "icmp.type", str(data[62]), 62, 63, 4
+    yield "icmp.code", str(data[63]), 63, 64, 4
+    yield "icmp.checksum", hex(checksum), 64, 66, 4
+    yield "icmp.ident", hex(ident), 66, 68, 4
+    yield "icmp.seq", hex(seq), 68, 70, 4
     if len(data) > 70:
         yield "data", f"{len(data) - 70} bytes", 70, len(data), 5
-
-
-_QUOTED = {"ip.hdr_len": "ihl", "ip.dsfield": "tos", "ip.frag_offset": "frag", "ip.checksum": "chksum"}
 
 
 def _arp(data: bytes) -> Iterator[Field]:
@@ -208,8 +205,8 @@ def _tcp(data: bytes, end: int) -> Iterator[Field]:
     source, target, seq, ack, _, window, checksum, urgent = struct.unpack_from(">HHIIHHHH", data, 34)
     yield "tcp.srcport", str(source), 34, 36, 2
     yield "tcp.dstport", str(target), 36, 38, 2
-    yield "tcp.seq", _large(seq), 38, 42, 2
-    yield "tcp.ack", _large(ack), 42, 46, 2
+    yield "tcp.seq_raw", _large(seq), 38, 42, 2
+    yield "tcp.ack_raw", _large(ack), 42, 46, 2
     yield "tcp.hdr_len", str(data[46] >> 4), 46, 47, 2
     yield "tcp.reserved", str(data[46] >> 1 & 7), 46, 47, 2
     yield "tcp.flags", _flags(data), 46, 48, 2

@@ -93,6 +93,10 @@ _int("vlan.id", "VLAN number of an 802.1Q tag", 0, 2, 0xFFF)
 _int("vlan.etype", "EtherType behind an 802.1Q tag", 2, 2)
 _int("ieee8021ad.id", "VLAN number of an 802.1ad (service) tag", 0, 2, 0xFFF)
 
+_int("arp.hw.type", "kind of hardware: 1 Ethernet", 0, 2)
+_int("arp.proto.type", "EtherType of the addresses: 0x0800 IPv4", 2, 2)
+_int("arp.hw.size", "length of a hardware address, bytes", 4, 1)
+_int("arp.proto.size", "length of a protocol address, bytes", 5, 1)
 _int("arp.opcode", "operation: 1 request, 2 reply", 6, 2)
 
 
@@ -110,15 +114,18 @@ _arp("arp.dst.proto_ipv4", "ipv4", "IP address of the target", 24)
 _int("ip.version", "version; 6 in an IPv6 header", 0, 1, 15, 4)
 FIELDS["ip.version"] = replace(FIELDS["ip.version"], also="ipv6")
 _add("ip", "ip.hdr_len", "int", "length of the IPv4 header, bytes", words(Bits(0, 1, 0, 15)))
+_int("ip.dsfield", "DSCP and ECN together", 1, 1)
 _int("ip.dsfield.dscp", "differentiated services codepoint", 1, 1, 63, 2)
 _int("ip.dsfield.ecn", "explicit congestion notification", 1, 1, 3)
 _add("ip", "ip.len", "int", "length with the header, bytes", ip_length)
 _int("ip.id", "identification; the same in all fragments of a packet", 4, 2)
+_int("ip.flags", "reserved bit, DF and MF together", 6, 1, 7, 5)
 _flag("ip.flags.df", "don't fragment", 6, 0x40)
 _flag("ip.flags.mf", "more fragments follow", 6, 0x20)
 _add("ip", "ip.frag_offset", "int", "place of this fragment", number(Bits(6, 2, 0, 0x1FFF)))
 _int("ip.ttl", "time to live, hops", 8, 1)
 _int("ip.proto", "protocol number of the payload: 1 ICMP, 6 TCP, 17 UDP", 9, 1)
+_int("ip.checksum", "checksum of the header", 10, 2)
 _address("ip.src", "ipv4", "source address", 12)
 _address("ip.dst", "ipv4", "destination address", 16)
 _either("ip.addr", "source or destination address", "ip.src", "ip.dst")
@@ -135,6 +142,7 @@ _either("ipv6.addr", "source or destination address", "ipv6.src", "ipv6.dst")
 
 _int("icmp.type", "type: 0 echo reply, 3 unreachable, 8 echo request, 11 time exceeded", 0, 1)
 _int("icmp.code", "code: what the type means closer", 1, 1)
+_int("icmp.checksum", "checksum", 2, 2)
 _KIND, _KIND_AND_CODE = Bits(0, 1), Bits(0, 2)
 _QUERIES = {0, 8, 13, 14, 15, 16, 17, 18}
 _only(_KIND, _QUERIES, "icmp.ident", "int", "identifier of an echo or another query", number(Bits(4, 2)))
@@ -144,6 +152,7 @@ _only(_KIND, {5}, "icmp.redir_gw", "ipv4", "gateway that a redirect names", addr
 
 _int("icmpv6.type", "type: 1 unreachable, 2 too big, 128 echo request, 135 neighbour solicitation", 0, 1)
 _int("icmpv6.code", "code: what the type means closer", 1, 1)
+_int("icmpv6.checksum", "checksum", 2, 2)
 _only(_KIND, {128, 129}, "icmpv6.echo.identifier", "int", "identifier of an echo", number(Bits(4, 2)))
 _only(_KIND, {128, 129}, "icmpv6.echo.sequence_number", "int", "sequence number of an echo", number(Bits(6, 2)))
 _only(_KIND, {2}, "icmpv6.mtu", "int", "MTU of the next hop, in 'packet too big'", number(Bits(4, 4)))
@@ -171,6 +180,8 @@ for _mask, _name, _about in (
     (0x80, "cwr", "congestion window reduced"),
 ):
     _flag(f"tcp.flags.{_name}", _about, 13, _mask)
+_int("tcp.checksum", "checksum; not yet right where the device computes it", 16, 2)
+_int("tcp.urgent_pointer", "where urgent data ends", 18, 2)
 _int("tcp.window_size_value", "window as it is on the wire, not scaled", 14, 2)
 _add("tcp", "tcp.len", "int", "length of the payload, bytes", tcp.payload_length)
 for _name in ("tcp.seq_raw", "tcp.len"):
@@ -181,6 +192,8 @@ _int("udp.srcport", "source port", 0, 2)
 _int("udp.dstport", "destination port", 2, 2)
 _either("udp.port", "source or destination port", "udp.srcport", "udp.dstport")
 _int("udp.length", "length with the UDP header, bytes", 4, 2)
+
+_int("udp.checksum", "checksum; not yet right where the device computes it", 6, 2)
 
 _int("vxlan.vni", "VXLAN network identifier", 4, 3)
 _int("gre.proto", "EtherType of what GRE carries", 2, 2)
