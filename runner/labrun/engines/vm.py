@@ -139,7 +139,8 @@ def init_script(release: str) -> str:
     python, *words = agent_command("/usr/bin/python3")
     words[2] = _CONNECTED + words[2].replace("import sys; n =", "import sys\nn =", 1)
     agent = shlex.join((python, *words))
-    inside = f"""b=/usr/sbin/labrun-busybox
+    # A busybox whose name does not begin with "busybox" takes that name for the program that is wanted.
+    inside = f"""b=/usr/sbin/busybox-labrun
 $b mount -t tmpfs -o mode=755 run /run; $b mount -t tmpfs -o mode=1777 tmp /tmp
 $b mkdir -p /dev/pts /dev/shm /dev/net /run/netns
 $b mount -t devpts -o ptmxmode=0666,mode=620 devpts /dev/pts; $b mount -t tmpfs -o mode=1777 shm /dev/shm
@@ -164,10 +165,10 @@ $b mount -t tmpfs rw /rw; $b mkdir /rw/u /rw/w
 $b mount -t overlay -o lowerdir=/lower,upperdir=/rw/u,workdir=/rw/w over /new
 $b mkdir -p /new/lib/modules/{release} /new/sys /new/proc /new/dev /new/run /new/tmp
 $b mount -t squashfs -o ro /dev/vdb /new/lib/modules/{release}
-$b cp /bin/busybox /new/usr/sbin/labrun-busybox
-[ -e /new/usr/sbin/modprobe ] || $b ln -s labrun-busybox /new/usr/sbin/modprobe
+$b cp /bin/busybox /new/usr/sbin/busybox-labrun
+[ -e /new/usr/sbin/modprobe ] || $b ln -s busybox-labrun /new/usr/sbin/modprobe
 for d in dev proc sys; do $b mount -o move /$d /new/$d; done
-exec $b switch_root /new /usr/sbin/labrun-busybox sh -c {shlex.quote(inside)}
+exec $b switch_root /new /usr/sbin/busybox-labrun sh -c {shlex.quote(inside)}
 """
 
 
