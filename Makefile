@@ -1,13 +1,16 @@
 # Two commands: `make labs` runs the labs, `make test` runs every check. Both set up what they need, once.
+# `make labs` installs Docker where there is none and it may; `make labs ENGINE=native` leaves the machine as it is.
+# Python packages come from the lock files, by hash; `tools/lock` writes those. `make dist` makes what a release has.
 
 PYTHON ?= python3
+ENGINE ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: labs test setup engine engine-or-native lint types imports units clean
+.PHONY: labs test setup engine engine-or-native dist
 
-labs: setup engine-or-native
-	@$(BIN)/labrun all; status=$$?; \
+labs: setup $(if $(filter native,$(ENGINE)),,engine-or-native)
+	@$(BIN)/labrun all $(if $(ENGINE),--engine $(ENGINE)); status=$$?; \
 	  [ $$status -eq 0 ] || echo "labrun all: exit status $$status (1 a surprise, 2 a wrong lab, 3 inconclusive or broken)" >&2; \
 	  exit $$status
 
@@ -33,12 +36,19 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "Python's venv module is missing. Debian, Ubuntu: apt install python3-venv" >&2; exit 2; }
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+dist: $(VENV)/.dev
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/labrun.cdx.json
+
+$(VENV)/.installed: pyproject.toml requirements.txt | $(VENV)/bin/python
 	@echo "installing labrun into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.installed
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.files import write_whole
 from labrun.evidence.lab import lab_json, stored
-from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_run
+from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_left_out, write_run
 from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
 from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
@@ -34,10 +35,14 @@ _LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Conducted:
-    """``whole``: not interrupted (Ctrl-C). ``judged``: slug -> result of each lab that ran to its end."""
+    """``whole``: not interrupted (Ctrl-C). ``judged``: slug -> result of each lab that ran to its end.
+
+    ``left_out``: the labs that were not begun, because enough had failed.
+    """
 
     whole: bool
     judged: Mapping[str, LabResult]
+    left_out: tuple[str, ...] = ()
 
 
 class Progress(Protocol):
@@ -106,8 +111,12 @@ def conduct(
     progress: Progress,
     clock: Callable[[], float],
     repeats: int = 1,
+    max_failures: int | None = None,
 ) -> Conducted:
-    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists."""
+    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists.
+
+    ``max_failures``: after so many, no further lab is begun; those that run go on to their end.
+    """
     conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock(), DiskRoom())
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
@@ -116,8 +125,9 @@ def conduct(
         write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
     pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
     judged: dict[str, LabResult] = {}
+    left_out: tuple[str, ...] = ()
     try:
-        _all(conductor, pool, labs, repeats, judged)
+        left_out = _all(conductor, pool, labs, repeats, judged, jobs, max_failures)
     except KeyboardInterrupt:
         conductor.interrupted.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -125,7 +135,9 @@ def conduct(
         pool.shutdown(wait=True)
         return Conducted(False, judged)
     pool.shutdown(wait=True)
-    return Conducted(True, judged)
+    if left_out:
+        write_left_out(run, left_out)
+    return Conducted(True, judged, left_out)
 
 
 def _all(
@@ -134,7 +146,10 @@ def _all(
     labs: Sequence[CompiledLab],
     repeats: int,
     judged: dict[str, LabResult],
-) -> None:
+    jobs: int,
+    max_failures: int | None,
+) -> tuple[str, ...]:
+    """The labs that were not begun."""
     begun: dict[str, float] = {}
     pending: dict[Future[None], CompiledLab] = {}
     left: dict[str, int] = {}
@@ -147,15 +162,21 @@ def _all(
                 conductor.progress.started(slug, left[slug])
         conductor.variant(compiled, plan, repeat)
 
-    conductor.engine.expect(repeats * sum(len(compiled.plans) for compiled in labs))
+    queue: deque[tuple[CompiledLab, Plan, int]] = deque()
     for compiled in labs:
-        runs = [(plan, repeat) for repeat in range(1, repeats + 1) for plan in compiled.plans]
+        runs = [(compiled, plan, repeat) for repeat in range(1, repeats + 1) for plan in compiled.plans]
         left[compiled.lab.slug] = len(runs)
-        for plan, repeat in runs:
-            pending[pool.submit(work, compiled, plan, repeat)] = compiled
+        queue.extend(runs)
+    conductor.engine.expect(len(queue))
+    # Where a failure may be the last one, the next is begun when the one before it has been judged.
+    at_once = jobs if max_failures is not None else len(queue)
+    from labrun.judge.results import failures
     from labrun.judge.run import judge_entry
 
-    while pending:
+    while queue or pending:
+        while queue and len(pending) < at_once:
+            one = queue.popleft()
+            pending[pool.submit(work, *one)] = one[0]
         # Not for ever: a Ctrl-C that the kernel hands to another thread does not wake this one, which has to act on it.
         done, _ = wait(pending, _LOOK_S, FIRST_COMPLETED)
         for future in done:
@@ -167,6 +188,13 @@ def _all(
                 judged[slug] = judge_entry(conductor.run, entry_of(compiled, repeats))
                 with conductor.lock:
                     conductor.progress.judged(judged[slug], conductor.clock() - begun[slug])
+        if max_failures is not None and sum(map(failures, judged.values())) >= max_failures:
+            with conductor.lock:
+                going_on = begun.keys() | {compiled.lab.slug for compiled in pending.values()}
+            queue = deque(one for one in queue if one[0].lab.slug in going_on)
+            if not pending and not queue:
+                return tuple(slug for slug in left if slug not in going_on)
+    return ()
 
 
 def begin(run: Path, record: RunRecord) -> None:

@@ -16,7 +16,7 @@ _STRANGERS_S = 3600.0
 def lease() -> dict[str, str]:
     """The label of what this process makes."""
     pid = os.getpid()
-    return {OWNER: f"{_place()} {pid} {_began(pid)}"}
+    return {OWNER: f"{_place()} {pid} {began(pid)}"}
 
 
 def expired(labels: Mapping[str, str], *, running: bool, created: str) -> bool:
@@ -26,7 +26,7 @@ def expired(labels: Mapping[str, str], *, running: bool, created: str) -> bool:
     """
     words = labels.get(OWNER, "").split()
     if len(words) == 3 and words[0] == _place() and words[1].isdigit():
-        return _began(int(words[1])) != words[2]
+        return began(int(words[1])) != words[2]
     try:
         made = datetime.fromisoformat(created[:19] + "+00:00")
     except ValueError:
@@ -43,7 +43,7 @@ def _place() -> str:
         return socket.gethostname()
 
 
-def _began(pid: int) -> str | None:
+def began(pid: int) -> str | None:
     """When a process began, in ticks since boot (field 22 of /proc/PID/stat); None if there is none, or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

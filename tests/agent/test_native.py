@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from labrun.engines import native, shipment
 from labrun.engines.base import EngineError
 from labrun.engines.native import NativeEngine
 from labrun.engines.userland import host_userland
 from labrun.protocol import actions
 from labrun.protocol.events import Done, StepEnded
+from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan, Step
+from support.remount import REMOUNT
 
 PLAN = Plan(
     "lab",
@@ -97,3 +100,44 @@ def test_limits_can_be_swept_when_it_is_over(engine: NativeEngine) -> None:
         go(engine)
         folders = [folder for folder, _ in engine._limits.cgroups]
     assert not [left for folder in folders for left in Path(folder).glob("labrun-*-test-*")]
+
+
+def test_limits_of_a_launcher_that_was_killed_are_removed(engine: NativeEngine) -> None:
+    with engine:
+        folders = [folder for folder, _ in engine._limits.cgroups]
+        with engine.sandbox(PLAN, "test") as frames:
+            next(frames)
+            assert not folders or [one for folder in folders for one in Path(folder).glob("labrun-*-test-*")]
+            (sandbox,) = engine._live
+            sandbox._process.kill()
+            with pytest.raises(EngineError, match="signal 9"):
+                list(frames)
+    assert not [left for folder in folders for left in Path(folder).glob("labrun-*-test-*")]
+
+
+def outputs_of(engine: NativeEngine, *argv: str) -> dict[str, bytes]:
+    """What a command of a node left as evidence, with how the step ended."""
+    plan = replace(PLAN, steps=(PLAN.steps[0], Step("a", actions.Run(argv), node="n", timeout_s=20.0)))
+    found: dict[str, bytes] = {}
+    with engine, engine.sandbox(plan, "test") as frames:
+        for frame in frames:
+            if isinstance(frame, Piece):
+                found[frame.path] = found.get(frame.path, b"") + frame.data
+            elif isinstance(frame, StepEnded):
+                found[frame.step] = frame.status.encode()
+    return found
+
+
+@pytest.mark.parametrize("kernel", ["this", "before 5.11"])
+def test_what_is_read_only_stays_so(kernel: str, engine: NativeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel has neither overlay for us nor mount_setattr; small files of ours are put there too."""
+    if kernel != "this":
+        older = native._LAUNCH.replace("launcher.main()", "launcher.SYS_MOUNT_SETATTR = 9999; launcher.main()")
+        monkeypatch.setattr(native, "_LAUNCH", older)
+        place = "import labrun.agent.lab_root; labrun.agent.lab_root.OVERLAY = 'none'; from labrun.agent.lab_side"
+        monkeypatch.setattr(shipment, "_BOOT", shipment._BOOT.replace("from labrun.agent.lab_side", place))
+    found = outputs_of(engine, sys.executable, "-c", REMOUNT + "\nprint(open('/etc/hostname').read(), os.getcwd())")
+    lines = found["outputs/a.stdout"].decode().splitlines()
+    assert found["a"] == b"ok" and "kept /usr" in lines, found
+    assert not [line for line in lines if line.startswith("got")]
+    assert lines[-2:] == ["lab", " /"]

@@ -129,6 +129,8 @@ def test_an_attack_that_gets_in_finds_a_closed_door(browser: Browser, pages: dic
 def test_it_can_be_read_without_scripts(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"], script=False) as opened:
         assert opened.page.locator("h1").inner_text() == "4 hypotheses in 4 labs"
+        assert not opened.page.get_by_text("64 bytes from 172.17.0.1").first.is_visible()  # all is as expected here
+        opened.page.locator("#lab-own-address summary", has_text="Experiment").click()
         assert opened.page.get_by_text("64 bytes from 172.17.0.1").first.is_visible()
         summary = opened.page.locator("summary", has_text="The topology").first
         assert not opened.page.locator("#lab-own-address-setup pre").is_visible()
@@ -220,6 +222,33 @@ def test_the_filter_is_in_the_address(browser: Browser, pages: dict[str, Path]) 
         assert page.locator("#lab-colours-h-wrong").is_visible()
 
 
+def test_tabs_show_one_kind_and_are_in_the_address(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        page = opened.page
+        told = [tab.inner_text() for tab in page.locator(".tabs button").all()]
+        assert told == ["all 7", "surprises 1", "inconclusive 1", "broken 2", "skipped 1"]
+        page.get_by_role("button", name="surprises 1").click()
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 1 and "show=surprise" in page.url
+        assert [lab.get_attribute("id") for lab in page.locator("article.lab:visible").all()] == ["lab-colours"]
+        page.reload()
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 1
+        page.get_by_role("button", name="skipped 1").click()
+        assert page.locator(".matrix tbody tr:visible").count() == 0
+        assert page.locator("#verdicts > .problem:visible").count() == 1
+        page.get_by_role("button", name="all 7").click()
+        assert page.locator(".matrix tbody tr:not(.of):visible").count() == 4 and "show=" not in page.url
+
+
+def test_what_is_not_as_expected_is_open_and_the_rest_is_folded(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        page = opened.page
+        assert page.locator("#lab-colours .how").first.get_attribute("open") is not None
+        assert page.locator("#lab-colours .evidence:not([open])").count() == 0
+        assert page.locator("#lab-own-address :is(.how, .evidence)[open]").count() == 0
+        page.goto(f"{opened.url}#lab-own-address-h-goes-through-lo")
+        page.locator("#lab-own-address-h-goes-through-lo .trace").wait_for()
+
+
 def test_keys_move_and_can_be_turned_off(browser: Browser, pages: dict[str, Path]) -> None:
     with Opened(browser, pages["recorded"]) as opened:
         page = opened.page
@@ -247,6 +276,7 @@ def test_a_command_is_copied_without_its_prompt(browser: Browser, pages: dict[st
         opened.page.evaluate(
             "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }"
         )
+        opened.page.goto(f"{opened.url}#lab-own-address-s-routes")
         opened.page.locator("#lab-own-address-s-routes").hover()
         opened.page.locator("#lab-own-address-s-routes .copy").click()
         assert opened.page.evaluate("window.copied") == "ip route show table local"
@@ -256,6 +286,7 @@ def test_from_the_ladder_to_the_row_to_the_bytes(browser: Browser, pages: dict[s
     for script in (True, False):
         with Opened(browser, pages["recorded"], script=script) as opened:
             page = opened.page
+            page.locator("#lab-own-address summary", has_text="Captures").click()
             page.locator(".ladder a[href='#lab-own-address-p-seen-1']").click()
             row = page.locator("#lab-own-address-p-seen-1")
             assert page.url.endswith("#lab-own-address-p-seen-1") and row.is_visible()
@@ -275,6 +306,7 @@ def test_the_capture_in_the_page_is_one_that_wireshark_reads(
     browser: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
     with Opened(browser, pages["recorded"]) as opened:
+        opened.page.locator("#lab-own-address summary", has_text="Captures").click()
         with opened.page.expect_download() as download:
             opened.page.get_by_role("link", name="Download seen.pcapng").first.click()
         assert download.value.suggested_filename == "seen.pcapng"
@@ -308,6 +340,7 @@ def test_under_jenkins_policy(browser: Browser, pages: dict[str, Path]) -> None:
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
         assert page.locator("h1").inner_text() == "4 hypotheses in 4 labs"
         assert page.locator(".matrix").evaluate("e => getComputedStyle(e).tableLayout") == "fixed"  # it has its style
+        page.locator("#lab-own-address summary", has_text="Experiment").click()
         page.locator("summary", has_text="The topology").first.click()
         assert page.locator("#lab-own-address-setup pre").is_visible()
         assert page.locator("a", has_text="seen.pcapng").first.get_attribute("href") == (

@@ -1,15 +1,20 @@
 """What happens when things break, for real: each lab gets one clear message, the others go on, nothing is left."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
 from e2e.conftest import Backend, Labrun, Ran
+from labrun.engines.docker import LABEL
+from labrun.lease import lease
 from support.sandboxes import launched_by
 
 OK = "{command: a, exit: 0}"
@@ -226,10 +231,21 @@ def test_a_daemon_that_is_away_is_one_sentence(write_lab: WriteLab, docker_labru
 
 
 def test_clean_removes_what_was_left(docker_client: Any, lab_image: str, docker_labrun: Labrun) -> None:
-    left = docker_client.containers.create(lab_image, command=["sleep", "60"], labels={"labrun.run": "test-left-over"})
-    ran = docker_labrun("clean")
-    assert ran.exit == 0 and f"removed container {left.name}" in ran.out
-    assert left.name not in docker_labrun("clean").out
+    """Containers that were never started: one of a process that is gone, and one of this process."""
+    script = "import json; from labrun.lease import lease; print(json.dumps(lease()))"
+    gone = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    left, held = (
+        docker_client.containers.create(lab_image, ["sleep", "60"], labels={LABEL: "test-left-over", **owner})
+        for owner in (gone, lease())
+    )
+    try:
+        ran = docker_labrun("clean")
+        assert ran.exit == 0 and f"removed container {left.name}" in ran.out and held.name not in ran.out
+        with pytest.raises(docker.errors.NotFound):
+            left.reload()
+        held.reload()
+    finally:
+        held.remove(force=True)
 
 
 def test_clean_leaves_a_live_run_alone(write_lab: WriteLab, tmp_path: Path, backend: Backend, labrun: Labrun) -> None:
@@ -250,8 +266,6 @@ def test_the_doctor_says_what_works(docker_labrun: Labrun) -> None:
 
 
 def test_json_is_alone_on_stdout(write_lab: WriteLab, labrun: Labrun) -> None:
-    import json
-
     write_lab("quick", "  - {id: a, run: 'true'}", OK)
     ran = labrun("run", "quick", "--json")
     assert json.loads(ran.out) == ran.results
@@ -266,7 +280,7 @@ def test_json_is_alone_on_stdout(write_lab: WriteLab, labrun: Labrun) -> None:
         (("run", "quick", "--timeout", "soon"), "such as 500ms"),
         (("judge", "nowhere"), "not a run directory"),
         (("al",), "No such command"),
-        (("all", "--tag", "nosuchtag"), "no lab has this tag"),
+        (("all", "--tag", "nosuchtag"), "--tag 'nosuchtag': no lab is selected by this"),
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_so(docker_labrun: Labrun, args: tuple[str, ...], needle: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.conftest import Backend, Labrun, Ran
+from e2e.conftest import Backend, Labrun, Ran, _call
+from support.remount import REMOUNT
 
 WriteLab = Callable[..., Path]
 # What may differ between two runs of one lab anywhere, as the design names it: times, ports, ids. And whether a bridge
@@ -184,8 +185,8 @@ def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab
     """Process 1 is no way out: neither its environment, nor its program, nor sockets that no network namespace keeps."""
     look = (
         "import os, socket\n"
-        "try:\n    print('environ', b'CANARY' in open('/proc/1/environ', 'rb').read())\n"
-        "except OSError:\n    print('environ', False)\n"
+        "print('environ', open('/proc/1/environ', 'rb').read() != b'')\n"
+        "print('exe', os.path.basename(os.readlink('/proc/1/exe')) != 'sleep')\n"
         "try:\n    os.close(os.open('/proc/1/exe', os.O_RDWR))\n    print('exe', True)\n"
         "except OSError:\n    print('exe', False)\n"
         "for family in (40, 38):\n"
@@ -200,3 +201,116 @@ def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab
     )
     ran = labrun("run", "nosy", env={"CANARY": "a token"})
     assert ran.verdicts("nosy") == {"h1": ("supported", "as-predicted")}, ran.out
+
+
+FORGE = """
+import ctypes, json, os, stat, time
+libc = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438
+wall, t = time.time_ns(), 10**9
+answer = b"64 bytes from 8.8.8.8: icmp_seq=1 ttl=118 time=1.0 ms\\n"
+def event(**fields):
+    return b'{"event":' + json.dumps(fields).encode() + b'}\\n'
+def piece(name, data):
+    return json.dumps({"file": name, "bytes": len(data)}).encode() + b"\\n" + data
+def ended(step, size):
+    out = {"path": "outputs/" + step + ".stdout", "size": size, "kept": size}
+    err = {"path": "outputs/" + step + ".stderr", "size": 0, "kept": 0}
+    result = {"kind": "command", "exit": 0, "signal": None, "stdout": out, "stderr": err}
+    return event(kind="step-ended", step=step, t_ns=t, wall_ns=wall, status="ok", result=result)
+frames = [
+    ended("attack", 0), event(kind="step-started", step="ping", t_ns=t, wall_ns=wall),
+    piece("outputs/ping.stdout", answer), piece("outputs/ping.stderr", b""), ended("ping", len(answer)),
+    event(kind="done", t_ns=t, wall_ns=wall),
+]
+others = [pid for pid in range(1, 5000) if pid != os.getpid() and os.path.exists(f"/proc/{pid}")]
+pipes = 0
+for pid in others:
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        continue
+    for number in range(64):
+        fd = libc.syscall(PIDFD_GETFD, handle, number, 0)
+        if fd < 0:
+            try:
+                fd = os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                continue
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            try:
+                os.write(fd, b"".join(frames))
+                pipes += 1
+            except OSError:
+                pass
+for pid in [*others, -1]:
+    try:
+        os.kill(pid, 9)
+    except OSError:
+        pass
+print("processes", len(others), "pipes", pipes)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["as-is", "least"])
+def test_a_lab_cannot_speak_for_the_agent(
+    write_lab: WriteLab, labrun: Labrun, backend: Backend, isolation: str
+) -> None:
+    """Its commands find no process but their own: no file of the agent's to write frames into, nothing to kill."""
+    if isolation == "least" and backend.name != "docker":
+        pytest.skip("only Docker has a choice")
+    write_lab(
+        "forging",
+        "  - {id: attack, run: [python3, -c, " + json.dumps(FORGE) + "]}\n"
+        "  - {id: ping, run: 'ping -c 1 -W 1 8.8.8.8'}",
+        "{command: ping, stdout: {contains: '64 bytes from 8.8.8.8'}}",
+    )
+    ran = labrun("run", "forging", *(("--engine", "docker", "--isolation", "least") if isolation == "least" else ()))
+    assert ran.lab("forging")["status"] == "done", ran.lab("forging")["message"]
+    assert ran.verdicts("forging")["h1"][0] != "supported", ran.out
+    outputs = ran.run / "labs/forging/experiment/outputs"
+    assert (outputs / "attack.stdout").read_text() == "processes 1 pipes 0\n"
+    assert "unreachable" in (outputs / "ping.stderr").read_text()
+
+
+def test_what_is_read_only_stays_so(write_lab: WriteLab, backend_of: Callable[[str], Backend]) -> None:
+    """The host's own programs, in the sandbox of an account without rights: its root is that account outside."""
+    backend = backend_of("rootless")
+    folder = write_lab(
+        "writing", "  - {id: remount, run: [python3, -c, " + json.dumps(REMOUNT) + "]}", "{command: remount, exit: 0}"
+    )
+    ran = _call(backend, ("run", str(folder), "--engine", "native", "--userland", "host"), folder.parent.parent, {})
+    found = (ran.run / "labs/writing/experiment/outputs/remount.stdout").read_text().splitlines()
+    assert "kept /usr" in found and not [line for line in found if line.startswith("got")], found
+
+
+def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, labrun: Labrun) -> None:
+    write_lab(
+        "sized",
+        "  - {id: memory, run: [sh, -c, \"grep -c -- '- tmpfs' /proc/self/mountinfo\"]}\n"
+        "  - {id: unbounded, run: [sh, -c, \"grep -- '- tmpfs' /proc/self/mountinfo | grep -v size=; true\"]}",
+        "{command: memory, stdout: {matches: '[1-9]'}}",
+        "{command: unbounded, stdout: {equals: ''}}",
+    )
+    write_lab(
+        "filling",
+        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"]}\n'
+        '  - {id: after, run: [sh, -c, "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"]}',
+        "{command: fill, stdout: {contains: exit 1}}",
+        "{command: after, stdout: {contains: x}}",
+    )
+    ran = labrun("run", "sized", "filling")
+    for slug in ("sized", "filling"):
+        assert set(ran.verdicts(slug).values()) == {("supported", "as-predicted")}, ran.out
+
+
+def test_the_doctor_finds_no_way_out(labrun: Labrun, backend: Backend) -> None:
+    ran = labrun("doctor", "--security")
+    assert ran.exit == 0 and "HOLE" not in ran.out, ran.out
+    (said,) = [
+        part
+        for part in ran.out.split("\n\n")
+        if part.startswith(f"{'docker least' if backend.name == 'docker' else 'native'}:")
+    ]
+    assert "not tried" not in said and "not found out" not in said and "over something of the host's: no" in said, said

@@ -189,7 +189,7 @@ def test_the_page_of_every_bundled_lab_is_light(everything: Ran) -> None:
         if lab.experiment is not None
     )
     assert len(labs) == len(view.labs)
-    assert len(render_html(replace(view, labs=labs)).encode()) < 300_000
+    assert len(render_html(replace(view, labs=labs)).encode()) < 340_000
     assert len((everything.run / "index.html").read_bytes()) < 1_200_000
 
 

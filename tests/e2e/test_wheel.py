@@ -1,6 +1,9 @@
-"""What `pipx install .` gives: the wheel alone has the labs, the image's recipe, and the report's templates."""
+"""What `make dist` gives: the wheel alone has the labs, the image's recipe, and the report's templates; the bill of
+materials names what is locked."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,8 +14,8 @@ from e2e.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked wheel, built from a copy of what git has, so that nothing of this checkout helps it."""
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made from a copy of what git has, so that nothing of this checkout helps it."""
     source = tmp_path_factory.mktemp("source")
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -24,11 +27,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((REPOSITORY / name).read_bytes())
             target.chmod((REPOSITORY / name).stat().st_mode)
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(source)], check=True
+    done = subprocess.run(
+        ["make", "-o", f"{sys.prefix}/.dev", "dist", f"VENV={sys.prefix}"], cwd=source, capture_output=True, text=True
     )
-    (wheel,) = out.glob("labrun-*.whl")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (wheel,) = dist.glob("labrun-*.whl")
     place = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(place)
@@ -36,6 +44,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if entry.external_attr >> 16 & 0o100:  # zipfile drops modes; pip keeps this bit
                 (place / entry.filename).chmod(0o755)
     return place
+
+
+def test_the_bill_of_materials_names_every_locked_package(dist: Path) -> None:
+    bill = json.loads((dist / "labrun.cdx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX" and bill["metadata"]["component"]["name"] == "labrun"
+    locked = re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    assert sorted((one["name"], one["version"]) for one in bill["components"]) == sorted(locked) and len(locked) > 20
 
 
 def labrun(installed: Path, cwd: Path, *args: str) -> "subprocess.CompletedProcess[str]":

@@ -116,8 +116,10 @@ def _await(host: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
             client.ping()
             return
         if daemon.poll() is not None or time.monotonic() > end:
-            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-            raise RuntimeError("\n".join(["the private dockerd did not start:", *tail]))
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            # containerd writes to the same log, and may begin only when dockerd has given up already.
+            told = [line for line in lines if " level=info " not in line]
+            raise RuntimeError("\n".join(["the private dockerd did not start:", *told[-15:]]))
         time.sleep(0.05)
 
 

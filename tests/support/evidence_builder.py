@@ -28,6 +28,7 @@ from labrun.protocol.events import (
     Event,
     Fault,
     Hello,
+    Load,
     Output,
     ProcessEnded,
     Program,
@@ -112,6 +113,7 @@ class Evidence:
         self, name: str, action: actions.Action, result: Result | None = None, *, at: tuple[float, float] | None = None,
         status: str = "ok", message: str | None = None, node: str | None = "host", wall_shift: float = 0,
         started: bool = True, ended: bool = True, shell: str | None = None, may_fail: bool = False, saved: dict[str, Any] | None = None,
+        load: Load | None = None,
     ) -> Evidence:  # fmt: skip
         """``wall_shift``: by how much the wall clock was set between start and end, in ms."""
         begin, end = at or (self._now, self._now + 10)
@@ -121,7 +123,7 @@ class Evidence:
             self._frames.append(StepStarted(name, round(begin * MS), WALL_NS + round(begin * MS)))
         if started and ended:
             wall = WALL_NS + round((end + wall_shift) * MS)
-            self._frames.append(StepEnded(name, round(end * MS), wall, status, message, result, saved))  # type: ignore[arg-type]
+            self._frames.append(StepEnded(name, round(end * MS), wall, status, message, result, saved, load))  # type: ignore[arg-type]
         return self
 
     def output(self, name: str, data: bytes, size: int | None = None, ship: bool = True) -> Output:
@@ -183,13 +185,24 @@ class Evidence:
         moments: Sequence[tuple[float, NodeState]],
         ship: bool = True,
         changes: Sequence[float] = (),
+        unseen: tuple[str, ...] = (),
         **step: Any,
     ) -> Evidence:
-        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change."""
+        """A repeated snapshot of `host`: (milliseconds since the agent's start, state). ``changes``: those at a change.
+
+        ``unseen``: of the last moment.
+        """
         path = f"snapshots/{name}.jsonl"
         if ship:
             lines = (
-                dumps(Sample(round(at * MS), KernelState({"host": state}), True if at in changes else None))
+                dumps(
+                    Sample(
+                        round(at * MS),
+                        KernelState({"host": state}),
+                        True if at in changes else None,
+                        unseen if unseen and at == moments[-1][0] else None,
+                    )
+                )
                 for at, state in moments
             )
             self.piece(path, "".join(f"{line}\n" for line in lines).encode())

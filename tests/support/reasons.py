@@ -352,6 +352,10 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a length of a number": judged({"command": "probe", "json": {"length(sent)": 3}}, said(b'{"sent": 3}')),
         "in an expression": judged(value("n > 1", n=of("length(sent)")), said(b'{"sent": 3}')),
     },
+    "pattern-too-slow": {
+        "of a command": judged({"command": "probe", "stdout": {"matches": "(a|aa)+$"}}, said(b"a" * 60 + b"b\n")),
+        "under not": judged({"not": {"command": "probe", "stdout": {"matches": "(a|aa)+$"}}}, said(b"a" * 60 + b"b\n")),
+    },
     "type-mismatch": {
         "a number searched": judged({"command": "probe", "json": {"sent": {"contains": "3"}}}, said(b'{"sent": 3}')),
         "text and number": judged(value("sent + name == 3", sent=of("sent"), name=of("name")), state),

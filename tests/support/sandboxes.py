@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker.errors
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -22,7 +24,11 @@ def containers_of(client: Any, run_id: str) -> list[Sandbox]:
 
     def sandbox(container: Any) -> Sandbox:
         def runs(words: str) -> bool:
-            return any(words in " ".join(row) for row in container.top()["Processes"])
+            try:
+                rows = container.top()["Processes"]
+            except docker.errors.APIError:  # it is just starting, or gone already
+                return False
+            return any(words in " ".join(row) for row in rows)
 
         return Sandbox(container.name, runs, container.kill)
 

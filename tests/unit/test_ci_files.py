@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 from support.recorded import recorded_run
 
@@ -98,9 +100,21 @@ def test_what_they_install_is_their_own_folder(tmp_path: Path) -> None:
     subprocess.run(["bash", "-e", "-c", "\n".join(job["before_script"])], cwd=tmp_path, env=env, check=True)
     calls = (tmp_path / "installed").read_text().splitlines()
     assert calls == [
-        f"-m venv {temporary}/labrun", f"install --quiet --disable-pip-version-check {action}",
+        f"-m venv {temporary}/labrun",
+        f"install --quiet --disable-pip-version-check --require-hashes -r {action}/requirements.txt",
+        f"install --quiet --disable-pip-version-check --no-deps --no-build-isolation {action}",
         "-m venv .labrun", "install --quiet --disable-pip-version-check ./labrun",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["action.yml", "README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*"))]
+)
+def test_actions_of_others_are_named_by_commit(name: str) -> None:
+    """A tag can be moved to other code; a commit cannot."""
+    if (ROOT / name).is_file():
+        uses = re.findall(r"^\s*-?\s*uses:\s*([^\s#]+)", (ROOT / name).read_text(errors="replace"), re.MULTILINE)
+        assert not [one for one in uses if not one.startswith("./") and not re.search(r"@[0-9a-f]{40}$", one)]
 
 
 def test_the_readme_uses_the_files_that_are_there() -> None:

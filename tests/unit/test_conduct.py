@@ -16,7 +16,7 @@ from labrun.engines.base import Engine, EngineError, EngineInfo
 from labrun.engines.scripted import Block, ScriptedEngine
 from labrun.evidence import layout
 from labrun.evidence.record import read_variant
-from labrun.evidence.run import InvalidLab, read_run, write_run
+from labrun.evidence.run import EvidenceError, InvalidLab, read_run, write_run
 from labrun.judge.results import exit_code, results_json
 from labrun.judge.run import judge_run
 from labrun.lab.compile import compile_lab
@@ -105,7 +105,7 @@ class Stage:
         self.path = path
         self.told = Told()
 
-    def go(self, scripts, labs=None, jobs=2, progress=None, engine=None):
+    def go(self, scripts, labs=None, jobs=2, progress=None, engine=None, max_failures=None):
         """``scripts``: slug -> (experiment's, control's)."""
         self.labs = [lab(slug, self.path, len(given) - 1) for slug, given in scripts.items()]
         flat = {
@@ -118,7 +118,9 @@ class Stage:
         begin(self.run, run_record([entry_of(compiled) for compiled in self.labs]))
         ticks = count()
         clock = lambda: float(next(ticks))  # noqa: E731
-        self.conducted = conduct(self.labs, self.engine, self.run, jobs, progress or self.told, clock)
+        self.conducted = conduct(
+            self.labs, self.engine, self.run, jobs, progress or self.told, clock, max_failures=max_failures
+        )
         return self.conducted.whole
 
     def variant(self, slug, name="experiment"):
@@ -170,6 +172,43 @@ def test_progress_is_told_once_each(stage):
         ("started", "one", 2), ("step", "one", "experiment", "probe"), ("step", "one", "h", "probe"),
         ("judged", "one", "done", ["supported"], 1.0),
     ]  # fmt: skip
+
+
+WRONG, BROKEN = (whole(1), whole(1)), ((hello(),), whole(1))
+
+
+@pytest.mark.parametrize(
+    ("scripts", "limit", "left_out"),
+    [
+        ({"a": FINE, "b": WRONG, "c": FINE, "d": FINE}, 1, ("c", "d")),
+        ({"a": BROKEN, "b": FINE}, 1, ("b",)),
+        ({"a": WRONG, "b": FINE, "c": WRONG, "d": FINE}, 2, ("d",)),
+        ({"a": WRONG, "b": FINE}, 2, ()),
+        ({"a": FINE, "b": WRONG}, 1, ()),
+    ],
+)
+def test_after_enough_failures_no_lab_is_begun_and_the_run_has_no_more(stage, scripts, limit, left_out):
+    assert stage.go(scripts, jobs=1, max_failures=limit) is True
+    done = [slug for slug in scripts if slug not in left_out]
+    assert stage.conducted.left_out == read_run(stage.run).left_out == left_out
+    assert [entry.slug for entry in read_run(stage.run).labs] == done
+    assert [name.partition("-")[0] for name in stage.engine.names if name.endswith("experiment")] == done
+    assert sorted({path.parent.name for path in stage.run.glob("labs/*/*/")}) == done
+    assert [lab.id for lab in finish(stage.run, stage.conducted.judged).labs] == done
+
+
+def test_a_lab_that_has_evidence_was_not_left_out(stage):
+    stage.go({"a": FINE})
+    (stage.run / "left-out.json").write_text('["a"]')
+    with pytest.raises(EvidenceError, match="it has evidence"):
+        read_run(stage.run)
+
+
+def test_a_lab_that_runs_goes_on_to_its_end_when_enough_has_failed(stage):
+    stage.go({"a": WRONG, "b": FINE, "c": FINE}, jobs=3, max_failures=1)
+    told = {slug: verdicts for slug, verdicts in stage.verdicts().items() if slug != "a"}
+    assert all(verdicts == [("supported", "as-predicted")] for verdicts in told.values())
+    assert told.keys() | set(stage.conducted.left_out) == {"b", "c"}
 
 
 def test_a_lab_is_judged_when_its_last_variant_is_done(stage):

@@ -479,7 +479,9 @@ def test_a_part_of_a_line_that_the_shell_does_not_find_observes_nothing(evidence
 )
 def test_what_only_looks_like_the_complaint_of_the_shell(evidence, said, shell):
     evidence.run("probe", b"0", said, shell=shell).done()
-    assert judge(evidence, {"command": "probe", "stdout": "0"}).truth is True
+    trace = judge(evidence, {"command": "probe", "stdout": "0"})
+    # A file that is not there is an error all the same, and of another kind.
+    assert (trace.truth, trace.reason) == ((None, "step-failed") if b"./here" in said else (True, None))
 
 
 def test_a_lab_may_look_at_the_complaint(evidence):

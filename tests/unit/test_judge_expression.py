@@ -135,6 +135,9 @@ def test_every_operator_and_function(tmp_path, expr, values, truth):
         ("a // b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a % b == 1", {"a": 1, "b": 0}, "expression-failed", "1, 0"),
         ("a + b == 1", {"a": "x", "b": 1}, "type-mismatch", '"x" and 1: arithmetic needs numbers'),
+        ("a + 1 == 2", {"a": True}, "type-mismatch", "true, 1: arithmetic needs numbers"),
+        ("-a == b", {"a": True, "b": 1}, "type-mismatch", "true: arithmetic needs numbers"),
+        ("max(a, 0) == 1", {"a": True}, "type-mismatch", "true, 0: arithmetic needs numbers"),
         ("a * b == 1", {"a": "x", "b": 3}, "type-mismatch", "arithmetic needs numbers"),
         ("a % b == 'x'", {"a": "%s", "b": "x"}, "type-mismatch", "arithmetic needs numbers"),
         ("a == b", {"a": "5", "b": 5}, "type-mismatch", '"5" and 5: a text and a number cannot be compared'),
@@ -228,7 +231,7 @@ def test_whole_numbers_stay_small_enough_to_be_shown(tmp_path):
 @pytest.fixture
 def evidence(tmp_path):
     evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10))
-    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", exit=7, at=(20, 270), may_fail=True)
+    evidence.run("probe", b'{"n": 3, "s": "x"}\n', b"oops\n", at=(20, 270))
     evidence.captured("seen", ("lo",), Seen(30, icmp()), Seen(40, icmp()), Seen(50, udp(53)))
     links = (
         LinkState(1, "lo", 65536, True, "UNKNOWN", ("UP",), "loopback"),
@@ -240,7 +243,7 @@ def evidence(tmp_path):
 VALUES = [
     ({"packets": {"on": "host.lo", "during": "probe"}}, "3"),
     ({"packets": {"on": "host.lo", "during": "probe", "fields": {"udp.dstport": 53}}}, "1"),
-    ({"command": "probe", "of": "exit"}, "7"),
+    ({"command": "probe", "of": "exit"}, "0"),
     ({"command": "probe", "of": "stdout"}, '"{"n": 3, "s": "x"}"'),
     ({"command": "probe", "of": "stderr"}, '"oops"'),
     ({"command": "probe", "of": "duration"}, "0.25"),
@@ -528,3 +531,14 @@ def test_every_value_is_the_one_that_python_has(recorded, expr):
         if part.truth is None and part.reason is None:
             value = exactly(str(part.subject))
             assert part.actual == str(value) or math.isclose(float(part.actual), value)
+
+
+@pytest.mark.parametrize(
+    ("printed", "truth"),
+    [("1000", True), (" 1e3\n", True), ("1000.0", True), ("1_000", None), ("1,000", None), ("", None)],
+)
+def test_what_a_command_prints_is_a_number_as_people_write_it(tmp_path, printed, truth):
+    variant = Evidence(tmp_path / "experiment").run("say", printed.encode()).done().read()
+    asked = {"expr": "n == 1000", "let": {"n": {"command": "say", "of": "number"}}}
+    trace = evaluate(prediction(asked), variant, PREFIX)
+    assert (trace.truth, trace.reason) == (truth, None if truth else "type-mismatch")

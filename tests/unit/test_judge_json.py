@@ -218,7 +218,10 @@ def test_where_the_type_is_right_it_is_one(evidence, check):
         ('[{"a": 1}, {"b": 2}]', "[?c == `1`]", "json-nothing-found", "no object has the key 'c'"),
         ('[{"a": 1}]', "length([?adr == `1`])", "json-nothing-found", "no object has the key 'adr'"),
         ('[{"port": 80}]', "length([?port == '80'])", "type-mismatch", "it compares number with text"),
+        ('[{"mtu": 1500}, {"mtu": "1400"}, {"x": 1}]', "length([?mtu == `1400`])", "type-mismatch", "number with text"),
+        ('[{"mtu": 1500}, {"mtu": "1400"}]', "[?mtu > `1450`] | length(@)", "type-mismatch", "number with text"),
         ('[{"port": "80"}]', "[?port > `79`] | length(@)", "type-mismatch", "number with text"),
+        ("[1, 2]", "contains(@, '1')", "type-mismatch", "it looks for a text in a list of number"),
         ("[1, 2]", "[5]", "json-nothing-found", "the list has 2"),
         ('{"a": 3}', "a.b", "json-nothing-found", "no object has the key 'b'"),
         ('{"n": 1, "n": 2}', "n", "json-ambiguous", "twice"),
@@ -238,6 +241,7 @@ def test_what_is_asked_for_and_not_there_decides_nothing(evidence, text, express
     ("text", "expression", "expected", "truth"),
     [
         ('[{"a": 1}, {"b": 2}]', "length([?b == `2`])", 1, True),  # some objects have it
+        ('[{"f": ["UP"]}, {"f": []}]', "length([?contains(f, 'LOWER')])", 0, True),
         ("[]", "length([?b == `2`])", 0, True),  # there is nobody to have it
         ('{"a": null}', "a", 0, False),
         ('{"a": 1}', "b || `7`", 7, True),

@@ -161,6 +161,25 @@ def test_silence_over_a_gap_proves_nothing(evidence, states, time, truth, gap, e
         assert (trace.path, trace.operator) == ("", word)
 
 
+@pytest.mark.parametrize(
+    ("unseen", "doubt"), [("host.neighbours", True), ("host.links", False), ("b.neighbours", False)]
+)
+@pytest.mark.parametrize(
+    ("state", "time", "truth"),
+    [(R, WITHIN, False), (S, WITHIN, True), (R, NEVER, True), (S, NEVER, False), (S, ALWAYS, True), (R, ALWAYS, False)],
+)
+def test_a_state_that_no_look_saw_may_have_been_any(evidence, state, time, truth, unseen, doubt):
+    """What a look saw decides; that it was at no moment does not, where an object had states between two looks."""
+    ((word, _),) = time.items()
+    at = [(7000.0 + 100 * number, entries(state)) for number in range(4)]
+    trace = judge(evidence.series("watch", at, unseen=(unseen,)).done(), leaf(**time))
+    if doubt and truth is (word != "eventually"):
+        assert (trace.truth, trace.reason) == (None, "watched-with-gaps")
+        assert sentence(trace) == "neighbours of host changed faster than anybody looked at 'watch'"
+    else:
+        assert trace.truth is truth
+
+
 @pytest.mark.parametrize(("state", "truth"), [(S, True), (R, None)])
 def test_one_moment(evidence, state, truth):
     trace = judge(evidence.series("watch", moments(state)).done(), leaf(**WITHIN))

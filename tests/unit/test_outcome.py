@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from labrun.lab.predictions import Prediction
 from labrun.observe.outcome import Accounts
 from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, not_found, pipelines
 from labrun.protocol import actions
-from labrun.protocol.events import CommandResult, LookupResult
+from labrun.protocol.events import CommandResult, FailedInside, LookupResult
 from labrun.protocol.state import LinkState, NodeState
 from pydantic import TypeAdapter
 from support.evidence_builder import Evidence, Seen, icmp
@@ -60,18 +61,27 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "complaints and exit 0": ({"exit": 0, "shell": "sysctl -Q", "stderr": b"sysctl: invalid option -- 'Q'\n"}, "usage-error"),
     "an inner shell's complaint": ({"exit": 0, "shell": "sh -c 'nosuch | wc -l'", "stderr": b"sh: 1: nosuch: not found\n"}, "missing-tool"),
     "it says no": ({"exit": 1, "shell": "ip link show eth9"}, "step-failed"),
+    "an earlier command of it failed": ({"shell": "ip link set eth9 down; echo x", "failed": ((1, "ip link set eth9 down"),)}, "step-failed"),
+    "an earlier command did not try": ({"shell": "iptables -A I; echo x", "failed": ((2, "iptables -A I"),)}, "usage-error"),
+    "a guarded one did not try": ({"shell": "iptables -A INPUT -j DORP || true", "stderr": b"iptables v1.8.9: Couldn't load target `DORP'\n"}, "usage-error"),
+    "one that was not found, in a condition": (
+        {"exit": 0, "shell": "if ./x; then :; fi", "failed": [(126, None)]}, "step-failed"),
+    "one that did not try, in a condition": ({"exit": 0, "shell": "grep x f || echo 0", "failed": [(2, None)]}, "usage-error"),
+    "a part, in a condition": (
+        {"exit": 0, "shell": "if ip a | grep -q x; then :; fi", "failed": [((1, 1), None)]}, "step-failed"),
     "killed": ({"exit": None, "signal": "SIGSEGV"}, "step-failed"),
 }  # fmt: skip
 
 
 def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stderr: bytes = b"",
              parts: tuple[int, ...] | None = None, missing: tuple[str, ...] | None = None,
-             left: tuple[str, ...] | None = None, **step: object) -> Evidence:  # fmt: skip
+             left: tuple[str, ...] | None = None, failed: Sequence[tuple[int | tuple[int, ...], str | None]] = (), **step: object) -> Evidence:  # fmt: skip
     evidence = (
         Evidence(folder / "experiment").capture("seen", "lo", at=(0, 10)).snapshot("before", {"host": LO}, at=(10, 20))
     )
     out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
-    result = CommandResult(exit, signal, out, err, parts, missing, left)
+    result = CommandResult(exit, signal, out, err, parts, missing, left, tuple(
+        FailedInside(status if isinstance(status, tuple) else (status,), command) for status, command in failed) or None)  # fmt: skip
     evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
     if step.get("status", "ok") == "ok":
         evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
@@ -134,6 +144,82 @@ def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
     assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shell": "ip addr add x dev e; echo rc=$?", "failed": ((2, "ip addr add x dev e"),), "stderr": b"RTNETLINK answers: File exists\n"},
+        {"shell": "ip link del x; true", "failed": ((1, "ip link del x"),)},
+        {"shell": "ip link del x\n:\n", "failed": ((1, "ip link del x"),)},
+        {"shell": "grep -q x f; echo x", "failed": ((1, "grep -q x f"),)},
+        {"shell": "ping -c 1 x; echo x", "failed": ((1, "ping -c 1 x"),)},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("what", OBSERVATIONS)
+def test_a_line_that_asks_how_its_commands_ended_has_not_failed(
+    what: str, given: dict[str, object], tmp_path: Path
+) -> None:
+    variant = recorded(tmp_path, **given).read()  # type: ignore[arg-type]
+    assert evaluate(prediction(OBSERVATIONS[what]), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    ("line", "failed", "exit"),
+    [
+        ("x=$(grep -c x f); echo $x", [(1, "grep -c x f"), (1, "x=$(grep -c x f)")], 0),
+        ('x="$(grep -c x f)"; echo', [(1, "grep -c x f"), (1, 'x="$(grep -c x f)"')], 0),
+        ("ss | grep -q x; true", [((0, 1), "grep -q x")], 0),
+        ("if ip link show x; then :; fi", [], 0),
+        ("yes | head -1 | wc; true", [((141, 0, 0), None)], 0),
+        ("sleep 9 & kill $!; wait $!; true", [(143, "wait $!")], 0),
+        ("until curl x; do sleep 1; done", [(7, None)], 0),
+        ("while ping -c 1 x; do :; done", [(2, None)], 0),
+    ],
+)
+def test_what_a_line_may_pass_over(
+    line: str, failed: list[tuple[int | tuple[int, ...], str | None]], exit: int, tmp_path: Path
+) -> None:
+    words = b"ping: connect: Network is unreachable\n" if "ping" in line else b""
+    variant = recorded(tmp_path, exit=exit, shell=line, failed=failed, stderr=words).read()
+    assert evaluate(prediction({"command": "probe", "exit": exit}), variant, PREFIX).truth is True
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        b'Device "eth9" does not exist.\n', b"Error: inet prefix is wrong\n", b"cat: /x: No such file or directory\n",
+        b"Cannot find device eth9\n", b"RTNETLINK answers: File exists\n", b"x: Operation not permitted\n",
+        b"Traceback (most recent call last):\n", b"iptables v1.8.9 (nf_tables): chain `X' in table `filter'\n",
+    ],
+)  # fmt: skip
+def test_output_beside_an_error_decides_only_what_it_shows(stderr: bytes, tmp_path: Path) -> None:
+    """`n=$(ip addr show dev eth9 | wc -l); echo $n` ends with 0, and its 0 counts nothing."""
+    variant = recorded(tmp_path, shell="n=$(x); echo $n", stderr=stderr).read()
+    for asked, truth in (({"lacks": "late"}, None), ({"equals": "said"}, None), ({"contains": "said"}, True)):
+        found = evaluate(prediction({"command": "probe", "stdout": asked}), variant, PREFIX)
+        assert (found.truth, found.reason) == (truth, None if truth else "step-failed")
+    assert evaluate(prediction({"command": "probe", "exit": 0}), variant, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX).truth is True
+    both = {
+        "all": [
+            {"command": "probe", "stdout": "said"},
+            {"command": "probe", "stderr": {"contains": stderr.decode()[:5]}},
+        ]
+    }
+    accounts = Accounts.of([prediction(both)])
+    assert evaluate(prediction(both), variant, PREFIX, accounts=accounts).truth is True
+
+
+def test_what_may_fail_excuses_what_comes_after_it_alone(tmp_path: Path) -> None:
+    failed = recorded(tmp_path / "a", exit=1, shell="ip link show eth9", may_fail=True).read()
+    assert evaluate(prediction(OBSERVATIONS["packets after it"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its exit"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its duration"]), failed, PREFIX).truth is True
+    assert evaluate(prediction(OBSERVATIONS["its output"]), failed, PREFIX).reason == "step-failed"
+    typo = recorded(tmp_path / "b", exit=255, shell="ip lnk show", may_fail=True).read()
+    for what in ("packets after it", "its exit", "its output"):
+        assert evaluate(prediction(OBSERVATIONS[what]), typo, PREFIX).reason == "usage-error"
+
+
 def test_a_status_by_which_a_program_did_not_try_must_be_named(tmp_path: Path) -> None:
     variant = recorded(tmp_path, exit=2, shell="curl --nosuch x", stderr=b"curl: option --nosuch: is unknown\n").read()
     for check, truth in ((0, None), ({"gt": 0}, None), ({"ge": 2}, None), (2, True), ({"one_of": [2, 3]}, True)):
@@ -165,6 +251,7 @@ def test_processes_that_a_step_left_running_leave_its_window_open(text: str, tmp
         ("if grep -q x f; then echo y; fi", [("grep",), ("echo",)]),
         ("echo 'a | b; c'", [("echo",)]),
         ("a\nb", [("a",), ("b",)]),
+        ("x=$(ip link); echo $x", [("ip",), ("echo",)]),
         ("echo 'open", []),
         ("", []),
     ],
@@ -183,3 +270,16 @@ def test_no_line_and_no_complaint_breaks_the_reader(text: str) -> None:
 
 def test_an_answer_is_no_refusal_to_try() -> None:
     assert not [name for name in ANSWERS if ANSWERS[name] & DID_NOT_TRY.get(name, frozenset())]
+
+
+def test_a_shell_that_the_lab_names_itself_is_read_as_one(tmp_path: Path) -> None:
+    """`run: [bash, -c, LINE]` is LINE for the shell."""
+    evidence = Evidence(tmp_path / "experiment")
+    for name, line in (("bad", "iptables -A INPUT -j DORP; echo x"), ("fine", "ip link del x; true")):
+        result = CommandResult(
+            0, None, evidence.output(f"{name}.out", b""), evidence.output(f"{name}.err", b"x: Permission denied\n")
+        )
+        evidence.step(name, actions.Run(("bash", "-c", line)), result)
+    variant = evidence.done().read()
+    for name, truth in (("bad", None), ("fine", True)):
+        assert evaluate(prediction({"command": name, "stdout": {"lacks": "y"}}), variant, PREFIX).truth is truth

@@ -47,7 +47,7 @@ def _html(view: RunView) -> str:
 
 
 def _markdown(view: RunView) -> str:
-    text = render_markdown(view).split("### Hypotheses")[1]
+    text = render_markdown(view).split("\n### Answer")[1].split("\n### ")[0]
     text = re.sub(r"\]\([^)]*\)", "", text.replace("&nbsp;", " "))  # links: their words are what is read
     return _plain(html.unescape(re.sub(r"\\(.)", r"\1", text)))
 

@@ -32,7 +32,9 @@ def test_ctrf_counts_what_it_lists(tmp_path: Path) -> None:
         "tests": 7, "passed": 2, "failed": 1, "pending": 0, "skipped": 2, "other": 2,
         "start": 1790000000000, "stop": 1790000000090,
     }  # fmt: skip
-    wrong = next(test for test in report["tests"] if test["name"] == "colours: wrong")
+    wrong = next(test for test in report["tests"] if test["extra"]["id"] == "wrong")
+    assert wrong["name"] == f"colours: {wrong['extra']['claim']}" and wrong["duration"] == 0
+    assert sum(test["duration"] for test in report["tests"]) == 260  # each lab once
     assert (wrong["filePath"], wrong["line"], wrong["status"]) == ("labs/colours/lab.yaml", 12, "failed")
     assert "actual 2" in wrong["trace"]
 

@@ -73,6 +73,11 @@ TRUE: dict[str, Any] = {"command": "probe", "exit": 0}
     [
         {"any": [TRUE, {"not": TRUE}]}, {"all": [TRUE, {"not": TRUE}]}, {"not": {"all": [TRUE, {"not": TRUE}]}},
         {"any": [{"all": [TRUE, {"command": "first", "exit": 0}]}, {"not": TRUE}, {"not": {"command": "first", "exit": 0}}]},
+        {"any": [TRUE, {"command": "probe", "exit": {"gt": 0}}]}, {"all": [TRUE, {"command": "probe", "exit": {"gt": 0}}]},
+        {"any": [TRUE, {"command": "probe", "exit": 1}, {"not": {"command": "probe", "exit": {"one_of": [0, 1]}}}]},
+        {"any": [{"command": "probe", "duration": {"lt": 2}}, {"command": "probe", "duration": {"ge": 1}}]},
+        {"any": [{"packets": {"on": "host.lo"}, "count": 0}, {"packets": {"on": "host.lo"}, "count": {"ge": 1}}]},
+        {"not": {"all": [{"packets": {"on": "host.lo"}, "count": {"lt": 3}}, {"packets": {"on": "host.lo"}, "count": {"gt": 3}}]}},
         *({"expr": text, "let": {"n": {"command": "probe", "of": "exit"}}}
           for text in ("n - n == 0", "n * 0 == 0", "n + 1 > n", "n >= n - 1", "abs(n) >= 0", "n == 3 or n != 3")),
         {"expr": "len(t) >= 0", "let": {"t": {"command": "probe", "of": "stdout"}}},
@@ -87,6 +92,8 @@ def test_what_holds_whatever_is_observed_is_refused(tmp_path: Path, predict: Any
     "predict",
     [
         {"any": [TRUE, {"command": "first", "exit": 0}]}, {"not": TRUE}, {"all": [TRUE, TRUE]},
+        {"any": [TRUE, {"command": "probe", "exit": {"gt": 1}}]}, {"any": [TRUE, {"command": "first", "exit": {"gt": 0}}]},
+        {"any": [{"command": "probe", "duration": {"lt": 1}}, {"command": "probe", "duration": {"gt": 1}}]},
         {"expr": "n == 3 or n > 100", "let": {"n": {"command": "probe", "of": "exit"}}},
         {"expr": "n >= 0 and n < 200", "let": {"n": {"command": "probe", "of": "exit"}}},
         {"expr": "'x' in t", "let": {"t": {"command": "probe", "of": "stdout"}}},

@@ -13,7 +13,7 @@ import socket
 import struct
 
 from labrun.agent import namespaces as ns
-from labrun.agent.nodes import make_tun_device
+from labrun.agent.lab_root import make_tun_device
 from labrun.protocol.features import FEATURES, Feature
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labrun.agent.shell import UNTOLD
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
 from labrun.agent.values import filled, resolved, taken
 from labrun.protocol import actions
@@ -39,8 +40,8 @@ _FIRST_POLL_S = 0.001  # a server listens a few milliseconds after its start
 # Commands have values in their environment; nft and scapy have languages of their own.
 _OWN_VALUES = ("run", "start", "nft", "send", "stop")
 _LINKS: tuple[actions.SnapshotPart, ...] = ("links",)
-# The child that builds packets imports labrun from where the agent itself came from.
-_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from labrun.agent.send import main; main()"
+# The child that builds packets gets its program as text: a lab cannot see the agent's own files.
+_CHILD = "import sys; sys.path[:] = sys.argv[2:]; room = {'__name__': 'send'}; exec(sys.argv[1], room); room['main']()"
 
 
 class TimedOut(StepTimeout):
@@ -73,10 +74,10 @@ def _run(stage: Stage, step: Step, action: actions.Run, deadline: float) -> Resu
     for output in (out, err):
         stage.emitter.ship(output.path, final=True)
     code, signal = process.status
-    told = process.told()
-    missing = (told.missing if told else ()) or None
+    told = process.told() or UNTOLD
     others = {other.pid for other in stage.processes.values()}
-    result = CommandResult(code, signal, out, err, told.parts if told else None, missing, process.left(others) or None)
+    left = process.left(others) or None
+    result = CommandResult(code, signal, out, err, told.parts, told.missing or None, left, told.failed or None)
     if not in_time:
         raise TimedOut(f"the command did not end within {step.timeout_s:g} s and was killed", result)
     for save in step.save:
@@ -104,7 +105,7 @@ def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> 
     stage.began(step.id)
     ready = action.ready
     if ready is None:
-        return StartResult(process.pid)
+        return StartResult(process.lab_pid)
     if ready.output is not None:
         is_ready = process.wait_output(ready.output, _left(deadline))
         awaited = f"output that matches {ready.output!r}"
@@ -121,7 +122,7 @@ def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> 
             is_ready = is_ready and session_listens(process.pid, ready.port, ready.protocol)
         awaited = f"it to listen on {ready.protocol} port {ready.port}"
     if is_ready or (process.ended and step.may_fail):
-        return StartResult(process.pid)
+        return StartResult(process.lab_pid)
     if process.ended:
         code, signal = process.status
         what = f"exit status {code}" if signal is None else signal
@@ -258,7 +259,7 @@ def _nft(stage: Stage, step: Step, action: actions.Nft, deadline: float) -> Resu
 def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Result:
     packet = filled(action.packet, stage.values)
     job = json.dumps({"packet": packet, "dev": action.dev, "count": action.count, "seed": stage.plan.seed})
-    argv = (sys.executable, "-I", "-c", _CHILD, *sys.path)
+    argv = (sys.executable, "-I", "-c", _CHILD, _send_program(), *sys.path)
     process = stage.spawn(step, argv, job)
     in_time = process.wait(_left(deadline))
     process.stop("KILL", 1.0)
@@ -273,6 +274,15 @@ def _send(stage: Stage, step: Step, action: actions.Send, deadline: float) -> Re
         raise StepFailed(complaint.rsplit("\n", 1)[-1] or "the packet could not be sent")
     sent = json.loads(answer)
     return SendResult(sent["packets"], sent["summary"])
+
+
+def _send_program() -> str:
+    import importlib.util
+
+    spec = importlib.util.find_spec("labrun.agent.send")
+    loader: Any = spec.loader if spec is not None else None
+    source: str = loader.get_source("labrun.agent.send")
+    return source
 
 
 def _snapshot(stage: Stage, step: Step, action: actions.Snapshot, deadline: float) -> Result:
@@ -296,7 +306,8 @@ def _series(stage: Stage, step: Step, action: actions.Snapshot, for_s: float) ->
         changed = False
         while True:
             t_ns = stage.emitter.t_ns()
-            file.write(dumps(Sample(t_ns, _state(stage, action), changed or None)) + "\n")
+            state = _state(stage, action)
+            file.write(dumps(Sample(t_ns, state, changed or None, changes.unseen() or None)) + "\n")
             count += 1
             now = time.monotonic()
             if now - begin >= for_s:

@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import labrun
-from labrun.agent import environment, seccomp
+from labrun.agent import environment
 from labrun.agent.emitter import Emitter
 from labrun.agent.handlers import TimedOut, carry_out
+from labrun.agent.lab_side import LabSide, refusing
+from labrun.agent.load import LoadWatch
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import ENVIRONMENT
 from labrun.agent.settle import settle
@@ -29,19 +31,20 @@ from labrun.protocol.plan import Plan, Step
 ORPHANED = 71  # the exit status when the lifeline ends
 
 
-def main(agent_path: str) -> None:
-    """Read one plan from stdin, carry it out. ``agent_path``: where this source is, for child processes."""
-    seccomp.install()  # before there is a thread: all that this process starts has the filter
+def main(lab: LabSide) -> None:
+    """Read one plan from stdin, carry it out."""
     events_fd = os.dup(1)
     os.dup2(2, 1)  # a stray print must not get into the stream
     import labrun.agent.snapshot  # noqa: F401  most plans need it, and this one may not be there yet
 
+    with refusing():
+        lab.ready()
     plan = loads(Plan, sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
     folder.mkdir(mode=0o700)
     emitter = Emitter(events_fd, folder)
-    stage = Stage(plan, emitter, Nodes(), agent_path, values=dict(plan.values))
+    stage = Stage(plan, emitter, Nodes(lab), values=dict(plan.values))
     try:
         if _begin(stage):
             _steps(stage)
@@ -100,7 +103,6 @@ def _begin(stage: Stage) -> bool:
     if trouble is not None:
         emitter.event(trouble)
         return False
-    stage.nodes.prepare()
     return True
 
 
@@ -108,6 +110,7 @@ def _steps(stage: Stage) -> None:
     emitter = stage.emitter
     end = time.monotonic() + stage.plan.limits.lab_timeout_s
     watch = Watch(stage)
+    load = LoadWatch()
     topology = tuple(step for step in stage.plan.steps if step.phase == "topology")
     if topology:
         from labrun.agent.topology import build
@@ -122,15 +125,16 @@ def _steps(stage: Stage) -> None:
             return
         # What is left of the lab's time may be less than the step's own; messages then say so.
         bounded = replace(step, timeout_s=min(step.timeout_s, round(max(0.0, end - time.monotonic()), 3)))
-        if not _step(stage, bounded, time.monotonic() + bounded.timeout_s):
+        if not _step(stage, bounded, time.monotonic() + bounded.timeout_s, load):
             return
         stage.ship_running()
         watch.after(step)
 
 
-def _step(stage: Stage, step: Step, deadline: float) -> bool:
+def _step(stage: Stage, step: Step, deadline: float, load: LoadWatch) -> bool:
     """One step with its two events; False when the plan cannot go on."""
     emitter = stage.emitter
+    load.start()
     emitter.event(StepStarted(step.id, *emitter.now()))
     result: Result | None = None
     status: StepStatus = "ok"
@@ -147,5 +151,5 @@ def _step(stage: Stage, step: Step, deadline: float) -> bool:
         status, message = "failed", str(error)
     t_ns, wall_ns = emitter.now()
     saved = {save.name: stage.values[save.name] for save in step.save if save.name in stage.values} or None
-    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result, saved))
+    emitter.event(StepEnded(step.id, t_ns, wall_ns, status, message, result, saved, load.since_start()))
     return status == "ok"

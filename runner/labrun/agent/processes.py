@@ -10,14 +10,17 @@ import os
 import re
 import selectors
 import signal
-import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from labrun.agent.shell import Report, Told
+from labrun.agent.socket_state import lab_pid
 from labrun.protocol.events import Output
 
+# argv, environment, and its open files (its number for it -> ours): the pid of our new child
+Start = Callable[[tuple[str, ...], dict[str, str], dict[int, int]], int]
 _READ = 256 * 1024
 _NAMES = 20  # of processes that a command left running
 _TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
@@ -68,35 +71,52 @@ class _Stream:
 
 
 class Process:
-    """A running command. Constructed in the node's namespaces, which the child inherits."""
+    """A running command."""
 
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
-                 limit: int, extra_env: dict[str, str] | None = None, shell: bool = False) -> None:  # fmt: skip
+                 limit: int, start: Start, extra_env: dict[str, str] | None = None,
+                 shell: bool = False) -> None:  # fmt: skip
         """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
 
         Raises OSError if it cannot be started.
         """
         self.argv = argv
         self.stopped = False
+        self._holders: tuple[str, ...] = ()
+        self._more = False  # may come, or came, after it ended
         self._changed = threading.Condition()
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
+        self._code: int | None = None
         self._report = _report() if shell else None
         self._told: Told | None = None
         self._before = _process_ids()
-        self._popen = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})},
-            start_new_session=True,
-            pass_fds=self._report.fds if self._report else (),
-        )
+        self._stdin = stdin
+        self._feeds, self._reads = -1, [-1, -1]
+        theirs = []
+        try:
+            if stdin is None:
+                theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            else:
+                source, self._feeds = os.pipe()
+                theirs.append(source)
+            for place in range(2):
+                self._reads[place], target = os.pipe()
+                theirs.append(target)
+            environment = {**ENVIRONMENT, **(extra_env or {}), **(self._report.environment if self._report else {})}
+            files = dict(enumerate(theirs)) | {fd: fd for fd in (self._report.fds if self._report else ())}
+            self.pid = start(argv, environment, files)
+        except OSError:
+            theirs += [fd for fd in (self._feeds, *self._reads) if fd >= 0]
+            for stream in self._streams:
+                stream.close()
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
         if self._report is not None:
             self._report.started()
-        self._stdin = stdin
-        self.pid = self._popen.pid
+        self.lab_pid = lab_pid(self.pid)
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
@@ -123,7 +143,7 @@ class Process:
     @property
     def status(self) -> tuple[int | None, str | None]:
         """(exit, signal name) once it has ended; (None, None) before."""
-        code = self._popen.returncode
+        code = self._code
         if code is None:
             return None, None
         if code >= 0:
@@ -163,6 +183,10 @@ class Process:
                 names.append(name)
         return tuple(names[:_NAMES])
 
+    def holders(self) -> tuple[str, ...]:
+        """Who could write more when it had ended, and wrote more or still can."""
+        return self._holders if self._more else ()
+
     def stop(self, name: str, grace_s: float) -> None:
         """Signal the process and its group; SIGKILL if that does not end it within ``grace_s``."""
         if not self.ended:
@@ -180,12 +204,10 @@ class Process:
             return
 
     def _pump(self) -> None:
-        popen = self._popen
-        assert popen.stdout is not None and popen.stderr is not None
-        pidfd = os.pidfd_open(popen.pid)
+        pidfd = os.pidfd_open(self.pid)
         with selectors.DefaultSelector() as selector:
-            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
-                os.set_blocking(pipe.fileno(), False)
+            for pipe, stream in zip(self._reads, self._streams, strict=True):
+                os.set_blocking(pipe, False)
                 selector.register(pipe, selectors.EVENT_READ, stream)
             selector.register(pidfd, selectors.EVENT_READ, None)
             if self._stdin is not None:
@@ -197,11 +219,14 @@ class Process:
                         running = False
                     elif not self._read(key.fd, key.data):
                         selector.unregister(key.fileobj)
-            for pipe, stream in zip((popen.stdout, popen.stderr), self._streams, strict=True):
-                self._read_all(pipe.fileno(), stream)
-        popen.wait()
+            whole = [self._read_all(pipe, stream) for pipe, stream in zip(self._reads, self._streams, strict=True)]
+        if not all(whole):
+            self._more = True
+            self._holders = self.left(set()) or ("a process without a name",)
+        _, status = os.waitpid(self.pid, 0)
         os.close(pidfd)
         with self._changed:
+            self._code = os.waitstatus_to_exitcode(status)
             for stream in self._streams:
                 stream.close()
             self._ended = True
@@ -210,24 +235,25 @@ class Process:
 
     def _swallow(self) -> None:
         """Orphans may hold the pipes: go on reading, so that they are neither blocked nor killed by SIGPIPE."""
-        popen = self._popen
-        assert popen.stdout is not None and popen.stderr is not None
+        late = False
         with selectors.DefaultSelector() as selector:
-            for pipe in (popen.stdout, popen.stderr):
+            for pipe in self._reads:
                 selector.register(pipe, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _ in selector.select():
-                    if not os.read(key.fd, _READ):
+                    if os.read(key.fd, _READ):
+                        late = True
+                    else:
                         selector.unregister(key.fileobj)
-        popen.stdout.close()
-        popen.stderr.close()
+        self._more = late
+        for pipe in self._reads:
+            os.close(pipe)
 
     def _feed(self) -> None:
-        pipe = self._popen.stdin
-        assert pipe is not None and self._stdin is not None
+        assert self._stdin is not None
         try:
-            pipe.write(self._stdin.encode())
-            pipe.close()
+            with open(self._feeds, "wb") as pipe:  # noqa: PTH123
+                pipe.write(self._stdin.encode())
         except (BrokenPipeError, ConnectionError):
             return  # the command did not want it all
 
@@ -244,13 +270,14 @@ class Process:
             self._changed.notify_all()
         return True
 
-    def _read_all(self, fd: int, stream: _Stream) -> None:
+    def _read_all(self, fd: int, stream: _Stream) -> bool:
+        """All that is there; False where somebody may write more."""
         while True:
             try:
                 data = os.read(fd, _READ)
             except BlockingIOError:
-                return
+                return False
             if not data:
-                return
+                return True
             with self._changed:
                 stream.take(data)

@@ -5,7 +5,7 @@ TCP and UDP by sock_diag, because /proc/net/tcp is slow and does not tell the de
 raw_diag and packet_diag, and the tables of /proc are there whenever the protocol is. They are those of
 /proc/thread-self/net: /proc/net would be the namespace of the thread group's leader.
 
-Whose a socket is comes from /proc/PID/fd of the pid namespace that we are in; in another one it stays unknown.
+Whose a socket is comes from /proc/PID/fd; its pid is the one in the lab's own pid namespace.
 Local (AF_UNIX) and netlink sockets are left out.
 """
 
@@ -56,8 +56,18 @@ def socket_states(names: dict[int, str], own_pid: int | None) -> tuple[SocketSta
         if [pid for pid, _name in holders] == [own_pid] or (not holders and row.inode in own):
             continue
         pid, process = min(holders) if holders else (None, None)
+        pid = lab_pid(pid) if pid is not None else None
         found.append(replace(row, pid=pid, process=process))
     return tuple(sorted(found, key=_order))
+
+
+def lab_pid(pid: int) -> int:
+    """The number that a process has in its own pid namespace, as the lab's commands print it (proc_pid_status(5))."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return pid
 
 
 def _table(name: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from labrun.agent.emitter import Emitter
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
+from labrun.agent.shell import UNTOLD
 from labrun.protocol.events import CaptureEnded, Fault, ProcessEnded, TraceEnded
 from labrun.protocol.plan import Plan, Step
 
@@ -36,7 +38,6 @@ class Stage:
     plan: Plan
     emitter: Emitter
     nodes: Nodes
-    agent_path: str  # where this agent's own source is, for its child processes
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)
@@ -62,16 +63,16 @@ class Stage:
         base = f"outputs/{name or step.id}"
         out, err = f"{base}.stdout", f"{base}.stderr"
         try:
-            with self.nodes.at_home(step.node):
-                return Process(
-                    argv,
-                    stdin,
-                    (out, self.emitter.path(out)),
-                    (err, self.emitter.path(err)),
-                    self.plan.limits.output_bytes,
-                    {name: str(value) for name, value in self.values.items()},
-                    shell=step.shell is not None and argv[:2] == ("bash", "-c"),
-                )
+            return Process(
+                argv,
+                stdin,
+                (out, self.emitter.path(out)),
+                (err, self.emitter.path(err)),
+                self.plan.limits.output_bytes,
+                functools.partial(self.nodes.start, step.node),
+                {name: str(value) for name, value in self.values.items()},
+                shell=argv[:2] == ("bash", "-c"),
+            )
         except FileNotFoundError as error:
             words = error.strerror or ""
             text = words if words.startswith("no node") else f"no such command: {argv[0]}"
@@ -152,13 +153,14 @@ class Stage:
 
     def _stop_process(self, step_id: str, signal: str, grace_s: float) -> None:
         process = self.processes[step_id]
+        holders = process.holders()
         process.stop(signal, grace_s)
         out, err = process.outputs()
         for output in (out, err):
             self.emitter.ship(output.path, final=True)
         code, name = process.status
         t_ns, wall_ns = self.emitter.now()
-        told = process.told()
+        told = process.told() or UNTOLD
         self.emitter.event(
             ProcessEnded(
                 step_id,
@@ -169,8 +171,10 @@ class Stage:
                 name,
                 out,
                 err,
-                told.parts if told else None,
-                (told.missing if told else ()) or None,
+                told.parts,
+                told.missing or None,
+                (() if process.stopped else holders) or None,
+                told.failed or None,
             )
         )
 

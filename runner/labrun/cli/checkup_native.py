@@ -6,12 +6,15 @@ import os
 import secrets
 from collections.abc import Generator
 from pathlib import Path
+from typing import TypeVar
 
 from labrun.cli.checkup import Finding, features
 from labrun.engines.base import EngineError
 from labrun.engines.cgroups import find_limits
 from labrun.engines.userland import Userland, host_userland, image_userland
 from labrun.image.errors import ImageError
+
+_Ends = TypeVar("_Ends")
 
 
 def native_checkup() -> Generator[Finding, None, bool]:
@@ -44,14 +47,20 @@ def native_checkup() -> Generator[Finding, None, bool]:
     return True
 
 
-def _all_of(findings: Generator[Finding, None, bool]) -> tuple[list[Finding], bool]:
+def userland_at_hand() -> Userland:
+    """The lab image's where it is unpacked, else the host's."""
+    return _all_of(_userland())[1]
+
+
+def _all_of(findings: Generator[Finding, None, _Ends]) -> tuple[list[Finding], _Ends]:
     """Collected instead of passed on: how they are told depends on how it ends."""
     held = []
     while True:
         try:
             held.append(next(findings))
         except StopIteration as end:
-            return held, bool(end.value)
+            ends: _Ends = end.value
+            return held, ends
 
 
 def _userland() -> Generator[Finding, None, Userland]:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from labrun.cli import options
+from labrun.cli.defaults import Configured
 
 if TYPE_CHECKING:
     from labrun.lab.base import Scalar
     from labrun.lab.load import Lab
 
 
-@click.command("list")
+@click.command("list", cls=Configured)
 @options.tag
 def list_labs(tags: tuple[str, ...]) -> int:
     """List the labs: slug, title, number of hypotheses, tags. What each run of them has is counted last."""
+    from labrun.cli.selection import selection
     from labrun.cli.terminal import console_for, counted
     from labrun.lab.catalogue import all_labs, labs_folder
     from labrun.lab.load import load_cells
@@ -27,6 +29,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
     from labrun.logic.visible import visible
 
     console = console_for(sys.stdout)
+    means = selection(None, tags)
     wrong = False
     listed: list[tuple[Lab, ...]] = []
     for path in all_labs(labs_folder(Path.cwd())):
@@ -37,7 +40,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
             print(visible(str(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
-        if tags and not set(tags) & set(lab.model.tags):
+        if not means.of(lab, None):
             continue
         listed.append(cells)
         slug = path.absolute().parent.name

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from labrun.lab.base import Scalar
+    from labrun.lab.load import Lab
 
 
 class EngineName(StrEnum):
@@ -53,9 +59,42 @@ jobs = click.option(
 out = click.option(
     "--out", metavar="DIR", type=PATH, default=Path("reports"), show_default=True, help="Where run directories go."
 )
-tag = click.option(
-    "--tag", "tags", metavar="TAG", multiple=True, help="Only labs with this tag; may be given several times."
+words = click.option(
+    "-k",
+    "words",
+    metavar="EXPR",
+    callback=lambda context, option, value: _means(value),
+    help="Only hypotheses whose lab, name or tags have these words: 'mtu and not slow'.",
 )
+tag = click.option(
+    "--tag",
+    "tags",
+    metavar="TAG",
+    multiple=True,
+    callback=lambda context, option, value: tuple(map(_means, value)),
+    shell_complete=lambda context, option, typed: complete_tags(typed),
+    help="Only labs with this tag, or without: 'not slow'; may be given several times.",
+)
+last_failed = click.option(
+    "--last-failed", "--lf", is_flag=True, help="Only hypotheses that were not as expected when they last ran."
+)
+failed_first = click.option("--failed-first", "--ff", is_flag=True, help="Labs that last failed run first.")
+first_failure = click.option(
+    "-x", "first_failure", is_flag=True, help="Begin no lab after the first failure; as --max-failures 1."
+)
+max_failures = click.option(
+    "--max-failures", metavar="N", type=click.IntRange(min=1), help="Begin no lab after N verdicts not as expected."
+)
+values = click.option(
+    "--set",
+    "values",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=lambda context, option, value: _values(value),
+    help="Labs with this parameter run with this value; several values, several runs.",
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="Say only what is not as expected.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show each step of the experiments, and what it printed.")
 timeout = click.option(
     "--timeout",
     "timeout_s",
@@ -77,11 +116,36 @@ as_json = click.option(
 
 
 def complete_labs(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """The slugs of the labs here and of those that ship, for the shell's completion."""
+    """Labs here and those that ship, for the shell's completion; after `LAB--` its runs, after `LAB/` its claims."""
     from labrun.lab.catalogue import all_labs, labs_folder, shipped_labs
 
-    paths = (*all_labs(labs_folder(Path.cwd())), *all_labs(shipped_labs()))
-    return sorted({path.parent.name for path in paths if path.parent.name.startswith(typed)})
+    paths = {path.parent.name: path for path in (*all_labs(shipped_labs()), *all_labs(labs_folder(Path.cwd())))}
+    found = [*paths]
+    for slug, path in paths.items():
+        if typed.startswith((f"{slug}/", f"{slug}--")):
+            cells = _cells(path)
+            found += [lab.slug for lab in cells if lab.slug != slug]
+            found += [f"{name}/{h.id}" for lab in cells for name in {slug, lab.slug} for h in lab.model.hypotheses]
+    return sorted({name for name in found if name.startswith(typed)})
+
+
+def complete_tags(typed: str) -> list[str]:
+    """The tags of the labs here."""
+    from labrun.lab.catalogue import all_labs, labs_folder
+
+    tags = {tag for path in all_labs(labs_folder(Path.cwd())) for lab in _cells(path)[:1] for tag in lab.model.tags}
+    return sorted(tag for tag in tags if tag.startswith(typed))
+
+
+def _cells(path: Path) -> Sequence[Lab]:
+    """None where the lab is wrong: a shell's completion has no place to say so."""
+    from labrun.lab.load import load_cells
+    from labrun.lab.problems import LabError
+
+    try:
+        return load_cells(path)
+    except LabError:
+        return ()
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
@@ -111,3 +175,34 @@ def _duration_s(text: str | None) -> float | None:
     except ValidationError as error:
         raise click.BadParameter(error.errors()[0]["msg"]) from error
     return seconds
+
+
+def _means(text: str | None) -> str | None:
+    """The words of an option, unchanged; words that mean nothing are a usage error."""
+    from labrun.logic.words import meaning
+
+    if text is not None:
+        try:
+            meaning(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return text
+
+
+def _values(given: Sequence[str]) -> dict[str, tuple[Scalar, ...]]:
+    """Parameter -> its values, typed as they would be in a lab's file."""
+    from labrun.lab.problems import LabError
+    from labrun.lab.text import parse_yaml
+
+    found: dict[str, tuple[Scalar, ...]] = {}
+    for text in given:
+        name, sign, written = text.partition("=")
+        try:
+            value = parse_yaml(written, f"--set {name}")[0] if sign else None
+        except LabError as error:
+            raise click.BadParameter(str(error)) from error
+        if not name or not isinstance(value, str | int | float | bool):
+            raise click.BadParameter(f"'{text}' is not NAME=VALUE, such as mtu=9000")
+        if not any(type(value) is type(old) and value == old for old in found.get(name, ())):
+            found[name] = (*found.get(name, ()), value)
+    return found

@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +18,14 @@ import click
 
 from labrun import __version__
 from labrun.cli import options
+from labrun.cli.defaults import Configured
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
     from labrun.evidence.run import InvalidLab
+    from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
 
@@ -45,9 +47,17 @@ class RunOptions:
     strict: bool
     as_json: bool
     repeat: int
+    words: str | None
+    values: Mapping[str, Sequence[Scalar]]
+    last_failed: bool
+    failed_first: bool
+    first_failure: bool
+    max_failures: int | None
+    quiet: bool
+    verbose: bool
 
 
-def _run_options(command: Command) -> Command:
+def run_options(command: Command) -> Command:
     """The options of every run; the command gets them as `RunOptions`, by name."""
     for option in reversed(
         (
@@ -56,19 +66,27 @@ def _run_options(command: Command) -> Command:
             options.userland,
             options.jobs,
             options.out,
+            options.words,
             options.tag,
+            options.last_failed,
+            options.failed_first,
+            options.first_failure,
+            options.max_failures,
+            options.values,
             options.timeout,
             options.strict,
             options.as_json,
             options.repeat,
+            options.quiet,
+            options.verbose,
         )
     ):
         command = option(command)
     return command
 
 
-@click.command("all")
-@_run_options
+@click.command("all", cls=Configured)
+@run_options
 def all_labs(**given: Any) -> int:
     """Run every lab: those in ./labs if there is one, else those that ship with labrun."""
     from labrun.lab.catalogue import Named, labs_folder
@@ -82,11 +100,14 @@ def all_labs(**given: Any) -> int:
     return _run([Named(path) for path in paths], RunOptions(**given))
 
 
-@click.command("run")
+@click.command("run", cls=Configured)
 @click.argument("labs", metavar="LAB...", nargs=-1, required=True, shell_complete=options.complete_labs)
-@_run_options
+@run_options
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
-    """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file."""
+    """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
+
+    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters.
+    """
     from labrun.lab.catalogue import find_labs
 
     return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
@@ -106,7 +127,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         if at_once(wanted.engine, wanted.userland):
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, wanted.tags, wanted.timeout_s)
+        compiled, invalid = _usable(paths, wanted)
         if choice is None:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
             stack.enter_context(choice.engine)
@@ -115,7 +136,8 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         from labrun.evidence.run import RunRecord
 
         info = choice.engine.info
-        _say(_about(info, choice.reason))
+        if not wanted.quiet:
+            _say(_about(info, choice.reason))
         begin(
             run,
             RunRecord(
@@ -137,7 +159,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
                 userland=info.userland,
             ),
         )
-        conducted = _conduct(compiled, choice.engine, run, at_a_time, wanted.repeat)
+        conducted = _conduct(compiled, choice.engine, run, at_a_time, wanted)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json
@@ -146,7 +168,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
 
     from labrun.cli.terminal import print_summary
 
-    print_summary(result, sys.stderr if wanted.as_json else sys.stdout)
+    print_summary(result, sys.stderr if wanted.as_json else sys.stdout, wanted.quiet, run)
     from labrun.cli.ci import tell_ci
 
     tell_ci(run, result, sys.stderr if wanted.as_json else sys.stdout)
@@ -158,36 +180,48 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         _say(where)
     else:
         print(where)
+    if conducted.left_out:
+        _say(f"not begun, after enough had failed: {', '.join(conducted.left_out)}")
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
         return 3
     return exit_code(result, wanted.strict)
 
 
-def _usable(
-    paths: Sequence[Named], tags: Sequence[str], timeout_s: float | None
-) -> tuple[list[CompiledLab], list[InvalidLab]]:
-    """As `_compile`, the problems told. Raises LabError or Exit where nothing is left to run."""
-    compiled, invalid = _compile(paths, tags, timeout_s)
-    if not compiled and not invalid:
-        from labrun.lab.problems import LabError, Problem
+def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab]]:
+    """What can run and what cannot, the problems told. Raises LabError or Exit where nothing is left to run."""
+    from labrun.cli.choose import Wanted, choose_labs
 
-        raise LabError([Problem("--tag " + " ".join(tags), 0, 0, "no lab has this tag")])
-    for lab in invalid:
+    before = None
+    if wanted.last_failed or wanted.failed_first:
+        from labrun.cli.earlier import earlier
+
+        before = earlier(wanted.out)
+    chosen = choose_labs(
+        paths,
+        Wanted(
+            wanted.words, wanted.tags, wanted.values, wanted.timeout_s, wanted.last_failed, wanted.failed_first, before
+        ),
+    )
+    for lab in chosen.invalid:
         _say("\n".join(lab.problems))
-    if not compiled:
+    if not chosen.labs:
         raise click.exceptions.Exit(2)
-    return compiled, invalid
+    if chosen.remark is not None:
+        _say(chosen.remark)
+    return chosen.labs, chosen.invalid
 
 
-def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, repeat: int) -> Conducted:
-    from labrun.cli.terminal import Lines, Live
+def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, wanted: RunOptions) -> Conducted:
+    from labrun.cli.terminal import Detail, Lines, Live
     from labrun.conduct import conduct as go
 
     Thread(target=_get_ready, name="get ready", daemon=True).start()
-    progress = Live(len(compiled)) if sys.stderr.isatty() else Lines()
+    detail = Detail(run if wanted.verbose else None, wanted.quiet)
+    progress = Live(len(compiled), detail) if sys.stderr.isatty() else Lines(detail)
+    limit = 1 if wanted.first_failure else wanted.max_failures
     try:
-        return go(compiled, engine, run, jobs, progress, time.monotonic, repeat)
+        return go(compiled, engine, run, jobs, progress, time.monotonic, wanted.repeat, limit)
     finally:
         progress.close()
 
@@ -197,40 +231,6 @@ def _get_ready() -> None:
     with suppress(Exception):
         for name in ("labrun.report.write", "rich.table"):
             importlib.import_module(name)
-
-
-def _compile(
-    paths: Sequence[Named], tags: Sequence[str], timeout_s: float | None
-) -> tuple[list[CompiledLab], list[InvalidLab]]:
-    """Those that can run, and those that cannot, each with its problems."""
-    from labrun.evidence.run import InvalidLab
-    from labrun.lab.catalogue import portable
-    from labrun.lab.check.filters import check_filters
-    from labrun.lab.compile import compile_lab
-    from labrun.lab.load import load_cells
-    from labrun.lab.problems import LabError, Problem
-
-    compiled: list[CompiledLab] = []
-    invalid: list[InvalidLab] = []
-    seen: dict[str, str] = {}
-    for named in paths:
-        try:
-            for lab in load_cells(named.file, named):
-                if tags and not set(tags) & set(lab.model.tags):
-                    continue
-                one = compile_lab(lab, timeout_s)
-                problems = check_filters(lab)
-                if lab.slug in seen:
-                    text = f"another lab of this run has the same name: {seen[lab.slug]}"
-                    problems = (*problems, Problem(lab.shown, 0, 0, text))
-                if problems:
-                    raise LabError(problems)
-                seen[lab.slug] = lab.shown
-                compiled.append(one)
-        except LabError as error:
-            slug, shown = named.file.absolute().parent.name, error.problems[0].file
-            invalid.append(InvalidLab(slug, portable(shown), tuple(str(problem) for problem in error.problems)))
-    return compiled, invalid
 
 
 def _about(info: EngineInfo, reason: str | None) -> str:

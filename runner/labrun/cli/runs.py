@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labrun.cli import options
+from labrun.cli.defaults import Configured
 
 if TYPE_CHECKING:
     from labrun.evidence.run import LabEntry
@@ -22,7 +23,7 @@ class PageLayout(StrEnum):
     folder = "folder"
 
 
-@click.command
+@click.command(cls=Configured)
 @options.run
 @options.out
 @options.strict
@@ -45,7 +46,7 @@ def judge(run: Path, out: Path, strict: bool, as_json: bool, lab: Path | None) -
     folder, result = _judged(run, out, lab)
     if lab is None:
         write_results(folder, result)
-    print_summary(result, sys.stderr if as_json else sys.stdout)
+    print_summary(result, sys.stderr if as_json else sys.stdout, run=folder)
     if as_json:
         import json
 
@@ -53,7 +54,7 @@ def judge(run: Path, out: Path, strict: bool, as_json: bool, lab: Path | None) -
     return exit_code(result, strict)
 
 
-@click.command
+@click.command(cls=Configured)
 @options.run
 @options.out
 @click.option(

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from labrun.lease import began
 from labrun.protocol.record import dataclass
 
 MEMORY_BYTES = 1024**3
 PIDS = 1024
-PREFIX = "labrun-"  # of the folders: labrun-<pid of the runner>-<number>
+_PREFIX = "labrun-"
+_GONE_S = 1.0  # the last processes of a sandbox are on their way out
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ def find_limits(own: str | None = None, mounts: str | None = None) -> Limits:
         swap = any(Path(unified).glob("*/memory.swap.max"))
         present = tuple(pair for pair in settings if swap or pair[0] != "memory.swap.max")
         return Limits(((unified, present),), (), "memory and processes by cgroups (v2)")
-    return Limits((), rlimits(), "processes, and the memory of each, by rlimits: no cgroup may be made here")
+    return Limits(
+        (), rlimits(), "processes, and the memory of each but not of all, by rlimits: no cgroup may be made here"
+    )
 
 
 def rlimits() -> tuple[tuple[str, int], ...]:
@@ -56,16 +61,47 @@ def rlimits() -> tuple[tuple[str, int], ...]:
     return (("RLIMIT_DATA", MEMORY_BYTES), *((("RLIMIT_NPROC", PIDS),) if new else ()))
 
 
-def sweep() -> tuple[str, ...]:
-    """Remove the empty cgroups of runners that are gone; what was removed."""
+def name_for(run_id: str, number: int) -> str:
+    """Of a sandbox's folders: the runner's pid, its pid namespace and when it began, for pids come again."""
+    pid = os.getpid()
+    return f"{_PREFIX}{pid}-{_pids()}-{began(pid)}-{run_id}-{number}"
+
+
+def remove(folder: str) -> None:
+    """Remove a sandbox's own cgroup after its launcher, which does so itself unless it was killed."""
+    deadline = time.monotonic() + _GONE_S
+    while True:
+        try:
+            Path(folder).rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+        else:
+            return
+
+
+def sweep(limits: Limits | None = None) -> tuple[str, ...]:
+    """Remove the empty cgroups of runners that are gone; what was removed.
+
+    One of a runner in another pid namespace stays: nobody here can tell whether it lives.
+    """
     removed = []
-    for folder, _ in find_limits().cgroups:
-        for left in Path(folder).glob(f"{PREFIX}*"):
-            if not Path("/proc", left.name.split("-")[1]).exists():
+    for folder, _ in (limits or find_limits()).cgroups:
+        for left in Path(folder).glob(f"{_PREFIX}*"):
+            words = left.name.split("-")
+            if len(words) > 3 and words[1].isdigit() and words[2] == _pids() and began(int(words[1])) != words[3]:
                 with contextlib.suppress(OSError):
                     left.rmdir()
                     removed.append(str(left))
     return tuple(removed)
+
+
+def _pids() -> str:
+    """The pid namespace, in which a pid means what it says."""
+    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def _v1(controller: str, own: str, mounts: str) -> str | None:

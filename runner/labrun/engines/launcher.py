@@ -4,6 +4,8 @@
 
 JOB is a dict of plain values, by marshal in hexadecimal; NAME is for people who look at `ps`.
 
+The root file system is the agent's, and read-only; what a lab sees is made in there by the agent (agent/lab_root.py).
+
 Three processes. The *outer* one stays in the host's namespaces: it writes the user mapping, puts the sandbox into its
 cgroups, waits, and removes them. Its child is *init*, process 1 of new user, mount, pid, network, UTS and IPC
 namespaces: when it goes, the kernel kills all in them. Init's child becomes the *agent*. Whoever started this may die
@@ -44,6 +46,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 0x1, 0x2, 0x4, 0x8, 0x20
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 MNT_DETACH, AT_RECURSIVE, AT_FDCWD = 2, 0x8000, -100
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+ENOSYS = 38
 
 OWN = ("proc", "sys", "dev", "run", "tmp")  # folders that a sandbox has for itself
 
@@ -65,13 +68,27 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
     _check(result, f"mount {kind or source} on {target}")
 
 
-def _read_only(target: str) -> None:
-    """The tree of mounts at ``target`` cannot be written any more."""
+def _read_only(target: str, below: int = AT_RECURSIVE) -> None:
+    """The tree of mounts at ``target``, or with ``below`` 0 that one, cannot be written any more."""
     attributes = (ctypes.c_uint64 * 4)(MS_RDONLY, 0, 0, 0)  # struct mount_attr: set, clear, propagation, userns
     result = _libc.syscall(
-        SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)
+        SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), below, attributes, ctypes.sizeof(attributes)
     )
-    _check(result, f"make {target} read-only")
+    if result < 0 and ctypes.get_errno() == ENOSYS:  # before Linux 5.12: mount by mount, with the flags that it has
+        for place in _mounts_below(target) if below else (target,):
+            flags = os.statvfs(place).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            _mount("", place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+    else:
+        _check(result, f"make {target} read-only")
+
+
+def _mounts_below(target: str) -> list[str]:
+    """The mount points at ``target`` and below (proc(5), mountinfo)."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        places = {line.split()[4] for line in file}
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        places = {place.replace(code, character) for place in places}
+    return sorted(place for place in places if place == target or place.startswith(f"{target}/"))
 
 
 def _die_with_parent(number: int, parent: int) -> None:
@@ -255,7 +272,7 @@ def _open_sources(job: dict[str, Any]) -> dict[str, int]:
 
 
 def _file_system(job: dict[str, Any], sources: dict[str, int], tun: str | None) -> None:
-    """A root of our own. Nothing of the host's can be reached from it but what was bound, read-only."""
+    """A root of our own, read-only. Nothing of the host's can be reached from it but what was bound, read-only."""
     _mount("", "/", None, MS_REC | MS_PRIVATE)
     stage = "/tmp" if os.path.isdir("/tmp") and (tun is None or not tun.startswith("/tmp/")) else "/mnt"
     size = job["tmpfs_bytes"]
@@ -264,12 +281,14 @@ def _file_system(job: dict[str, Any], sources: dict[str, int], tun: str | None) 
     os.mkdir(root)
     os.umask(0o022)
     if job["root"]:
-        _image_root(stage, root, sources[job["root"]])
+        _bind(sources[job["root"]], root)
+        _read_only(root)
     else:
         _host_root(root, job, sources)
     _own_parts(root, size, tun)
     if not job["root"]:
         _host_binds(root, job, sources, below_own=True)
+        _read_only(root, below=0)
     os.chdir(root)
     _check(_libc.syscall(SYS_PIVOT_ROOT[_machine], b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", MNT_DETACH), "leaving the host's root")
@@ -282,41 +301,12 @@ def _bind(fd: int, target: str) -> None:
     _mount(f"/proc/self/fd/{fd}", target, None, MS_BIND | MS_REC)
 
 
-def _image_root(stage: str, root: str, image: int) -> None:
-    """The image below, a tmpfs above: the sandbox may write everywhere and the image stays as it is.
-
-    Where the kernel has no overlay for us (before 5.11), the image is read-only but for /etc, /root and /var/tmp.
-    """
-    for name in ("lower", "upper", "work"):
-        os.mkdir(f"{stage}/{name}")
-    _bind(image, f"{stage}/lower")
-    layers = f"lowerdir={stage}/lower,upperdir={stage}/upper,workdir={stage}/work"
-    for extra in (",userxattr", ""):
-        try:
-            _mount("labrun", root, "overlay", 0, layers + extra)
-        except OSError:
-            continue
-        return
-    _bind(image, root)
-    _read_only(root)
-    for name in ("etc", "root", "var/tmp"):
-        _writable_copy(f"{root}/{name}")
-
-
-def _writable_copy(folder: str) -> None:
-    import shutil
-
-    copy = f"/tmp/copy-{folder.rpartition('/')[2]}"
-    shutil.copytree(folder, copy, symlinks=True, copy_function=shutil.copyfile)
-    _mount(copy, folder, None, MS_BIND)
-
-
 def _host_root(root: str, job: dict[str, Any], sources: dict[str, int]) -> None:
     """A tmpfs with the host's programs and libraries, read-only; nobody's home."""
     _mount("labrun", root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={job['tmpfs_bytes']},mode=755")
     for path, target in job["links"]:
         os.symlink(target, root + path)
-    for name in ("root", "var", "var/tmp", "var/lib", "var/run"):
+    for name in (*OWN, "root", "var", "var/tmp", "var/lib", "var/run"):
         os.makedirs(f"{root}/{name}", exist_ok=True)
     _host_binds(root, job, sources, below_own=False)
 
@@ -336,9 +326,7 @@ def _host_binds(root: str, job: dict[str, Any], sources: dict[str, int], below_o
 
 
 def _own_parts(root: str, size: int, tun: str | None) -> None:
-    """/proc, /sys, /dev, /run and /tmp are the sandbox's own."""
-    for name in OWN:
-        os.makedirs(f"{root}/{name}", exist_ok=True)
+    """/proc, /sys, /dev, /run and /tmp are the agent's own."""
     careful = MS_NOSUID | MS_NODEV | MS_NOEXEC
     _mount("proc", f"{root}/proc", "proc", careful)
     _mount("sysfs", f"{root}/sys", "sysfs", careful)
@@ -349,23 +337,11 @@ def _own_parts(root: str, size: int, tun: str | None) -> None:
     for name in ("null", "zero", "full", "random", "urandom", "tty"):
         _touch(f"{dev}/{name}")
         _mount(f"/dev/{name}", f"{dev}/{name}", None, MS_BIND)
-    os.makedirs(f"{dev}/net")
+    os.mkdir(f"{dev}/net")
     tun = tun or "/dev/net/tun"
     if os.path.exists(tun):
         _touch(f"{dev}/net/tun")
         _mount(tun, f"{dev}/net/tun", None, MS_BIND)
-    os.mkdir(f"{dev}/shm")
-    _mount("shm", f"{dev}/shm", "tmpfs", careful, f"size={size},mode=1777")
-    os.mkdir(f"{dev}/pts")
-    _mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-    for name, target in (
-        ("ptmx", "pts/ptmx"),
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-    ):
-        os.symlink(target, f"{dev}/{name}")
 
 
 def _touch(path: str) -> None:
@@ -373,20 +349,9 @@ def _touch(path: str) -> None:
 
 
 def _put(path: str, text: str) -> None:
-    """A small file of ours, over a read-only one if need be. Called when the root is the sandbox's own."""
-    real = os.path.realpath(path)
-    try:
-        os.makedirs(os.path.dirname(real), exist_ok=True)
-        with open(real, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError:
-        if not os.path.exists(real):
-            return  # a host without it, which we may not give it
-        copy = "/run/.labrun-file"
-        with open(copy, "w", encoding="utf-8") as file:
-            file.write(text)
-        _mount(copy, real, None, MS_BIND)
-        os.unlink(copy)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _host_name(name: str) -> None:

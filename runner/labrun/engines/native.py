@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,8 @@ from types import TracebackType
 from typing import IO
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
-from labrun.engines.cgroups import PREFIX, Limits, find_limits
+from labrun.engines.cgroups import Limits, find_limits, name_for, sweep
+from labrun.engines.cgroups import remove as remove_cgroup
 from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
 from labrun.engines.userland import Userland
 from labrun.protocol.codec import ProtocolError
@@ -46,7 +47,6 @@ _READ = 1 << 20
 _REFUSED = 70  # launcher.py
 _MARK = "labrun-launcher: "
 _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 PACKAGES = "/run/labrun/packages.json"
 
 
@@ -78,8 +78,9 @@ class NativeEngine:
         self._spares: list[_Sandbox] = []
 
     def __enter__(self) -> NativeEngine:
-        """Start the first sandboxes; the first plans get them."""
+        """Start the first sandboxes; the first plans get them. What killed runners left is removed meanwhile."""
         self._starter.submit(self._prepare).result()
+        sweep(self._limits)
         return self
 
     def __exit__(
@@ -157,7 +158,9 @@ class NativeEngine:
             if self._cancelled:
                 raise EngineError("interrupted", "interrupted before it started")
             number = next(self._numbers)
-            sandbox = _Sandbox(self._job(f"{PREFIX}{os.getpid()}-{self._run_id}-{number}"))
+            name = name_for(self._run_id, number)
+            folders = [f"{parent}/{name}" for parent, _ in self._limits.cgroups]
+            sandbox = _Sandbox(self._job(name), folders)
             self._live.add(sandbox)
         return sandbox
 
@@ -174,9 +177,7 @@ def launch_command(job: dict[str, object]) -> list[str]:
 def sandbox_job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
     root = os.geteuid() == 0
     packages = {"userland": userland.name, "packages": dict(userland.packages)}
-    files = [["/etc/hosts", _HOSTS], ["/etc/hostname", "lab\n"], ["/etc/resolv.conf", ""]]
-    if userland.kind == "host":
-        files.append([PACKAGES, json.dumps(packages)])
+    files = [[PACKAGES, json.dumps(packages)]] if userland.kind == "host" else []
     return {
         "name": name,  # for people who look at `ps`
         "parent": os.getpid(),
@@ -190,7 +191,7 @@ def sandbox_job(userland: Userland, limits: Limits, name: str) -> dict[str, obje
         "rlimits": limits.rlimits,
         "tmpfs_bytes": _TMPFS_BYTES,
         "hostname": "lab",
-        "command": agent_command(userland.python, paths=userland.paths),
+        "command": agent_command(userland.python, paths=userland.paths, nested=True, binds=userland.binds),
         "environment": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
     }
 
@@ -198,8 +199,9 @@ def sandbox_job(userland: Userland, limits: Limits, name: str) -> dict[str, obje
 class _Sandbox:
     """A launcher whose agent waits for a plan."""
 
-    def __init__(self, job: dict[str, object]) -> None:
+    def __init__(self, job: dict[str, object], cgroups: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
+        self._cgroups = tuple(cgroups)
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 launch_command(job),
@@ -291,7 +293,7 @@ class _Sandbox:
                 self._process.terminate()
 
     def remove(self) -> None:
-        """Gone when this returns; the launcher has removed its cgroups."""
+        """Gone when this returns, with its cgroups: the launcher removes them, and one that was killed cannot."""
         self.end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
@@ -300,6 +302,8 @@ class _Sandbox:
             self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             _close(stream)
+        for folder in self._cgroups:
+            remove_cgroup(folder)
 
 
 def _close(stream: IO[bytes] | None) -> None:

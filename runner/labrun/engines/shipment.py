@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.util
 import io
+import json
 import marshal
 import os
 from collections.abc import Sequence
@@ -24,13 +25,24 @@ _KEPT = 8  # of the compiled sources: as many checkouts as somebody may have
 _BOOT = (
     "import sys; n = int(sys.stdin.buffer.readline()); p = sys.argv[1]; "
     "f = open(p, 'wb'); f.write(sys.stdin.buffer.read(n)); f.close(); "
-    "sys.path[1:1] = sys.argv[2:]; sys.path.insert(0, p); from labrun.agent.main import main; main(p)"
+    "sys.path[1:1] = sys.argv[3:]; sys.path.insert(0, p); "
+    "from labrun.agent.lab_side import begin; lab = begin(sys.argv[2]); from labrun.agent.main import main; main(lab)"
 )
 
 
-def agent_command(python: str = "python3", place: str = AGENT_ZIP, paths: Sequence[str] = ()) -> tuple[str, ...]:
-    """The sandbox's command. ``place``: where the source may be put; ``paths``: where that Python finds libraries."""
-    return (python, "-I", "-c", _BOOT, place, *paths)
+def agent_command(
+    python: str = "python3",
+    place: str = AGENT_ZIP,
+    paths: Sequence[str] = (),
+    nested: bool = False,
+    binds: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """The sandbox's command. ``place``: where the source may be put; ``paths``: where that Python finds libraries.
+
+    ``nested``: labs run in a user namespace below the agent's; ``binds``: what is mounted in the sandbox for labs too.
+    """
+    shape = json.dumps({"nested": nested, "binds": binds})
+    return (python, "-I", "-c", _BOOT, place, shape, *paths)
 
 
 @functools.cache

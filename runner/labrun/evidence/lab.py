@@ -133,6 +133,8 @@ def stored(compiled: CompiledLab) -> StoredLab:
     lab, model = compiled.lab, compiled.lab.model
     hypotheses = []
     for index, hypothesis in enumerate(model.hypotheses):
+        if hypothesis.id not in compiled.controls:
+            continue  # it was not asked for
         changed = [control for control in hypothesis.control if control.none is None]
         names = compiled.controls[hypothesis.id]
         hypotheses.append(

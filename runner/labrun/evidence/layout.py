@@ -2,6 +2,7 @@
 
 reports/<run-id>/
     run.json                        RunRecord: engine, isolation, image, kernel, arguments
+    left-out.json                   slugs of labs that were not begun (--max-failures); where none, not there
     labs/<slug>/lab.yaml            the lab as it was run, for its reader
     labs/<slug>/lab.json            the same compiled, for `labrun judge` and `labrun report` (evidence.lab)
     labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
@@ -17,6 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 
 RUN = "run.json"
+LEFT_OUT = "left-out.json"
 LAB = "lab.yaml"
 COMPILED = "lab.json"
 PLAN = "plan.json"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import field
+from collections.abc import Sequence
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class RunRecord:
     schema: int = RUN_SCHEMA
     engine_reason: str | None = None  # why this engine, where the choice was left to labrun
     userland: str = "image"  # whose programs the labs had: "image" or "host"
+    left_out: tuple[str, ...] = ()  # slugs of labs not begun, as enough had failed: kept beside, in left-out.json
 
 
 def new_run_id(now: datetime) -> str:
@@ -89,7 +91,28 @@ def read_run(run: Path) -> RunRecord:
     wrong = _wrong(record)
     if wrong is not None:
         raise EvidenceError(f"{file}: {wrong}")
-    return record
+    left_out = _read_left_out(run)
+    kept = tuple(entry for entry in record.labs if entry.slug not in left_out)
+    return replace(record, labs=kept, left_out=left_out) if left_out else record
+
+
+def write_left_out(run: Path, slugs: Sequence[str]) -> None:
+    """The record of the run is written once, before it: what came of it stands beside."""
+    write_whole(run / layout.LEFT_OUT, dumps(tuple(slugs)) + "\n")
+
+
+def _read_left_out(run: Path) -> tuple[str, ...]:
+    """Raises EvidenceError where a lab that is said to be left out has evidence: nothing may be hidden that way."""
+    try:
+        slugs = loads(tuple[str, ...], read_below(run, layout.LEFT_OUT, MAX_RECORD))
+    except EvidenceMissing:
+        return ()
+    except ProtocolError as error:
+        raise EvidenceError(f"{run / layout.LEFT_OUT}: {error}") from error
+    for slug in slugs:
+        if not plain_name(slug) or any(path.is_dir() for path in (run / "labs" / slug).glob("*")):
+            raise EvidenceError(f"{run / layout.LEFT_OUT}: {slug[:80]!r} is no lab that was left out: it has evidence")
+    return slugs
 
 
 def _wrong(record: RunRecord) -> str | None:

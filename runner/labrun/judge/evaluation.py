@@ -10,7 +10,8 @@ from typing import Any
 from labrun.evidence.ref import Ref
 from labrun.judge.results import Evaluation, Subject, Truth
 from labrun.lab.predictions import Check
-from labrun.logic.compare import Several, Spelled, Untold, all_of, any_of, holds
+from labrun.logic.compare import SEARCH_S, Several, Spelled, Untold, all_of, any_of, holds
+from labrun.logic.visible import ascii_only, look_alike
 from labrun.observe.unknown import Unknown
 
 SYMBOLS = {"equals": "==", "ge": ">=", "le": "<=", "gt": ">", "lt": "<"}
@@ -45,9 +46,14 @@ def compared(path: str, subject: Subject | str, operator: str, expected: Any, ac
               refs: tuple[Ref, ...], doubt: Unknown | None = None) -> Evaluation:  # fmt: skip
     if truth is None and doubt is None:
         mismatch = Unknown("type-mismatch", f"{operator} cannot compare {show(actual)} with {show(expected)}")
+        if operator == "matches" and isinstance(actual, str):
+            mismatch = Unknown("pattern-too-slow", f"the search for {show(expected)} takes more than {SEARCH_S:g} s")
         doubt = _why(subject, actual) or mismatch
     reason, note = (doubt.code, doubt.message) if truth is None and doubt is not None else (None, None)
-    return Evaluation(path, of(subject), truth, operator, show(expected), show(actual), reason, note, refs)
+    sides = (show(expected), show(actual))
+    if isinstance(expected, str) and isinstance(actual, str) and look_alike(sides[0].strip('"'), sides[1].strip('"')):
+        sides = (ascii_only(sides[0]), ascii_only(sides[1]))
+    return Evaluation(path, of(subject), truth, operator, *sides, reason, note, refs)
 
 
 def _why(subject: Subject | str, actual: Any) -> Unknown | None:

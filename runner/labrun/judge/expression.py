@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -175,7 +175,7 @@ def _read_number(text: str, command: str) -> Value | Unknown:
     """What a command printed, as the number that it is."""
     try:
         number = Decimal(text.strip())
-        if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
+        if "_" not in text and number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
             return Fraction(number)
     except ArithmeticError:
         pass
@@ -207,15 +207,17 @@ def _evaluate(node: ast.expr, values: Mapping[str, Value | Unknown], path: str, 
         inner = _walk(node.operand, values, path, out)
         if isinstance(inner, Unknown):
             return inner
-        return negate(bool(inner)) if isinstance(node.op, ast.Not) else _safely(operator.neg, inner)
+        if isinstance(node.op, ast.Not):
+            return negate(bool(inner))
+        return _no_truth([node.operand], [inner]) or _safely(operator.neg, inner)
     if isinstance(node, ast.BinOp):
         left, right = (_walk(part, values, path, out) for part in (node.left, node.right))
-        return _arithmetic(node.op, left, right)
+        return _no_truth([node.left, node.right], [left, right]) or _arithmetic(node.op, left, right)
     if isinstance(node, ast.Compare):
         return _comparison(node, values, path, out)
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     arguments = [_walk(part, values, path, out) for part in node.args]
-    return _first_unknown(arguments) or _safely(_CALLS[node.func.id], *arguments)
+    return _first_unknown(arguments) or _no_truth(node.args, arguments) or _safely(_CALLS[node.func.id], *arguments)
 
 
 def _comparison(node: ast.Compare, values: Mapping[str, Value | Unknown], path: str, out: list[Evaluation]) -> Any:
@@ -245,6 +247,13 @@ def _arithmetic(sign: ast.operator, left: Any, right: Any) -> Any:
     if any(texts) and not (all(texts) and isinstance(sign, ast.Add) and len(left) + len(right) <= _MAX_TEXT):
         return Unknown("type-mismatch", f"{show(left)} and {show(right)}: arithmetic needs numbers")
     return _safely(_BINARY[type(sign)], left, right)
+
+
+def _no_truth(nodes: Sequence[ast.expr], values: Sequence[Any]) -> Unknown | None:
+    """An observed `true` is no 1: nothing can be added to it. That of a comparison counts: (a > 1) + (b > 1)."""
+    pairs = zip(nodes, values, strict=True)
+    named = any(isinstance(node, ast.Name) and isinstance(value, bool) for node, value in pairs)
+    return Unknown("type-mismatch", f"{', '.join(map(show, values))}: arithmetic needs numbers") if named else None
 
 
 def _first_unknown(values: list[Any]) -> Unknown | None:

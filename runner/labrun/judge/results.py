@@ -172,6 +172,11 @@ def is_surprise(hypothesis: HypothesisResult) -> bool:
     return not hypothesis.as_expected and hypothesis.verdict != "inconclusive"
 
 
+def failures(lab: LabResult) -> int:
+    """How many of a lab's verdicts are not as expected; 1 for a lab that broke before it had any."""
+    return sum(not h.as_expected for h in lab.hypotheses) or int(lab.status == "error")
+
+
 # What the lab's author must mend; everything else that breaks a lab is the machine's or ours.
 AUTHORS_FAULTS = ("invalid-lab", "bad-filter")
 

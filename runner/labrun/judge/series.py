@@ -2,7 +2,7 @@
 
 Each moment was kept as evidence. Between two moments nobody looked: `never` and `consistently` speak of the moments,
 which their message says by giving the number of them. Where more than two in a row were missed, as on a machine that
-slept or was busy, silence proves nothing.
+slept or was busy, silence proves nothing; nor where the kernel reported two changes of an object between two looks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from labrun.judge.results import Evaluation, Truth
 from labrun.lab.predictions import StateIs
 from labrun.logic.compare import all_of, any_of, negate
 from labrun.observe.unknown import Unknown, missing
+from labrun.protocol.actions import Snapshot
 from labrun.protocol.state import Sample
 
 _NS = 1_000_000_000
@@ -59,6 +60,13 @@ def in_time(
     gap_ns = max((later - earlier for earlier, later in pairwise(times)), default=0)
     if gap_ns > _GAP_PERIODS * period_ns + _BUSY_NS and truth is (word != "eventually"):
         text = f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s"
+        return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
+    action = getattr(getattr(variant.step(leaf.selector.at), "step", None), "action", None)
+    node = leaf.selector.node or (action.nodes[0] if isinstance(action, Snapshot) else "")
+    mark = f"{node}.{leaf.kind}"
+    watched = (sample for sample in series if sample.t_ns <= end_ns)
+    if truth is (word != "eventually") and any(mark in (sample.unseen or ()) for sample in watched):
+        text = f"{leaf.kind} of {node} changed faster than anybody looked at '{leaf.selector.at}'"
         return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
     return _told(path, subject, word, truth, numbers, traces, [time - times[0] for time in times])
 

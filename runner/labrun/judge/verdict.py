@@ -13,7 +13,9 @@ from labrun.evidence.run import EvidenceError
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import joined, sentence
 from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, Subject, Verdict
+from labrun.lab.predictions import timed_steps
 from labrun.observe.contrast import contrast
+from labrun.observe.load import busy
 from labrun.observe.outcome import Accounts
 from labrun.observe.unknown import Unknown, cut_short, first_cause
 from labrun.protocol.plan import EXPERIMENT
@@ -30,6 +32,8 @@ def judge_hypothesis(
     trace = _trace(hypothesis.predict, variants, gone, lab, EXPERIMENT)
     results = tuple(_control(lab, hypothesis, control, variants, gone) for control in hypothesis.controls)
     verdict, reason, message = _decide(trace, results)
+    if verdict == "refuted" and hypothesis.expect != "refuted" and (why := _busy(hypothesis, variants)):
+        message += f"; {why}"
     return HypothesisResult(
         id=hypothesis.id,
         claim=hypothesis.claim,
@@ -44,6 +48,15 @@ def judge_hypothesis(
         no_control=hypothesis.no_control,
         because=hypothesis.because,
     )
+
+
+def _busy(hypothesis: StoredHypothesis, variants: Mapping[str, VariantRecord]) -> str | None:
+    """Whether the machine was busy during a step whose time the prediction is about."""
+    experiment = variants.get(EXPERIMENT)
+    if experiment is None or isinstance(hypothesis.predict, Unreadable):
+        return None
+    told = (busy(experiment.step(step_id)) for step_id in timed_steps(hypothesis.predict))
+    return next((words for words in told if words is not None), None)
 
 
 def variant_prefix(slug: str, variant: VariantRecord) -> str:

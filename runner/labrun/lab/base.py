@@ -112,8 +112,10 @@ def _mac(value: str) -> str:
 def _regex(value: str) -> str:
     try:
         re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise fail("regex", f"not a regular expression: {error}") from error
+    except RecursionError as error:
+        raise fail("regex", "this regular expression has too many groups in groups") from error
     return value
 
 

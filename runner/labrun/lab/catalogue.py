@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labrun.lab.problems import LabError, Problem
 from labrun.logic.suggest import did_you_mean
 
 LAB_FILE = "lab.yaml"
-_CELL = re.compile(r"(.+?)(?:\[(.+)\]|(--.+))", re.DOTALL)
+_CELL = re.compile(r"(.+?)(?:\[(.+)\]|(--[^/]+))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A lab as it was asked for. ``cell``: of a lab with parameters one run, as `mtu=1400` or as in its name."""
+    """A lab as it was asked for. ``cell``: of a lab with parameters one run, as `mtu=1400` or as in its name.
+
+    ``hypothesis``: the only one of it that is meant.
+    """
 
     file: Path
     cell: str | None = None
+    hypothesis: str | None = None
 
     def means(self, slug: str, cell: Mapping[str, object]) -> bool:
         """Whether the run of that name, with these values, is asked for."""
@@ -61,24 +65,22 @@ def portable(shown: str) -> str:
 def find_labs(names: Sequence[str], cwd: Path) -> tuple[Named, ...]:
     """The labs that are meant: a path (a folder with a lab.yaml, or a YAML file), else a slug, here or shipped.
 
-    `LAB[mtu=1400]` and `LAB--mtu-1400` are one run of a lab with parameters. Raises LabError naming close slugs.
+    `LAB[mtu=1400]` and `LAB--mtu-1400` are one run of a lab with parameters; `LAB/HYPOTHESIS` is one hypothesis of a
+    lab. Raises LabError naming close slugs.
     """
     folder = labs_folder(cwd)
     known = {path.parent.name: path for path in (*all_labs(shipped_labs()), *all_labs(folder))}
     found: list[Named] = []
     problems: list[Problem] = []
     for name in names:
-        cell = None
-        if name not in known and not (cwd / name).exists() and (match := _CELL.fullmatch(name)):
-            name, cell = match[1], match[2] or match[3]
-        path = cwd / name
-        if "/" not in name and name in known:
-            found.append(Named(known[name], cell))
-        elif path.is_file():
-            found.append(Named(path, cell))
-        elif (path / LAB_FILE).is_file():
-            found.append(Named(path / LAB_FILE, cell))
-        elif path.is_dir():
+        one = _find(name, known, cwd)
+        if one is None and "/" in name.rstrip("/"):
+            lab, _, hypothesis = name.rstrip("/").rpartition("/")
+            one = _find(lab, known, cwd)
+            one = replace(one, hypothesis=hypothesis) if one is not None else None
+        if one is not None:
+            found.append(one)
+        elif (cwd / name).is_dir():
             problems.append(Problem(name, 0, 0, f"no {LAB_FILE} in this folder"))
         else:
             where = f"not a path, not in {folder.name}/, and not shipped with labrun"
@@ -86,3 +88,22 @@ def find_labs(names: Sequence[str], cwd: Path) -> tuple[Named, ...]:
     if problems:
         raise LabError(problems)
     return tuple(dict.fromkeys(found))
+
+
+def cell_of(name: str) -> tuple[str, str | None]:
+    """A lab's name, and which of its runs is meant, where one is."""
+    match = _CELL.fullmatch(name)
+    return (match[1], match[2] or match[3]) if match else (name, None)
+
+
+def _find(name: str, known: Mapping[str, Path], cwd: Path) -> Named | None:
+    cell = None
+    if name not in known and not (cwd / name).exists():
+        name, cell = cell_of(name)
+    if "/" not in name and name in known:
+        return Named(known[name], cell)
+    if (cwd / name).is_file():
+        return Named(cwd / name, cell)
+    if (cwd / name / LAB_FILE).is_file():
+        return Named(cwd / name / LAB_FILE, cell)
+    return None

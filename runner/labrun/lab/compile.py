@@ -35,7 +35,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class CompiledLab:
-    """The plans of a lab. ``controls``: hypothesis id -> the variants in which its prediction must fail."""
+    """The plans of a lab. ``controls``: hypothesis id -> the variants in which its prediction must fail.
+
+    ``controls`` has the hypotheses that are to be judged: all of the lab's, or those that were asked for.
+    """
 
     lab: Lab
     experiment: Plan
@@ -46,6 +49,12 @@ class CompiledLab:
     def plans(self) -> tuple[Plan, ...]:
         """The experiment first, then the controls."""
         return (self.experiment, *self.variants)
+
+    def only(self, hypotheses: frozenset[str]) -> CompiledLab:
+        """The lab with these of its hypotheses, and with the controls that they need."""
+        controls = {name: variants for name, variants in self.controls.items() if name in hypotheses}
+        needed = {variant for variants in controls.values() for variant in variants}
+        return replace(self, controls=controls, variants=tuple(p for p in self.variants if p.variant in needed))
 
 
 def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,18 @@ def load_lab(path: Path) -> Lab:
     return load_cells(path)[0]
 
 
-def load_cells(path: Path, named: Named | None = None) -> tuple[Lab, ...]:
-    """The lab once for each combination of its parameters, or just once. ``named``: only those that it means."""
+def load_cells(
+    path: Path, named: Named | None = None, given: Mapping[str, Sequence[Scalar]] | None = None
+) -> tuple[Lab, ...]:
+    """The lab once for each combination of its parameters, or just once. ``named``: only those that it means.
+
+    ``given``: values of parameters in place of those in the file.
+    """
     file = path / LAB_FILE if path.is_dir() else path
     name = _shown(file)
     text = read_text(file, name)
     value, places = parse_yaml(text, name)
-    cells = cells_of(value)
+    cells = cells_of(_with_values(value, given or {}))
     if len(cells) > MAX_CELLS:
         line, column = places.of(("parameters",))
         raise LabError([Problem(name, line, column, f"parameters: more than {MAX_CELLS} combinations")])
@@ -75,6 +80,15 @@ def parse_lab(text: str, path: Path, slug: str, shown: str, cell: Cell | None = 
     except ValidationError as error:
         raise LabError(_problems(error, filled, places, shown)) from error
     return Lab(slug, path, shown, text, model, places, dict(chosen))
+
+
+def _with_values(value: object, given: Mapping[str, Sequence[Scalar]]) -> object:
+    """A parsed file whose parameters have other values; those that it does not have are not meant."""
+    parameters = value.get("parameters") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(parameters, dict):
+        return value
+    values = {name: list(given[name]) if name in given else old for name, old in parameters.items()}
+    return {**value, "parameters": values}
 
 
 def _shown(path: Path) -> str:

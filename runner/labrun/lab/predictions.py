@@ -632,3 +632,16 @@ def leaves(prediction: Prediction, path: tuple[str | int, ...] = ()) -> list[tup
     if isinstance(prediction, Not):
         return leaves(prediction.not_, (*path, "not"))
     return [(path, prediction)]
+
+
+def timed_steps(prediction: Prediction) -> list[str]:
+    """The steps whose duration, or whose looks in time, it is about; in reading order."""
+    found: list[str] = []
+    for _, leaf in leaves(prediction):
+        if isinstance(leaf, CommandIs) and leaf.duration is not None:
+            found.append(leaf.command)
+        elif isinstance(leaf, StateIs) and leaf.sampling() is not None:
+            found.append(leaf.selector.at)
+        elif isinstance(leaf, ExprIs):
+            found += [value.command for value in leaf.let.values() if value.command and value.of == "duration"]
+    return list(dict.fromkeys(found))

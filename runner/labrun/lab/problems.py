@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from labrun.logic.visible import visible
 from labrun.protocol.record import dataclass
+
+_LONGEST = 1000  # characters of one problem
+_MOST = 100  # problems that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +21,10 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
+        """One line, whatever is in the file: a CI service would obey a line of its own."""
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.message}"
+        text = visible(f"{place}: {self.message}")
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
 class LabError(Exception):
@@ -26,4 +32,6 @@ class LabError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        more = len(self.problems) - _MOST
+        shown = [str(problem) for problem in self.problems[:_MOST]]
+        super().__init__("\n".join([*shown, *([f"and {more} more problems"] if more > 0 else [])]))

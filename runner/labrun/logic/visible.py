@@ -45,3 +45,23 @@ def visible(text: str, keep: str = "") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if char in keep or is_plain(char) else sign(char) for char in text)
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Different texts that a reader may take for the same: é in one character and in two, Latin a and Cyrillic а.
+
+    Also where one has what looks like the whole of the other in it.
+    """
+    if one in other or other in one or (one.isascii() and other.isascii()):
+        return False
+    first, second = (unicodedata.normalize("NFKC", text) for text in (one, other))
+    if first in second or second in first:
+        return True
+    return len(first) == len(second) and all(
+        a == b or not (a.isascii() and b.isascii()) for a, b in zip(first, second, strict=True)
+    )
+
+
+def ascii_only(text: str) -> str:
+    """The text with every character that is not ASCII as its sign."""
+    return "".join(char if char.isascii() else sign(char) for char in text)

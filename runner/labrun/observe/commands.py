@@ -7,7 +7,7 @@ from typing import Literal
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.evidence.ref import Ref
 from labrun.logic.compare import holds
-from labrun.observe.outcome import Accounts, ending, failure, signal_status
+from labrun.observe.outcome import Accounts, complaints, ending, failure, signal_status
 from labrun.observe.unknown import Unknown, cut_short, missing, step_trouble
 from labrun.protocol.events import Output
 from labrun.protocol.record import dataclass
@@ -54,13 +54,15 @@ class Text:
 class Ended:
     """A command that ran. ``exit`` as a shell counts it: 128 + N after signal N.
 
-    ``early``: why it was ended before it had said all that the lab waits for.
+    ``early``: why it was ended before it had said all that the lab waits for. ``doubt``: why its stdout may lack what
+    it was to print: something in it failed.
     """
 
     exit: int | Unknown
     stdout: Output
     stderr: Output
     early: Unknown | None = None
+    doubt: Unknown | None = None
 
 
 def observe_command(variant: VariantRecord, step_id: str, accounts: Accounts) -> Ended | Unknown:
@@ -85,12 +87,15 @@ def observe_command(variant: VariantRecord, step_id: str, accounts: Accounts) ->
     if ended is None:
         return missing(variant, f"the end of step '{step_id}'")
     failed = failure(variant, record)
-    if failed is not None and not accounts.cover(step_id, failed):
-        return failed.why
+    doubt = failed.why if failed is not None and not accounts.cover(step_id, failed) else None
+    if failed is not None and doubt is not None and (failed.needs_name or not record.step.may_fail):
+        return doubt
+    if doubt is None and step_id not in accounts.complaints:
+        doubt = complaints(variant, record)
     left = ", ".join(ended.left or ())
     text = f"step '{step_id}' left processes running ({left}), which may print more"
     early = Unknown("still-running", text) if left else None
-    return Ended(_status(ended.exit, ended.signal), ended.stdout, ended.stderr, early)
+    return Ended(_status(ended.exit, ended.signal), ended.stdout, ended.stderr, early, doubt)
 
 
 def duration_s(variant: VariantRecord, step_id: str) -> float | Unknown:
@@ -109,6 +114,8 @@ def read_text(variant: VariantRecord, ended: Ended, stream: Stream, prefix: str)
     whole = data.decode(errors="replace")
     value = whole.removesuffix("\n")
     cut = Unknown("output-cut", "the command printed more than was kept") if output.size > len(data) else ended.early
+    if cut is None and stream == "stdout":
+        cut = ended.doubt
     return Text(value, cut, Ref(prefix + output.path), value != whole)
 
 

@@ -90,6 +90,7 @@ class _Search(TreeInterpreter):
         self._past: str | None = None
         self._alike: Counter[int] = Counter()
         self._unlike: dict[int, str] = {}
+        self._mixed: str | None = None
 
     def trouble(self, expression: str) -> Unknown | None:
         for name, keys in self._missed.items():
@@ -98,6 +99,8 @@ class _Search(TreeInterpreter):
                 return Unknown("json-nothing-found", f"{expression}: no object has the key '{name}'.{there}")
         if self._past is not None:
             return Unknown("json-nothing-found", f"{expression}: {self._past}")
+        if self._mixed is not None:  # what JMESPath counts as false may be the one that the author means
+            return Unknown("type-mismatch", f"{expression}: {self._mixed}")
         for node, words in self._unlike.items():
             if not self._alike[node]:
                 return Unknown("type-mismatch", f"{expression}: {words}")
@@ -129,5 +132,18 @@ class _Search(TreeInterpreter):
         elif "nothing" not in kinds or node["value"] in _ORDERS:
             words = " with ".join(sorted(kinds)) if len(kinds) > 1 else f"the order of one {kinds.pop()} and another"
             self._unlike[id(node)] = f"it compares {words}"
+            if "nothing" not in kinds:
+                self._mixed = self._mixed or self._unlike[id(node)]
             return None
         return super().visit_comparator(node, value)
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        """`contains` of a list without an item of the kind that is looked for: a text `"1"` is not the number 1."""
+        if node["value"] == "contains":
+            items, item = (self.visit(child, value) for child in node["children"])
+            if isinstance(items, list) and items and kind(item) not in {kind(each) for each in items}:
+                kinds = " and ".join(sorted({kind(each) for each in items}))
+                self._unlike[id(node)] = f"it looks for a {kind(item)} in a list of {kinds}"
+            else:
+                self._alike[id(node)] += 1
+        return super().visit_function_expression(node, value)

@@ -1,8 +1,10 @@
 """What came of a step: the one place that says why it did not do what its lab says. Every observation asks here.
 
 Two questions. *Did the step take place?* It ended, in its time, and the shell found its commands. *Did its command
-fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, those that the step's
-`exit` names, any with `may_fail`. How a command ends may also be what a prediction asks for; `Accounts` knows that.
+fail?* Its exit status, or that of a part of its pipeline, is not one that the lab means: 0, or those that the step's
+`exit` names. How a command ends may also be what a prediction asks for; `Accounts` knows that. A step with `may_fail`
+may have failed: what comes after it counts all the same, unless it never tried (a typo is not meant). What a failed
+command printed decides nothing even so, for a prediction that does not look at how it ended.
 """
 
 from __future__ import annotations
@@ -12,13 +14,27 @@ from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
-from labrun.observe.shell import ANSWERS, DID_NOT_TRY, SIGPIPE, answered, complaint, not_allowed, not_found, pipelines
+from labrun.observe.shell import (
+    ANSWERS,
+    ASSIGNMENT,
+    DID_NOT_TRY,
+    SIGPIPE,
+    answered,
+    asks_how,
+    complaint,
+    error_line,
+    not_allowed,
+    not_found,
+    pipelines,
+)
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
-from labrun.protocol.events import CommandResult, ProcessEnded
+from labrun.protocol.events import CommandResult, FailedInside, ProcessEnded
+from labrun.protocol.plan import Step
 from labrun.protocol.record import dataclass
 
 _SHELLS = ("bash", "sh", "dash")
+_SIGNALS = 128  # an exit status above it tells of a signal
 _READ = 64 * 1024  # bytes of stderr that are searched for complaints, from its beginning and from its end
 
 
@@ -100,6 +116,8 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
         if record.started is None or (before_ns is not None and record.started.t_ns >= before_ns):
             continue
         found = failure(variant, record)
+        if found is not None and record.step.may_fail and not found.needs_name:
+            continue
         known = before_ns is None and record.step.id in accounts.looked_at
         if found is not None and not known and not accounts.cover(record.step.id, found):
             return record, found.why
@@ -109,7 +127,7 @@ def unaccounted(variant: VariantRecord, accounts: Accounts, before_ns: int | Non
 def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     step = record.step
     ended = ending(record)
-    if step_trouble(record) is not None or ended is None or step.may_fail or not isinstance(step.action, Run | Start):
+    if step_trouble(record) is not None or ended is None or not isinstance(step.action, Run | Start):
         return None
     if isinstance(ended, ProcessEnded) and ended.stopped:
         return None
@@ -124,13 +142,17 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         return Failure(Unknown(code, f"step '{step.id}': the command was ended by {ended.signal}{said}"), number, False)
     if status is None:
         return Failure(Unknown("no-exit-status", f"step '{step.id}': nobody knows how the command ended"), None, False)
-    by_shell = step.shell is not None or _program(step.action.argv) in _SHELLS
+    line = _line(step)
+    by_shell = line is not None or _program(step.action.argv) in _SHELLS
     lacking = next(iter(ended.missing or ()), None) or (not_found(stderr) if by_shell else None)
     if lacking is not None or (by_shell and status in NOT_FOUND):
         words = f"does not find '{lacking}'" if lacking else f"cannot run the command (exit {status})"
         why = Unknown("missing-tool", f"step '{step.id}': the shell {words}")
         return Failure(why, status if status in NOT_FOUND else None, True)
-    called = pipelines(step.shell) if step.shell is not None else ((_program(step.action.argv),),)
+    called = pipelines(line) if line is not None else ((_program(step.action.argv),),)
+    for failed in ended.failed or ():
+        if (earlier := _inside(step.id, failed, called, stderr, asks_how(line))) is not None:
+            return earlier
     parts = ended.parts or (status,)
     names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
     heads = {name for pipeline in called for name in pipeline} if len(parts) == 1 else set()
@@ -141,7 +163,8 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         which = f"'{name}', a part of its pipeline, exited" if name and not last else "it exited"
         complains = complaint(stderr, part) if part or last else None
         if part and (did_not_try or complains):
-            text = f"step '{step.id}': {which} with {part}, which says that it did not try{said}"
+            words = f": {complains[:200]}" if complains else said
+            text = f"step '{step.id}': {which} with {part}, which says that it did not try{words}"
             return Failure(Unknown("usage-error", text), status if last else None, True)
         if complains:
             text = f"step '{step.id}' complains of its arguments: {complains}"
@@ -155,6 +178,44 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     if len(parts) > 1 and (forbidden := not_allowed(stderr)) is not None:
         return Failure(Unknown("step-failed", f"step '{step.id}': a part of it says: {forbidden}"), None, False)
     return None
+
+
+def _inside(
+    step_id: str, failed: FailedInside, called: tuple[tuple[str, ...], ...], stderr: str, asks: bool
+) -> Failure | None:
+    """A command before the last one of a line that failed, and whose failure the line passes over.
+
+    Where the line looks at a status itself (`if`, `||`), only what says that a command did not try is a failure, and a
+    part of a pipeline that nobody looks at. ``asks``: the line looks at `$?`.
+    """
+    known = [names for names in called if len(names) == len(failed.parts)]
+    if failed.command is not None and len(failed.parts) == 1:
+        known = list(pipelines(failed.command))[-1:]
+        if not known and ASSIGNMENT.fullmatch(failed.command):
+            return None  # its status is that of what it holds, which was reported itself
+    for number, status in enumerate(failed.parts):
+        names = {programs[number] for programs in known} or {""}
+        last = number == len(failed.parts) - 1
+        if not status or any(status in ANSWERS.get(name, ()) or answered(name, stderr) for name in names):
+            continue
+        if (status == SIGPIPE and not last) or (names == {"wait"} and status > _SIGNALS):
+            continue  # its reader had enough, or the line ended what it waits for
+        never_tried = any(status in DID_NOT_TRY.get(name, ()) for name in names)
+        if last and not never_tried and (asks or (failed.command is None and status not in NOT_FOUND)):
+            continue
+        command = f"'{failed.command[:80]}'" if failed.command else "whose end the line looks at"
+        statuses = " | ".join(map(str, failed.parts))
+        text = f"step '{step_id}': one of its commands, {command}, exited with {statuses}{_last_line(stderr)}"
+        if never_tried or (complaint(stderr, status) and failed.command is not None):
+            return Failure(Unknown("usage-error", text), None, True)
+        return Failure(Unknown("step-failed", text), None, False)
+    return None
+
+
+def _line(step: Step) -> str | None:
+    """The line for the shell, also where the lab names the shell itself: [bash, -c, LINE]."""
+    argv = step.action.argv if isinstance(step.action, Run | Start) else ()
+    return argv[2] if step.shell is None and argv[:2] == ("bash", "-c") and len(argv) > 2 else step.shell
 
 
 def signal_status(name: str) -> int | None:
@@ -173,11 +234,22 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
     return result if isinstance(result, CommandResult) else None
 
 
+def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
+    """That something in the command failed, which its statuses do not tell: it says so on stderr."""
+    key = f"complaints {record.step.id}"
+    if key not in variant.memo:
+        ended = ending(record)
+        line = None if ended is None or asks_how(_line(record.step)) else error_line(_stderr(variant, ended))
+        text = f"step '{record.step.id}': a part of it says: {line[:200]}" if line else None
+        variant.memo[key] = Unknown("step-failed", text) if text else None
+    found: Unknown | None = variant.memo[key]  # type: ignore[assignment]
+    return found
+
+
 def last_words(variant: VariantRecord, record: StepRecord) -> str | None:
     """The last line of a command's stderr."""
     ended = ending(record)
-    lines = _stderr(variant, ended).splitlines() if ended is not None else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+    return _final(_stderr(variant, ended)) if ended is not None else None
 
 
 def _stderr(variant: VariantRecord, ended: CommandResult | ProcessEnded) -> str:
@@ -190,8 +262,13 @@ def _stderr(variant: VariantRecord, ended: CommandResult | ProcessEnded) -> str:
 
 
 def _last_line(stderr: str) -> str:
-    line = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), None)
+    line = _final(stderr)
     return f": {line[:200]}" if line else ""
+
+
+def _final(text: str) -> str | None:
+    """Its last line that is not blank."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
 
 
 def _program(argv: tuple[str, ...]) -> str:

@@ -59,11 +59,25 @@ _ANSWERED = re.compile("|".join(os.strerror(code) for code in (
 _COMPLAINTS = re.compile(
     r"(?:un(?:known|recogni[sz]ed)|invalid|illegal|bad) (?:option|argument:|command|switch|flag)"
     r"|is unknown, try|^usage:|^[\w.-]+: usage|try ['`].*(?:--help|-h)'|syntax error|parse error"
-    r"|^Not enough information|is a garbage|^(?:SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|"
-    r"AttributeError|TypeError): ",
+    r"|^Not enough information|is a garbage| is expected rather than |: argument \".*\" is wrong|^Cannot parse "
+    r"|port number (?:invalid|too (?:large|small))|Temporary failure in name resolution|Name or service not known"
+    r"|^(?:SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|AttributeError|TypeError): ",
     re.IGNORECASE | re.MULTILINE,
 )
-_ALWAYS = re.compile(r"(?:unknown|unrecognized|invalid|illegal) option", re.IGNORECASE)
+# What a program prints that did not do its work, in the words of the lab image's tools and of strerror(3).
+_ERRORS = re.compile(
+    r"^Error: |^RTNETLINK answers: |^Cannot find device|^Device \".*\" does not exist|^Object \".*\" is unknown"
+    r"|: (?:cannot|can't|could not|couldn't|failed to|unable to) |: (?:No such (?:file or directory|device|process)|"
+    r"Operation not permitted|Permission denied|Invalid argument|Is a directory|Not a directory)$"
+    r"|^ip6?tables v[\d.]+ |^error: |: error: |^Traceback ",
+    re.MULTILINE,
+)
+_ALWAYS = re.compile(
+    r"(?:unknown|unrecognized|invalid|illegal) option| is unknown, try|Couldn't load (?:target|match) |Bad argument `"
+    r"|^try ['`].*(?:--help|-h)'",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ASKED = re.compile(r"\$\?|\$\{\?\}|PIPESTATUS|[;\n]\s*(?:true|:)\s*$")
 _NOT_FOUND = re.compile(
     r"^(?:ba|da)?sh: (?:(?:line )?\d+: )?(?P<a>.+): (?:command )?not found$"  # bash(1), dash(1)
     r"|^exec of \"(?P<b>.+)\" failed: No such file or directory$"  # ip netns exec
@@ -72,11 +86,12 @@ _NOT_FOUND = re.compile(
     re.MULTILINE,
 )
 _NOT_ALLOWED = re.compile(r"(?:Operation not permitted|Permission denied)", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?")  # of seconds, or a niceness
 _WORDS = frozenset(
     [
         "!",
+        "$",
         "if",
         "then",
         "elif",
@@ -102,6 +117,19 @@ def complaint(stderr: str, status: int) -> str | None:
     """The line in which a program says that it does not understand what it was asked for; None if none does."""
     pattern = _COMPLAINTS if status else _ALWAYS
     return next((line.strip() for line in stderr.splitlines() if pattern.search(line)), None)
+
+
+def asks_how(line: str | None) -> bool:
+    """Does the line look at how its commands ended (`...; echo rc=$?`), or say that it does not matter (`...; true`)?
+
+    Then that they failed is its business.
+    """
+    return line is not None and _ASKED.search(line) is not None
+
+
+def error_line(stderr: str) -> str | None:
+    """The first line by which a program says that it failed."""
+    return next((line.strip() for line in stderr.splitlines() if _ERRORS.search(line)), None)
 
 
 def answered(program: str, stderr: str) -> bool:
@@ -135,9 +163,10 @@ def pipelines(line: str) -> tuple[tuple[str, ...], ...]:
 def _pipelines(tokens: list[str]) -> Iterator[tuple[str, ...]]:
     parts: list[list[str]] = [[]]
     for token in [*tokens, ";"]:
-        if token in ("|", "|&"):
+        mark = token.strip("()")  # of `$(a); b` the lexer makes one token of ");"
+        if mark in ("|", "|&"):
             parts.append([])
-        elif token and not token.strip(";&|\n") and "<" not in token:
+        elif mark and not mark.strip(";&|\n"):
             found = tuple(_program(words) for words in parts)
             if any(found):
                 yield found
@@ -152,10 +181,10 @@ def _program(words: list[str]) -> str:
     while rest:
         word = rest.pop(0)
         name = word.rpartition("/")[2]
-        if word in _WORDS or _ASSIGNMENT.fullmatch(word) or word in _ENDS:
+        if word in _WORDS or ASSIGNMENT.fullmatch(word) or word in _ENDS:
             continue
         if name in ("timeout", "nice", "stdbuf", "env"):
-            while rest and (rest[0].startswith("-") or _ASSIGNMENT.fullmatch(rest[0]) or _NUMBER.fullmatch(rest[0])):
+            while rest and (rest[0].startswith("-") or ASSIGNMENT.fullmatch(rest[0]) or _NUMBER.fullmatch(rest[0])):
                 rest.pop(0)
             continue
         if name == "ip" and rest[:2] == ["netns", "exec"] and len(rest) > 3:

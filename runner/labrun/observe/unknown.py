@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.observe.load import busy
 from labrun.protocol.record import dataclass
 
 NOT_FOUND = (126, 127)  # exit statuses of a shell: a command that cannot be executed, or is not there
@@ -21,7 +22,8 @@ def step_trouble(record: StepRecord) -> Unknown | None:
     if record.ended is None:
         return None
     if record.ended.status == "timeout":
-        return Unknown("timeout", f"step '{record.step.id}': {record.ended.message}")
+        why = busy(record)
+        return Unknown("timeout", f"step '{record.step.id}': {record.ended.message}" + (f"; {why}" if why else ""))
     if record.ended.status == "failed":
         return Unknown("step-failed", f"step '{record.step.id}' failed: {record.ended.message}")
     return None

@@ -58,11 +58,23 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedInside:
+    """A pipeline within a line for the shell that failed. ``parts``: how each part of it ended.
+
+    ``command``: its last part, as the shell prints it; None where the line itself looks at the status, as `if` does.
+    """
+
+    parts: tuple[int, ...]
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandResult:
     """A command that ran. ``exit`` is None when a signal ended it; ``signal`` is its name, such as SIGKILL.
 
     ``parts``: of a line for the shell, how each part of its last pipeline ended; None where the shell did not say.
-    ``missing``: commands that the shell did not find. ``left``: processes that it left running, by name.
+    ``missing``: commands that the shell did not find. ``failed``: those before the last pipeline that failed.
+    ``left``: processes that it left running, by name.
     """
 
     KIND: ClassVar[str] = "command"
@@ -73,6 +85,7 @@ class CommandResult:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,19 @@ StepStatus = Literal["ok", "failed", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the machine was during a step: all of it, other sandboxes and programs included.
+
+    ``waited_us``: how long at least one process waited for a processor. ``stolen_us``: processor time, over all
+    processors, that the hypervisor gave to others. ``dropped``: packets for which a processor's backlog had no room.
+    """
+
+    waited_us: int
+    stolen_us: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
     """``failed`` and ``timeout`` end the plan: later steps do not run. ``message`` says why."""
 
@@ -164,6 +190,7 @@ class StepEnded:
     message: str | None = None
     result: Result | None = None
     saved: dict[str, Any] | None = None  # name -> text or number, taken from this step's output
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +280,7 @@ class ProcessEnded:
     parts: tuple[int, ...] | None = None
     missing: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
+    failed: tuple[FailedInside, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,9 +325,11 @@ class KernelState:
 class Sample:
     """One moment of a repeated snapshot. ``t_ns``: since the agent's start.
 
-    ``change``: the kernel reported a change, and this is a look beside those that were planned.
+    ``change``: the kernel reported a change, and this is a look beside those that were planned. ``unseen``: of which
+    nodes and kinds (``a.links``) an object changed more often than looks were taken, since the one before.
     """
 
     t_ns: int
     state: KernelState
     change: bool | None = None
+    unseen: tuple[str, ...] | None = None

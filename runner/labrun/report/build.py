@@ -119,6 +119,11 @@ def _times(record: RunRecord, variants: Sequence[VariantRecord]) -> tuple[int, i
     return began, max((began, *ends))
 
 
+def _ended_ms(variant: VariantRecord) -> int:
+    """When its last step ended, since its sandbox began."""
+    return max((step.ended.t_ns for step in variant.steps if step.ended), default=0) // 1_000_000
+
+
 def _where(record: RunRecord) -> str:
     words = [f"{record.engine} engine ({record.isolation})"]
     words += [f"Linux {record.kernel}"] if record.kernel else []
@@ -202,6 +207,7 @@ def _lab_view(
         unjudged=tuple(one_line(name) for name in lab.unjudged),
         files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
         standing=min(standings, key=_WORST.index, default="as-expected"),
+        took_ms=sum(_ended_ms(variant) for variant in variants),
     )
 
 

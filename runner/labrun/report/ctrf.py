@@ -1,5 +1,6 @@
 """CTRF, the common test report format (https://ctrf.io): a test a hypothesis, for those who gather results as JSON.
 
+A test has the claim's words as its name. Hypotheses share their lab's run: the first test has its time.
 A surprise failed. Inconclusive is `other`, for nobody knows; a skipped lab's hypotheses are skipped, with the reason.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labrun.report.junit import explained
+from labrun.report.junit import duration_ms, explained, test_name
 from labrun.report.view import HypothesisView, LabView, RunView
 
 SPEC_VERSION = "0.0.0"
@@ -44,16 +45,16 @@ def _tests(lab: LabView) -> list[dict[str, Any]]:
 
 
 def _base(lab: LabView, name: str) -> dict[str, Any]:
-    # How long a verdict took cannot be said: hypotheses share their lab's run.
     return {"name": f"{lab.slug}: {name}", "duration": 0, "suite": [lab.slug]}
 
 
 def _test(lab: LabView, hypothesis: HypothesisView) -> dict[str, Any]:
-    test = {**_base(lab, hypothesis.id), "status": _STATUS[hypothesis.standing], "rawStatus": hypothesis.verdict}
+    test = {**_base(lab, test_name(lab, hypothesis)), "duration": duration_ms(lab, hypothesis)}
+    test |= {"status": _STATUS[hypothesis.standing], "rawStatus": hypothesis.verdict}
     if hypothesis.place is not None:
         file, _, line = hypothesis.place.text.rpartition(":")
         test |= {"filePath": file, "line": int(line) if line.isdigit() else 0}
     if hypothesis.standing != "as-expected":
         test |= {"message": hypothesis.message, "trace": explained(hypothesis)}
-    test["extra"] = {"claim": hypothesis.claim, "expect": hypothesis.expect, "reason": hypothesis.reason}
+    test["extra"] = {name: getattr(hypothesis, name) for name in ("id", "claim", "expect", "reason")}
     return test

@@ -11,7 +11,7 @@ from labrun.logic.visible import visible
 from labrun.report import anchors
 from labrun.report.references import Places
 from labrun.report.view import Cell, Column, HypothesisView, Link, Standing, TraceRow
-from labrun.report.visible import one_line, shorten
+from labrun.report.visible import first_sentence, one_line, shorten
 
 MAX_TEXT = 600  # of one side of a comparison; the evidence has it whole
 MAX_LINKS = 8
@@ -42,6 +42,8 @@ def hypothesis_view(slug: str, result: HypothesisResult, places: Places, file: s
         expect=result.expect,
         verdict=result.verdict,
         standing=standing_of(result),
+        in_words=in_words(result),
+        why=_why(slug, result),
         reason=one_line(result.reason),
         message=_message(slug, result),
         observed=observed(result),
@@ -73,6 +75,22 @@ def standing_of(result: HypothesisResult) -> Standing:
     if is_surprise(result):
         return "surprise"
     return "inconclusive" if result.verdict == "inconclusive" else "as-expected"
+
+
+def in_words(result: HypothesisResult) -> str:
+    """The verdict for whoever does not know labrun's words, to stand beside the exact one."""
+    if result.verdict == "inconclusive":
+        return "not decided"
+    word = "true" if result.verdict == "supported" else "false"
+    if result.as_expected:
+        return word if result.verdict == "supported" else f"{word}: popular belief"
+    return f"{word}, though {'true' if result.expect == 'supported' else 'false'} was expected"
+
+
+def _why(slug: str, result: HypothesisResult) -> str:
+    """One sentence. The author's reason stands for the verdict that the author expected, and for no other."""
+    because = first_sentence(visible(result.because, "\n\t")) if result.because and result.as_expected else ""
+    return _text(because) or _message(slug, result)
 
 
 def observed(result: HypothesisResult) -> str:

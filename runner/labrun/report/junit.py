@@ -1,7 +1,8 @@
 """JUnit XML, for those who read results in their CI: a suite a lab, a case a hypothesis.
 
-A surprise is a failure, with both sides. Inconclusive is an error, for nobody knows. A skipped lab's hypotheses are
-skipped, with the reason.
+A case has the claim's words as its name. Hypotheses share their lab's run: the first case has its time, so that sums
+are right. A surprise is a failure, with both sides. Inconclusive is an error, for nobody knows. A skipped lab's
+hypotheses are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def _suite(view: RunView, lab: LabView, evidence: str | None) -> TestSuite:
         suite.add_property(name, value)
     for hypothesis in lab.hypotheses:
         case = _case(lab, hypothesis)
+        case.time = duration_ms(lab, hypothesis) / 1000
         if evidence is not None:
             case.system_out = "\n".join(f"[[ATTACHMENT|{evidence}/{file}]]" for file in _attachments(hypothesis))
         suite.add_testcase(case)
@@ -51,7 +53,7 @@ def _suite(view: RunView, lab: LabView, evidence: str | None) -> TestSuite:
 
 
 def _case(lab: LabView, hypothesis: HypothesisView) -> TestCase:
-    case = TestCase(hypothesis.id, f"labrun.{lab.slug}", 0.0)
+    case = TestCase(test_name(lab, hypothesis), f"labrun.{lab.slug}", 0.0)
     if hypothesis.standing == "surprise":
         summary = f"expected {hypothesis.expect}, got {hypothesis.verdict}: {hypothesis.message}"
         failure = Failure(shorten(summary, _MAX), hypothesis.reason)
@@ -64,10 +66,21 @@ def _case(lab: LabView, hypothesis: HypothesisView) -> TestCase:
     return case
 
 
+def test_name(lab: LabView, hypothesis: HypothesisView) -> str:
+    """The claim. A test that passes because its claim is false says so; two of one claim are told apart."""
+    twice = sum(other.claim == hypothesis.claim for other in lab.hypotheses) > 1
+    words = f"{hypothesis.claim} [{hypothesis.id}]" if twice else hypothesis.claim
+    return words + (" (expected: refuted)" if hypothesis.expect == "refuted" else "")
+
+
 def explained(hypothesis: HypothesisView) -> str:
     """The same words as on the terminal, and where the hypothesis is written."""
     place = f"Lab file: {hypothesis.place.text}\n" if hypothesis.place is not None else ""
     return shorten(place + hypothesis.explanation, _MAX_TEXT)
+
+
+def duration_ms(lab: LabView, hypothesis: HypothesisView) -> int:
+    return lab.took_ms if hypothesis is lab.hypotheses[0] else 0
 
 
 def _attachments(hypothesis: HypothesisView) -> list[str]:

@@ -64,20 +64,19 @@ def _run(view: RunView) -> Iterator[str]:
 
 def _matrix(view: RunView) -> str:
     many = len(view.labs) > 1
-    head = [*(["Lab"] if many else []), "Claim", "Expected", "Verdict", "Observed", "Reason"]
+    head = [*(["Lab"] if many else []), "Claim", "Verdict", "Why"]
     rows = []
     for row in view.matrix:
         h = row.hypothesis
         rows.append([
             *([gfm.link(gfm.text(row.lab), "#" + row.lab_anchor)] if many else []),
-            gfm.link(gfm.label(h.claim), "#" + h.anchor), h.expect, _verdict(h),
-            gfm.text(h.observed), gfm.code(h.reason),
+            gfm.link(gfm.label(h.claim), "#" + h.anchor), _verdict(h), gfm.label(h.why),
         ])  # fmt: skip
     return gfm.table(head, rows)
 
 
 def _verdict(h: HypothesisView) -> str:
-    words = f"{_MARKS[h.verdict]} {h.verdict}"
+    words = f"{_MARKS[h.verdict]} {h.in_words} ({h.verdict})"
     if h.standing == "surprise":
         return f"**{words} (surprise)**"
     return f"**{words}**" if h.standing == "inconclusive" else words
@@ -98,7 +97,16 @@ def _lab(lab: LabView) -> Iterator[str]:
     yield f"> {_problem(lab)}" if lab.problem else ""
     for note in lab.notes:
         yield f"> {gfm.text(note)}"
-    yield gfm.prose(lab.background) if lab.background else ""
+    if lab.hypotheses:
+        yield "### Answer"
+        for hypothesis in lab.hypotheses:
+            yield from _hypothesis(hypothesis)
+    if lab.conclusion:
+        yield "### Conclusion"
+        yield gfm.prose(lab.conclusion)
+    if lab.background:
+        yield "### Background"
+        yield gfm.prose(lab.background)
     if lab.topology is not None:
         yield "### Topology"
         yield gfm.fence(drawn, "mermaid") if (drawn := mermaid.topology(lab.topology)) else ""
@@ -112,19 +120,12 @@ def _lab(lab: LabView) -> Iterator[str]:
             yield gfm.fence(drawn, "mermaid") if ladder and (drawn := mermaid.ladder(ladder)) else ""
             for capture in lab.experiment.captures:
                 yield from _capture(capture)
-    if lab.hypotheses:
-        yield "### Hypotheses"
-        for hypothesis in lab.hypotheses:
-            yield from _hypothesis(hypothesis)
     if lab.controls:
         yield "### Controls"
         for control in lab.controls:
             content = [*_variant(control), *(part for capture in control.captures for part in _capture(capture))]
             yield gfm.anchor(control.anchor)
             yield gfm.details(f"{control.id}: {control.change or 'control'}", "\n\n".join(filter(None, content)))
-    if lab.conclusion:
-        yield "### Conclusion"
-        yield gfm.prose(lab.conclusion)
 
 
 def _url(url: str) -> str:

@@ -193,6 +193,10 @@ class HypothesisView:
     expect: str
     verdict: Verdict
     standing: Standing
+    in_words: str
+    """The verdict in a stranger's words, for beside the exact one."""
+    why: str
+    """Why it is so, in one sentence: the author's of an expected verdict, else what was found. May have `code`."""
     reason: str
     message: str
     observed: str
@@ -229,6 +233,12 @@ class LabView:
     unjudged: tuple[str, ...]
     files: tuple[Link, ...]
     standing: Standing
+    took_ms: int
+    """How long its sandboxes ran, one after another; 0 where none did."""
+
+    @property
+    def took(self) -> str | None:
+        return f"{self.took_ms / 1000:.1f} s" if self.took_ms else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,7 @@ class MatrixGroup:
     lab: str
     anchor: str
     question: str | None
+    took: str | None
     hypotheses: tuple[HypothesisView, ...]
 
 
@@ -281,6 +292,8 @@ class RunView:
 
     def by_lab(self) -> Iterator[MatrixGroup]:
         """The matrix in its order."""
-        questions = {lab.anchor: lab.question for lab in self.labs}
+        labs = {lab.anchor: lab for lab in self.labs}
         for (lab, anchor), rows in groupby(self.matrix, key=lambda row: (row.lab, row.lab_anchor)):
-            yield MatrixGroup(lab, anchor, questions.get(anchor), tuple(row.hypothesis for row in rows))
+            of = labs.get(anchor)  # a page that is cut has rows of labs that it leaves out
+            question, took = (of.question, of.took) if of is not None else (None, None)
+            yield MatrixGroup(lab, anchor, question, took, tuple(row.hypothesis for row in rows))

@@ -6,6 +6,10 @@ import re
 
 from labrun.logic.visible import visible
 
+_SENTENCE_END = re.compile(r"(?<=[a-z0-9)`][.!?])\s+(?=[\"'(`*A-Z0-9])(?<!e\.g\.\s)(?<!i\.e\.\s)(?<!etc\.\s)")
+_NO_SENTENCE = re.compile(r"\s*(?:```|~~~|[-*+] |\d+[.)] |>|#|\|)")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*\*?)(\S(?:[^*]*\S)?)\1(?![\w*])")
+_MD_LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\([^()\s]*\)")
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LARGER = {"bytes": "KiB", "KiB": "MiB", "MiB": "GiB"}
 
@@ -23,6 +27,23 @@ def one_line(text: str) -> str:
 def shorten(text: str, limit: int) -> str:
     """At most ``limit`` characters, the cut shown."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def first_sentence(prose: str) -> str:
+    """Of an author's Markdown, as a label: its first paragraph up to the end of a sentence that is not in `code`.
+
+    Emphasis and links leave their words alone; a list or a code block at the beginning has no sentence, and gives "".
+    """
+    paragraph = prose.strip().split("\n\n")[0]
+    if _NO_SENTENCE.match(paragraph):
+        return ""
+    words = " ".join(paragraph.split())
+    ends = (match.start() for match in _SENTENCE_END.finditer(words))
+    words = words[: next((end for end in ends if words.count("`", 0, end) % 2 == 0), len(words))]
+    return "".join(
+        f"`{piece}`" if is_code else _EMPHASIS.sub(r"\2", _MD_LINK.sub(r"\1", piece))
+        for is_code, piece in code_spans(words)
+    )
 
 
 def code_spans(text: str) -> tuple[tuple[bool, str], ...]:

@@ -35,8 +35,8 @@ class Numbers:
 
     def samples(self, operators: Operators) -> set[float]:
         """At, between and beyond the numbers that the operators name: those that there are."""
-        named = {value for value in _named(operators) if _is_number(value) and abs(value) < math.inf}
-        marks = sorted(named | {bound for bound in (self.least, self.most, 0) if bound is not None})
+        marked = {value for value in named(operators) if _is_number(value) and abs(value) < math.inf}
+        marks = sorted(marked | {bound for bound in (self.least, self.most, 0) if bound is not None})
         beyond = {
             near for mark in marks for whole in (math.floor(mark), math.ceil(mark)) for near in (whole - 1, whole + 1)
         }
@@ -93,7 +93,7 @@ def _listed(expected: Any) -> tuple[Any, ...]:
     return tuple(expected) if isinstance(expected, tuple | list) else (expected,)
 
 
-def _named(operators: Operators) -> list[Any]:
+def named(operators: Operators) -> list[Any]:
     return [value for expected in operators.values() for value in _listed(expected)]
 
 

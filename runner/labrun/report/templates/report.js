@@ -24,6 +24,26 @@
       })));
   verdicts.querySelector("h2").after(bar);
 
+  // What to show, by kind: only the kinds that there are.
+  const problems = all("#verdicts > .problem");
+  const kinds = [["", "all"], ["surprise", "surprises"], ["inconclusive", "inconclusive"], ["error", "broken"],
+    ["skipped", "skipped"]];
+  const number = (kind) => kind === "" ? all(".matrix tbody tr:not(.of)").length + problems.length
+    : all(`.matrix tr.${kind}, #verdicts > .problem.${kind}`).length;
+  let kind = "";
+  const tabs = kinds.filter(([name]) => !name || number(name)).map(([name, words]) => {
+    const tab = make("button", { type: "button", "aria-pressed": String(!name) }, `${words} ${number(name)}`);
+    tab.addEventListener("click", () => { show(name); filter(); remember(); });
+    return [name, tab];
+  });
+  const show = (name) => {
+    kind = tabs.some(([known]) => known === name) ? name : "";
+    tabs.forEach(([known, tab]) => tab.setAttribute("aria-pressed", String(known === kind)));
+  };
+  if (tabs.length > 1) {
+    bar.after(make("div", { class: "tabs", role: "group", "aria-label": "Show" }, ...tabs.map(([, tab]) => tab)));
+  }
+
   const text = new Map();
   const textOf = (element) => {
     if (!text.has(element)) text.set(element, element.textContent.toLowerCase());
@@ -39,28 +59,34 @@
     // A verdict is also found by its lab's name, which stands above it.
     rows.forEach((row) => {
       const own = textOf(row) + " " + (row.parentElement.querySelector(".of a")?.textContent.toLowerCase() ?? "");
-      row.hidden = !words.every((word) => own.includes(word));
+      row.hidden = (kind && !row.matches("." + kind)) || !words.every((word) => own.includes(word));
     });
     groups.forEach((group) => { group.hidden = ![...group.rows].some((row) => !row.hidden && !row.matches(".of")); });
-    labs.forEach((lab) => { lab.hidden = !matches(lab); });
+    problems.forEach((each) => { each.hidden = !!kind && !each.matches("." + kind); });
+    const has = (lab) => !kind || lab.querySelector(`.hypothesis.${kind}, .problem.${kind}`);
+    labs.forEach((lab) => { lab.hidden = !matches(lab) || !has(lab); });
     tables.forEach((packets) => {
       const some = packets.some(matches);
       packets.forEach((row) => { row.hidden = some && !matches(row); });
     });
     const shown = rows.filter((row) => !row.hidden).length;
     const within = labs.filter((lab) => !lab.hidden).length;
-    count.textContent = words.length ? `${shown} of ${rows.length} verdicts, ${within} of ${labs.length} labs` : "";
+    count.textContent = words.length || kind ? `${shown} of ${rows.length} verdicts, ${within} of ${labs.length} labs` : "";
   };
   const remember = () => {
     const address = new URL(location.href);
     if (field.value.trim()) address.searchParams.set("q", field.value.trim());
     else address.searchParams.delete("q");
+    if (kind) address.searchParams.set("show", kind);
+    else address.searchParams.delete("show");
     // A sandboxed page may not change its address; then the words are just not in it.
     try { history.replaceState(null, "", address); } catch { /* the filter works all the same */ }
   };
   field.addEventListener("input", () => { filter(); remember(); });
   const recall = () => {
-    field.value = new URL(location.href).searchParams.get("q") ?? "";
+    const wanted = new URL(location.href).searchParams;
+    field.value = wanted.get("q") ?? "";
+    show(wanted.get("show") ?? "");
     filter();
   };
 
@@ -72,11 +98,13 @@
       if (element.tagName === "DETAILS") element.open = true;
       element.hidden = false;
     }
+    // What a link names is open too: how a hypothesis was judged, what is in a fold that is named itself.
+    if (target.matches(".hypothesis")) all(":scope > details", target).forEach((each) => { each.open = true; });
     target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   addEventListener("popstate", recall);
-  addEventListener("beforeprint", () => all("details.rest").forEach((each) => { each.open = true; }));
+  addEventListener("beforeprint", () => all("details.rest, details.evidence, details.how").forEach((each) => { each.open = true; }));
 
   // Keys. They can be turned off: a reader's own software may need the letters.
   const stops = all(".lab, .hypothesis, .step, .capture-title, .ladder-title").filter((each) => each.id);

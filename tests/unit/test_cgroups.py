@@ -1,0 +1,26 @@
+"""Which cgroups `clean` removes: those of runners that are gone, asked of real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from labrun.engines.cgroups import Limits, name_for, sweep
+
+NAME = "from labrun.engines.cgroups import name_for; print(name_for('run', 1))"
+
+
+def test_sweep_removes_what_a_runner_left_and_nothing_else(tmp_path: Path) -> None:
+    """Also where another process has its pid by now; never of one that lives, or that nobody here can ask."""
+    gone = subprocess.run([sys.executable, "-c", NAME], capture_output=True, text=True, check=True).stdout.strip()
+    live = name_for("run", 1)
+    prefix, pid, pids, began, *rest = live.split("-")
+    again = "-".join([prefix, pid, pids, str(int(began) - 1), *rest])
+    elsewhere = "-".join([prefix, "4194305", "1", began, *rest])
+    assert int(pid) == os.getpid()
+    for name in (gone, live, again, elsewhere, "labrun-other", "else"):
+        (tmp_path / name).mkdir()
+    assert set(sweep(Limits(((str(tmp_path), ()),), (), ""))) == {str(tmp_path / gone), str(tmp_path / again)}
+    assert {path.name for path in tmp_path.iterdir()} == {live, elsewhere, "labrun-other", "else"}
