@@ -15,7 +15,8 @@ def kernel() -> None:
 @kernel.command("get")
 @click.argument("wanted", metavar="KERNEL")
 def get(wanted: str) -> None:
-    """Fetch Debian's newest kernel of a series such as 6.1, or take a .deb file. It is unpacked, never installed."""
+    """Fetch Debian's newest kernel of a series such as 6.1; or take a .deb file, or a folder with vmlinuz and
+    lib/modules. It is unpacked in the cache, never installed."""
     from labrun.image.kernel import get_kernel
 
     found = get_kernel(wanted, lambda text: print(text, file=sys.stderr, flush=True))
@@ -24,8 +25,8 @@ def get(wanted: str) -> None:
 
 @kernel.command("list")
 def list_them() -> None:
-    """List the kernels at hand, the newest first; --engine vm takes the first."""
+    """List the kernels at hand, the newest first: it is the one that `--engine vm` takes."""
     from labrun.image.kernel import kernels
 
     for each in kernels():
-        print(f"{each.release}  {each.package}  sha256:{each.digest[:12]}")
+        print(f"{each.release}  {each.package}  sha256:{each.modules[:12]}")

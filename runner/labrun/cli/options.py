@@ -42,6 +42,11 @@ engine = click.option(
     default=EngineName.auto,
     help="Where labs run. auto: Docker or Podman if one answers, else native: no daemon, no root.",
 )
+kernel = click.option(
+    "--kernel",
+    metavar="KERNEL",
+    help="Labs run in virtual machines with it: 6.1, 6.12, a .deb file, a folder (default of vm: the newest at hand).",
+)
 userland = click.option(
     "--userland",
     type=click.Choice(UserlandName),

@@ -38,6 +38,7 @@ class RunOptions:
     """What the command line says of a run."""
 
     engine: EngineName
+    kernel: str | None
     isolation: IsolationName | None
     userland: UserlandName
     jobs: int | None
@@ -62,6 +63,7 @@ def run_options(command: Command) -> Command:
     for option in reversed(
         (
             options.engine,
+            options.kernel,
             options.isolation,
             options.userland,
             options.jobs,
@@ -124,12 +126,12 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
     at_a_time = wanted.jobs or options.default_jobs()
     with ExitStack() as stack:
         choice = None
-        if at_once(wanted.engine, wanted.userland):
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
+        if at_once(wanted.engine, wanted.userland, wanted.kernel):
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time, wanted.kernel)
             stack.enter_context(choice.engine)
         compiled, invalid = _usable(paths, wanted)
         if choice is None:
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time)
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time, wanted.kernel)
             stack.enter_context(choice.engine)
 
         from labrun.conduct import begin, entry_of

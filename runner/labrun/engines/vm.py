@@ -1,36 +1,45 @@
 """vm: a virtual machine a plan, with a kernel of its own, under QEMU; no daemon, no root, no network.
 
-QEMU itself runs in a native sandbox (see launcher.py): an account of no rights, namespaces of its own, limits, this host's
-programs read-only; so it ends with the runner and leaves nothing. Its stdin and stdout are the guest's virtio-serial port,
-on which the same agent speaks as everywhere. Its stderr has the guest's console: the kernel's warnings and the agent's log.
+QEMU itself runs in a native sandbox (see launcher.py): an account of no rights, namespaces of its own, limits, and this
+host's programs read-only; so it ends with the runner and leaves nothing. Its stdin and stdout are the guest's
+virtio-serial port, on which the same agent speaks as everywhere. Its stderr has the guest's console: the kernel's
+warnings and the agent's log.
 
-The guest has two read-only disks: the lab image, under a tmpfs, and the kernel's modules. The processor is emulated (TCG).
+The guest has two read-only disks: the lab image, under a tmpfs, and the kernel's modules. Labs run in there as in a
+native sandbox, in a user namespace below the agent's: so they see the same on this engine.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
-from labrun.engines.cgroups import Limits
+from labrun.engines.cgroups import PIDS, Limits
 from labrun.engines.native import NativeEngine, sandbox_job
 from labrun.engines.shipment import agent_command
 from labrun.engines.userland import host_userland
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
+from labrun.protocol.record import dataclass
 
 MEMORY_MIB = 768  # with QEMU's own it stays below the limit of a sandbox
 _TRANSLATED_MIB = 64
+_KERNEL_THREADS = 80  # of the guest's own
+_BOOT_S = 60.0  # on a busy machine; an emulated processor needs seconds where there is time for it
 # The machine and processor for each architecture, and what the console is called there.
-_MACHINES = {"x86_64": ("pc", "max,-la57", "ttyS0"), "aarch64": ("virt", "max", "ttyAMA0")}
-_OOPS = (b"Kernel panic - not syncing", b"Oops:", b"BUG: unable to handle")
+MACHINES = {"x86_64": ("pc", "max,-la57", "ttyS0"), "aarch64": ("virt", "max", "ttyAMA0")}
+# panic() and die() of the kernel. The second does not end the machine by itself: oops=panic in its command line does.
+_CRASHED = ("Kernel panic - not syncing", "Oops:", "BUG: unable to handle")
+_CONSOLE = 16384
+KERNEL = "/run/labrun/kernel.json"  # environment.py reads it
 # Reading from a port that QEMU has not opened yet gives an end of file, and poll a hang-up (virtio_console.c).
 _CONNECTED = """import select, time
 port = select.poll()
@@ -39,43 +48,50 @@ while any(events & select.POLLHUP for _, events in port.poll(0)): time.sleep(0.0
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a virtual machine is made of. The four files must be for everybody to read.
+
+    ``root`` and ``modules`` are squashfs images: the lab image's root file system, and `/lib/modules/RELEASE`.
+    """
+
+    qemu: str
+    release: str
+    package: str
+    vmlinuz: Path
+    initramfs: Path
+    modules: Path
+    root: Path
+
+
 def find_qemu() -> str | None:
     """QEMU for this machine's architecture."""
     return shutil.which(f"qemu-system-{platform.machine()}")
 
 
 class VmEngine(NativeEngine):
-    """Machines with one kernel. ``vmlinuz``, ``initramfs``, ``modules`` and ``image`` are files that everybody can read."""
+    """Machines with one kernel."""
 
-    def __init__(
-        self,
-        qemu: str,
-        release: str,
-        package: str,
-        files: tuple[Path, Path, Path, Path],
-        image: str,
-        run_id: str,
-        limits: Limits | None = None,
-        ahead: int = 1,
-    ) -> None:
-        vmlinuz, initramfs, modules, root = files
+    grace_s = _BOOT_S
+
+    def __init__(self, machine: Machine, image: str, run_id: str, limits: Limits | None = None, ahead: int = 1) -> None:
+        """``image``: the name of the lab image that ``machine.root`` was made of."""
         host = host_userland()
+        files = (machine.vmlinuz, machine.initramfs, machine.modules, machine.root)
         super().__init__(replace(host, binds=(*host.binds, *map(str, files))), run_id, limits, ahead=ahead)
-        self._qemu = qemu
-        self._release = release
-        self._package = package
+        self._machine = machine
         self._image = image
-        self._command = qemu_command(qemu, vmlinuz, initramfs, (root, modules))
+        self._command = qemu_command(machine)
 
     @property
     def info(self) -> EngineInfo:
         return replace(
             super().info,
             name="vm",
-            version=_version(self._qemu),
+            version=qemu_version(self._machine.qemu),
             isolation="virtual-machine",
-            note=f"{self._package}; the processor is emulated (TCG); {super().info.note}",
-            kernel=self._release,
+            note=f"{self._machine.package}; the processor is emulated (TCG); {super().info.note}",
+            kernel=self._machine.release,
             image=self._image,
             userland="image",
         )
@@ -92,39 +108,48 @@ class VmEngine(NativeEngine):
 
 
 def _until_done(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The machine is not asked to switch itself off: what it had to say is said. A crash of its kernel has its own words."""
+    """The machine is not asked to switch itself off: what it had to say is said. A crashed kernel is its own reason."""
     console = b""
     try:
         for frame in frames:
             if isinstance(frame, Piece) and frame.path == "agent.log":
-                console = (console + frame.data)[-16384:]
+                console = (console + frame.data)[-_CONSOLE:]
             yield frame
             if not isinstance(frame, Piece) and frame.KIND == "done":
                 return
     except EngineError as error:
-        lines = console.decode(errors="replace").splitlines()
-        crash = next((line.strip() for line in lines if any(word.decode() in line for word in _OOPS)), None)
+        crash = crash_in(console.decode(errors="replace"))
         if crash is None:
             raise
-        raise EngineError("sandbox-died", f"the kernel of the virtual machine crashed: {crash}") from error
+        raise EngineError("kernel-crashed", f"the kernel of the virtual machine crashed: {crash}") from error
 
 
-def qemu_command(qemu: str, vmlinuz: Path, initramfs: Path, disks: tuple[Path, Path]) -> tuple[str, ...]:
+def crash_in(console: str) -> str | None:
+    """The line in which a kernel says that it crashed, without its time."""
+    for line in console.splitlines():
+        words = line.strip().partition("] ")[2] if line.lstrip().startswith("[") else line.strip()
+        if any(word in line for word in _CRASHED):
+            return words[:300]
+    return None
+
+
+def qemu_command(machine: Machine) -> tuple[str, ...]:
     """Under a shell that hands stderr on as descriptor 3: QEMU does not let the first three be named."""
-    machine, processor, console = _MACHINES[platform.machine()]
+    kind, processor, console = MACHINES[platform.machine()]
     words = [
-        qemu, "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
-        "-machine", machine, "-cpu", processor, "-smp", "1", "-m", str(MEMORY_MIB),
+        machine.qemu, "-nodefaults", "-no-user-config", "-no-reboot",
+        "-display", "none", "-monitor", "none", "-nic", "none",
+        "-machine", kind, "-cpu", processor, "-smp", "1", "-m", str(MEMORY_MIB),
         "-accel", f"tcg,tb-size={_TRANSLATED_MIB}",
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-        "-kernel", str(vmlinuz), "-initrd", str(initramfs),
+        "-kernel", str(machine.vmlinuz), "-initrd", str(machine.initramfs),
         "-append", f"console={console} loglevel=5 panic=-1 oops=panic random.trust_cpu=on",
         "-add-fd", "fd=3,set=1",
         "-chardev", "file,id=console,path=/dev/fdset/1,append=on", "-serial", "chardev:console",
         "-chardev", "stdio,id=frames,signal=off",
         "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=frames,name=labrun",
     ]  # fmt: skip
-    for number, disk in enumerate(disks):
+    for number, disk in enumerate((machine.root, machine.modules)):
         words += ["-drive", f"if=none,id=disk{number},file={_comma(disk)},format=raw,readonly=on"]
         words += ["-device", f"virtio-blk-pci,drive=disk{number}"]
     return ("/bin/sh", "-c", 'exec "$@" 3>&2', "sh", *words)
@@ -134,19 +159,24 @@ def _comma(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def init_script(release: str) -> str:
-    """The guest's first program: mounts, then the agent on the port. When the agent ends, the machine is off."""
-    python, *words = agent_command("/usr/bin/python3")
+def init_script(release: str, identity: Mapping[str, str]) -> str:
+    """The guest's first program: mounts, then the agent on the port. When the agent ends, the machine is off.
+
+    ``identity``: what the agent shall say about the kernel.
+    """
+    python, *words = agent_command("/usr/bin/python3", nested=True)
     words[2] = _CONNECTED + words[2].replace("import sys; n =", "import sys\nn =", 1)
     agent = shlex.join((python, *words))
     # A busybox whose name does not begin with "busybox" takes that name for the program that is wanted.
     inside = f"""b=/usr/sbin/busybox-labrun
 $b mount -t tmpfs -o mode=755 run /run; $b mount -t tmpfs -o mode=1777 tmp /tmp
-$b mkdir -p /dev/pts /dev/shm /dev/net /run/netns
+$b mkdir -p /dev/pts /dev/shm /dev/net /run/netns /run/labrun
+echo {shlex.quote(json.dumps(dict(identity)))} > {KERNEL}
 $b mount -t devpts -o ptmxmode=0666,mode=620 devpts /dev/pts; $b mount -t tmpfs -o mode=1777 shm /dev/shm
 [ -e /dev/net/tun ] || $b mknod -m 666 /dev/net/tun c 10 200
 $b ln -sf /proc/self/fd /dev/fd; $b ln -sf /proc/self/fd/0 /dev/stdin
 $b ln -sf /proc/self/fd/1 /dev/stdout; $b ln -sf /proc/self/fd/2 /dev/stderr
+echo {PIDS + _KERNEL_THREADS} > /proc/sys/kernel/threads-max
 $b hostname lab; echo lab > /etc/hostname; : > /etc/resolv.conf
 printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > /etc/hosts
 while [ ! -c /dev/vport0p1 ]; do $b usleep 5000; done
@@ -172,7 +202,7 @@ exec $b switch_root /new /usr/sbin/busybox-labrun sh -c {shlex.quote(inside)}
 """
 
 
-def _version(qemu: str) -> str:
+def qemu_version(qemu: str) -> str:
     """`QEMU emulator version 7.2.22 (Debian ...)`."""
     try:
         done = subprocess.run([qemu, "--version"], capture_output=True, text=True, timeout=10, check=False)
