@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
+from labrun.evidence.durations import keep_durations, read_durations
 from labrun.evidence.files import write_whole
 from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_left_out, write_run
 from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
 from labrun.lab.catalogue import portable
 from labrun.lab.compile import CompiledLab
+from labrun.pace import Pace, longest_first
 from labrun.protocol.events import Done, Fault, StepStarted
 from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Plan
@@ -67,6 +70,8 @@ class _Conductor:
     interrupted: threading.Event
     lock: threading.Lock
     room: DiskRoom
+    pace: Pace
+    lasted_s: dict[str, float] = field(default_factory=dict)
 
     def variant(self, compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
@@ -86,6 +91,7 @@ class _Conductor:
                             self._tell_step(slug, name, frame.step)
                         done = done or isinstance(frame, Done)
                 if done:
+                    self.lasted_s[_name(plan)] = t_ns / 1e9
                     return
                 fault = Fault(t_ns, "sandbox-died", "the sandbox ended before its agent was done")
             except EngineError as error:
@@ -103,31 +109,41 @@ class _Conductor:
             self.progress.step(slug, variant, step)
 
 
+def _name(plan: Plan) -> str:
+    return f"{plan.lab}/{plan.variant}"
+
+
 def conduct(
     labs: Sequence[CompiledLab],
     engine: Engine,
     run: Path,
-    jobs: int,
+    pace: Pace,
     progress: Progress,
     clock: Callable[[], float],
     repeats: int = 1,
     max_failures: int | None = None,
+    in_order: bool = False,
 ) -> Conducted:
-    """Run all labs, ``jobs`` sandboxes at a time. ``run`` exists.
+    """Run all labs, as many sandboxes at a time as ``pace`` says. ``run`` exists.
 
-    ``max_failures``: after so many, no further lab is begun; those that run go on to their end.
+    ``max_failures``: after so many, no further lab is begun; those that run go on to their end. Without it, and not
+    ``in_order``, what lasted longest when it last ran is started first.
     """
-    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock(), DiskRoom())
+    conductor = _Conductor(engine, run, progress, clock, threading.Event(), threading.Lock(), DiskRoom(), pace)
     for compiled in labs:
         folder = layout.lab_folder(run, compiled.lab.slug)
         folder.mkdir(parents=True)
         write_whole(folder / layout.LAB, compiled.lab.text)
         write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
-    pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="sandbox")
+    queue = [(lab, plan, repeat) for lab in labs for repeat in range(1, repeats + 1) for plan in lab.plans]
+    if max_failures is None and not in_order:
+        lasted_s = read_durations(run.parent)
+        queue = [queue[place] for place in longest_first([_name(plan) for _, plan, _ in queue], lasted_s)]
+    pool = ThreadPoolExecutor(max_workers=pace.most, thread_name_prefix="sandbox")
     judged: dict[str, LabResult] = {}
     left_out: tuple[str, ...] = ()
     try:
-        left_out = _all(conductor, pool, labs, repeats, judged, jobs, max_failures)
+        left_out = _all(conductor, pool, deque(queue), repeats, judged, max_failures)
     except KeyboardInterrupt:
         conductor.interrupted.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -135,6 +151,8 @@ def conduct(
         pool.shutdown(wait=True)
         return Conducted(False, judged)
     pool.shutdown(wait=True)
+    with suppress(OSError):  # the next run is slower without, and no less right
+        keep_durations(run.parent, conductor.lasted_s)
     if left_out:
         write_left_out(run, left_out)
     return Conducted(True, judged, left_out)
@@ -143,16 +161,15 @@ def conduct(
 def _all(
     conductor: _Conductor,
     pool: ThreadPoolExecutor,
-    labs: Sequence[CompiledLab],
+    queue: deque[tuple[CompiledLab, Plan, int]],
     repeats: int,
     judged: dict[str, LabResult],
-    jobs: int,
     max_failures: int | None,
 ) -> tuple[str, ...]:
     """The labs that were not begun."""
     begun: dict[str, float] = {}
     pending: dict[Future[None], CompiledLab] = {}
-    left: dict[str, int] = {}
+    left = Counter(compiled.lab.slug for compiled, _, _ in queue)
 
     def work(compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         slug = compiled.lab.slug
@@ -162,23 +179,16 @@ def _all(
                 conductor.progress.started(slug, left[slug])
         conductor.variant(compiled, plan, repeat)
 
-    queue: deque[tuple[CompiledLab, Plan, int]] = deque()
-    for compiled in labs:
-        runs = [(compiled, plan, repeat) for repeat in range(1, repeats + 1) for plan in compiled.plans]
-        left[compiled.lab.slug] = len(runs)
-        queue.extend(runs)
     conductor.engine.expect(len(queue))
-    # Where a failure may be the last one, the next is begun when the one before it has been judged.
-    at_once = jobs if max_failures is not None else len(queue)
     from labrun.judge.results import failures
     from labrun.judge.run import judge_entry
 
     while queue or pending:
-        while queue and len(pending) < at_once:
+        while queue and conductor.pace.another(len(pending)):
             one = queue.popleft()
             pending[pool.submit(work, *one)] = one[0]
         # Not for ever: a Ctrl-C that the kernel hands to another thread does not wake this one, which has to act on it.
-        done, _ = wait(pending, _LOOK_S, FIRST_COMPLETED)
+        done, _ = wait(pending, conductor.pace.look_s if queue else _LOOK_S, FIRST_COMPLETED)
         for future in done:
             compiled = pending.pop(future)
             slug = compiled.lab.slug

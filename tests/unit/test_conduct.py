@@ -15,12 +15,14 @@ from labrun.conduct import begin, conduct, entry_of, finish
 from labrun.engines.base import Engine, EngineError, EngineInfo
 from labrun.engines.scripted import Block, ScriptedEngine
 from labrun.evidence import layout
+from labrun.evidence.durations import keep_durations, read_durations
 from labrun.evidence.record import read_variant
 from labrun.evidence.run import EvidenceError, InvalidLab, read_run, write_run
 from labrun.judge.results import exit_code, results_json
 from labrun.judge.run import judge_run
 from labrun.lab.compile import compile_lab
 from labrun.lab.load import parse_lab
+from labrun.pace import Fixed
 from labrun.protocol.actions import Run
 from labrun.protocol.events import ChangeResult, CommandResult, Done, Hello, Output, StepEnded, StepStarted
 from labrun.protocol.frames import Piece
@@ -105,7 +107,7 @@ class Stage:
         self.path = path
         self.told = Told()
 
-    def go(self, scripts, labs=None, jobs=2, progress=None, engine=None, max_failures=None):
+    def go(self, scripts, labs=None, jobs=2, progress=None, engine=None, **options):
         """``scripts``: slug -> (experiment's, control's)."""
         self.labs = [lab(slug, self.path, len(given) - 1) for slug, given in scripts.items()]
         flat = {
@@ -118,9 +120,7 @@ class Stage:
         begin(self.run, run_record([entry_of(compiled) for compiled in self.labs]))
         ticks = count()
         clock = lambda: float(next(ticks))  # noqa: E731
-        self.conducted = conduct(
-            self.labs, self.engine, self.run, jobs, progress or self.told, clock, max_failures=max_failures
-        )
+        self.conducted = conduct(self.labs, self.engine, self.run, Fixed(jobs), progress or self.told, clock, **options)
         return self.conducted.whole
 
     def variant(self, slug, name="experiment"):
@@ -172,6 +172,35 @@ def test_progress_is_told_once_each(stage):
         ("started", "one", 2), ("step", "one", "experiment", "probe"), ("step", "one", "h", "probe"),
         ("judged", "one", "done", ["supported"], 1.0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ["c-experiment", "c-h", "b-experiment", "a-experiment", "b-h", "a-h"]),
+        ({"in_order": True}, ["a-experiment", "a-h", "b-experiment", "b-h", "c-experiment", "c-h"]),
+        ({"max_failures": 9}, ["a-experiment", "a-h", "b-experiment", "b-h", "c-experiment", "c-h"]),
+    ],
+)
+def test_what_lasted_longest_when_it_last_ran_is_started_first(stage, options, names):
+    stage.run.parent.mkdir()
+    keep_durations(stage.run.parent, {"a/experiment": 2.0, "a/h": 0.5, "b/experiment": 3.0, "b/h": 1.0, "d/h": 9.0})
+    stage.go({"a": FINE, "b": FINE, "c": FINE}, jobs=1, **options)
+    assert stage.engine.names == names
+    assert stage.verdicts() == {slug: [("supported", "as-predicted")] for slug in "abc"}
+
+
+def test_how_long_each_lasted_is_kept_for_the_next_run(stage):
+    stage.run.parent.mkdir()
+    keep_durations(stage.run.parent, {"one/h": 5.0, "other/experiment": 1.5})
+    stage.go({"one": (whole(0), (hello(),))})
+    assert read_durations(stage.run.parent) == {"one/experiment": 0.01, "one/h": 5.0, "other/experiment": 1.5}
+
+
+def test_a_run_needs_no_durations(stage):
+    (stage.run.parent / "durations.json").mkdir(parents=True)
+    assert stage.go({"one": FINE}) is True
+    assert stage.verdicts() == {"one": [("supported", "as-predicted")]}
 
 
 WRONG, BROKEN = (whole(1), whole(1)), ((hello(),), whole(1))

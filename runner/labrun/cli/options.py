@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -59,7 +58,11 @@ isolation = click.option(
     help="Containers: privileged (the default; least where refused), or least capabilities.",
 )
 jobs = click.option(
-    "-j", "--jobs", metavar="N", type=click.IntRange(min=1), help="Sandboxes at a time (default: cores)."
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Sandboxes at a time. Default: as many as the machine has room for.",
 )
 out = click.option(
     "--out", metavar="DIR", type=PATH, default=Path("reports"), show_default=True, help="Where run directories go."
@@ -161,10 +164,6 @@ def complete_runs(context: click.Context, parameter: click.Parameter, typed: str
 
 
 run = click.argument("run", type=PATH, shell_complete=complete_runs)
-
-
-def default_jobs() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _duration_s(text: str | None) -> float | None:

@@ -119,19 +119,20 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
     """The exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
+    from labrun.pace import cores
 
     now = datetime.now(UTC)
     run_id = new_run_id(now)
     run = wanted.out / run_id
-    at_a_time = wanted.jobs or options.default_jobs()
+    ahead = wanted.jobs or cores()
     with ExitStack() as stack:
         choice = None
         if at_once(wanted.engine, wanted.userland, wanted.kernel):
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time, wanted.kernel)
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
         compiled, invalid = _usable(paths, wanted)
         if choice is None:
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, at_a_time, wanted.kernel)
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
 
         from labrun.conduct import begin, entry_of
@@ -161,7 +162,7 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
                 userland=info.userland,
             ),
         )
-        conducted = _conduct(compiled, choice.engine, run, at_a_time, wanted)
+        conducted = _conduct(compiled, choice.engine, run, wanted)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json
@@ -214,16 +215,18 @@ def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[Compil
     return chosen.labs, chosen.invalid
 
 
-def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, jobs: int, wanted: RunOptions) -> Conducted:
+def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, wanted: RunOptions) -> Conducted:
     from labrun.cli.terminal import Detail, Lines, Live
     from labrun.conduct import conduct as go
+    from labrun.pace import ByPressure, Fixed, cores
 
     Thread(target=_get_ready, name="get ready", daemon=True).start()
     detail = Detail(run if wanted.verbose else None, wanted.quiet)
     progress = Live(len(compiled), detail) if sys.stderr.isatty() else Lines(detail)
     limit = 1 if wanted.first_failure else wanted.max_failures
+    pace = Fixed(wanted.jobs) if wanted.jobs else ByPressure(cores())
     try:
-        return go(compiled, engine, run, jobs, progress, time.monotonic, wanted.repeat, limit)
+        return go(compiled, engine, run, pace, progress, time.monotonic, wanted.repeat, limit, wanted.failed_first)
     finally:
         progress.close()
 

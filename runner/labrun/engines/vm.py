@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
-from labrun.engines.cgroups import PIDS, Limits
+from labrun.engines.cgroups import Limits
 from labrun.engines.native import NativeEngine, sandbox_job
 from labrun.engines.shipment import agent_command
 from labrun.engines.userland import host_userland
@@ -32,7 +32,7 @@ from labrun.protocol.record import dataclass
 
 MEMORY_MIB = 768  # with QEMU's own it stays below the limit of a sandbox
 _TRANSLATED_MIB = 64
-_KERNEL_THREADS = 80  # of the guest's own
+_THREADS = 600  # of all, the kernel's own too
 _BOOT_S = 60.0  # on a busy machine; an emulated processor needs seconds where there is time for it
 # The machine and processor for each architecture, and what the console is called there.
 MACHINES = {"x86_64": ("pc", "max,-la57", "ttyS0"), "aarch64": ("virt", "max", "ttyAMA0")}
@@ -176,7 +176,7 @@ $b mount -t devpts -o ptmxmode=0666,mode=620 devpts /dev/pts; $b mount -t tmpfs 
 [ -e /dev/net/tun ] || $b mknod -m 666 /dev/net/tun c 10 200
 $b ln -sf /proc/self/fd /dev/fd; $b ln -sf /proc/self/fd/0 /dev/stdin
 $b ln -sf /proc/self/fd/1 /dev/stdout; $b ln -sf /proc/self/fd/2 /dev/stderr
-echo {PIDS + _KERNEL_THREADS} > /proc/sys/kernel/threads-max
+echo {_THREADS} > /proc/sys/kernel/threads-max
 $b hostname lab; echo lab > /etc/hostname; : > /etc/resolv.conf
 printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > /etc/hosts
 while [ ! -c /dev/vport0p1 ]; do $b usleep 5000; done
