@@ -39,6 +39,9 @@ MACHINES = {"x86_64": ("pc", "max,-la57", "ttyS0"), "aarch64": ("virt", "max", "
 # panic() and die() of the kernel. The second does not end the machine by itself: oops=panic in its command line does.
 _CRASHED = ("Kernel panic - not syncing", "Oops:", "BUG: unable to handle")
 _CONSOLE = 16384
+# Warnings are evidence, a crash is the end, and an emulated timer that is late on a busy machine is none
+# (Documentation/admin-guide/kernel-parameters.txt).
+_KERNEL_OPTIONS = "loglevel=5 panic=-1 oops=panic random.trust_cpu=on no_timer_check"
 KERNEL = "/run/labrun/kernel.json"  # environment.py reads it
 # Reading from a port that QEMU has not opened yet gives an end of file, and poll a hang-up (virtio_console.c).
 _CONNECTED = """import select, time
@@ -143,7 +146,7 @@ def qemu_command(machine: Machine) -> tuple[str, ...]:
         "-accel", f"tcg,tb-size={_TRANSLATED_MIB}",
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-kernel", str(machine.vmlinuz), "-initrd", str(machine.initramfs),
-        "-append", f"console={console} loglevel=5 panic=-1 oops=panic random.trust_cpu=on",
+        "-append", f"console={console} {_KERNEL_OPTIONS}",
         "-add-fd", "fd=3,set=1",
         "-chardev", "file,id=console,path=/dev/fdset/1,append=on", "-serial", "chardev:console",
         "-chardev", "stdio,id=frames,signal=off",
