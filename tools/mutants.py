@@ -200,7 +200,7 @@ class Loop:
     """In the place of pytest's loop over the tests: once without a mutant, and then for each mutant in a fork."""
 
     def __init__(self, mutants: Sequence[str], jobs: int) -> None:
-        self._mutants = frozenset(mutants)
+        self._mutants = tuple(mutants)
         self._jobs = jobs
         self._killers: dict[str, list[int]] = {}
         self.results: dict[str, str] = {}
@@ -209,6 +209,7 @@ class Loop:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         failures = Failures()
         session.config.pluginmanager.register(failures)
+        signal.signal(signal.SIGPROF, lambda number, frame: pytest.skip("slow"))  # nobody asks for its end
         for item in session.items:
             _fewer_examples(getattr(item, "function", None))
         runs = [self._alone(item, failures) for item in session.items]
@@ -230,8 +231,7 @@ class Loop:
             near = set().union(*(numbers for name, numbers in called.items() if name.startswith(module)))
             by_function[function] = sorted(every, key=lambda number: number not in near)
         self.results |= {name: UNREACHED for name in self._mutants if function_of(name) not in by_function}
-        cost = {name: sum(runs[number][0] for number in numbers) for name, numbers in by_function.items()}
-        todo = sorted(self._mutants - self.results.keys(), key=lambda name: (cost[function_of(name)], name))
+        todo = [name for name in self._mutants if name not in self.results]
 
         def again(modules: Sequence[str], numbers: Iterable[int], last: Slot) -> int:
             limit_time(60)
@@ -254,29 +254,32 @@ class Loop:
             for mutant in todo:
                 yield mutant, functools.partial(child, mutant)
 
-        # In such a process, and with modules imported again, the tests pass as long as nothing is changed.
-        imports = {tuple(Active.at_import.get(function_of(name), ())) for name in todo}
+        killers: dict[tuple[str, ...], set[int]] = {}
+
+        def learn(mutant: str, number: int) -> None:
+            function = function_of(mutant)
+            killers.setdefault(tuple(Active.at_import.get(function, ())), set()).add(number)
+            known = self._killers.setdefault(function, [])
+            known[:] = [number, *(other for other in known if other != number)][:_FAVOURITES]
+
+        self.results |= in_forks(jobs(), len(todo), self._jobs, learn)
+        # In such a process, and with modules imported again, what killed them passes as long as nothing is changed.
         unchanged = [
-            (f"unchanged, imported again: {names}", functools.partial(again, names, every)) for names in imports
+            (f"unchanged, imported again: {names}", functools.partial(again, names, sorted(numbers)))
+            for names, numbers in killers.items()
         ]
         last: dict[str, int] = {}
         for name, result in in_forks(iter(unchanged), len(unchanged), self._jobs, last.__setitem__).items():
             if result != ALIVE:
                 self.broken.append(f"{name}: {session.items[last[name]].nodeid if name in last else result}")
-        if self.broken:
-            return True
-
-        def learn(mutant: str, number: int) -> None:
-            known = self._killers.setdefault(function_of(mutant), [])
-            known[:] = [number, *(other for other in known if other != number)][:_FAVOURITES]
-
-        self.results |= in_forks(jobs(), len(todo), self._jobs, learn)
         return True
 
     def _alone(self, item: pytest.Item, failures: Failures) -> tuple[float, set[str]]:
         Active.reached, failures.failed = set(), False
         start = processor_time()
+        signal.setitimer(signal.ITIMER_PROF, 1.5 * _SLOW_S)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if failures.failed:
             self.broken.append(item.nodeid)
         seconds = processor_time() - start

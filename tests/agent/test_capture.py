@@ -25,6 +25,8 @@ from labrun.agent.capture import Capture, CaptureError, CaptureStats
 from labrun.agent.offloads import switch
 from labrun.agent.packet_ring import RingSize
 from labrun.agent.pcap_filter import FilterError
+from labrun.packets.checksums import status
+from labrun.packets.dissect.walk import walk
 from labrun.packets.pcapng import Packet, read_packets, summary
 from labrun.packets.segments import segments
 from pyroute2 import IPRoute
@@ -491,14 +493,11 @@ with socket.create_server(("", 9000), family=getattr(socket, sys.argv[1])) as se
 
 
 def finished(frame: bytes) -> bytes:
-    """Without what no sender has filled in: the checksums, of IPv4, TCP and UDP."""
+    """Without what no sender has filled in: the checksum of TCP or UDP."""
     network, four = 14, frame[14] >> 4 == 4
     transport = network + (20 if four else 40)
-    places = [transport + (16 if frame[network + (9 if four else 6)] == 6 else 6), *([network + 10] if four else [])]
-    data = bytearray(frame)
-    for place in places:
-        data[place : place + 2] = bytes(2)
-    return bytes(data)
+    place = transport + (16 if frame[network + (9 if four else 6)] == 6 else 6)
+    return frame[:place] + bytes(2) + frame[place + 2 :]
 
 
 @pytest.mark.parametrize(
@@ -550,3 +549,68 @@ def test_a_super_packet_is_cut_as_the_kernel_cuts_it(
             expected.append(packet.data)
     # Processors cut super-packets side by side, so the order on p2 is not p1's.
     assert sorted(map(finished, expected)) == sorted(finished(packet.data) for packet in left_by)
+
+
+def left_checksums(path: Path) -> dict[str, tuple[int | None, tuple[object, ...], tuple[object, ...]]]:
+    """Of the last packet of UDP on each interface: where its checksum is left; the status with and without that."""
+    found = {}
+    for packet in read_packets(path):
+        layers, _ = walk(packet.data, packet.linktype, packet.length)
+        if layers and layers[-1].protocol == "udp":
+            place = len(layers) - 1
+            assert packet.offload is None or packet.offload.start == layers[-1].start
+            told = [status(packet.data, layers, place, offload) for offload in (packet.offload, None)]
+            found[packet.interface] = (packet.offload and packet.offload.start, *told)
+    return found
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+@pytest.mark.parametrize("left", [True, False])
+def test_a_checksum_that_is_left_to_the_device_is_told_with_its_place(
+    netns: Netns, path: Path, tunnel: bool, left: bool
+) -> None:
+    netns.veth("a", "b")
+    netns.address("a", "10.0.0.1", 24)
+    commands = ["ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev a"]
+    if tunnel:
+        commands += [
+            "ip link add x type vxlan id 7 local 10.0.0.1 remote 10.0.0.2 dstport 4789",
+            "ip addr add 10.9.0.1/24 dev x",
+            "ip link set x up",
+            "ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev x",
+        ]
+    for command in commands:
+        subprocess.run(command.split(), check=True)
+    for device in ("a", "x") if tunnel else ("a",):
+        switch(device, on=left)
+    capture = started(path)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", ("10.9.0.2" if tunnel else "10.0.0.2", 9000))
+    assert capture.stop().complete
+    places = {"a": 84, "b": 84, "x": 34} if tunnel else {"a": 34, "b": 34}
+    right, wrong = (None, (1,), (1,)), {name: (place, (2,), (0,)) for name, place in places.items()}
+    assert left_checksums(path) == (wrong if left else dict.fromkeys(places, right))
+
+
+def test_the_place_of_a_checksum_counts_the_tag_that_the_kernel_kept_aside(netns: Netns, path: Path) -> None:
+    netns.veth("a", "b")
+    capture = started(path)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+        sock.bind(("a", 0))
+        sock.send(struct.pack("=BBHHHH", 1, 0, 0, 0, 38, 6) + ethernet(TAG + ipv4_udp(9000, b"odd"), kind=0x8100))
+    assert capture.stop().complete
+    assert {name: told[:2] for name, told in left_checksums(path).items()} == dict.fromkeys("ab", (38, (2,)))
+
+
+def test_the_place_of_a_checksum_is_counted_in_raw_ip(netns: Netns, path: Path) -> None:
+    netns.tun("t0")
+    netns.address("t0", "10.9.0.1", 24)
+    with open_tun("t0") as tun:
+        fcntl.ioctl(tun, 0x400454D0, 1)  # TUNSETOFFLOAD, TUN_F_CSUM: whoever reads it fills in checksums
+        netns.up("t0")
+        capture = started(path)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"hello", ("10.9.0.2", 9000))
+        assert capture.stop().complete
+    assert left_checksums(path) == {"t0": (20, (2,), (0,))}

@@ -60,7 +60,7 @@ def prediction(value: object) -> Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 6."""
+    """A packet that was captured. ``kept``: bytes of it, where it was cut. ``offload``: of a struct virtio_net_hdr, 8."""
 
     at: float
     data: bytes
@@ -97,6 +97,7 @@ class Evidence:
 
     def __init__(self, folder: Path, variant: str = "experiment", filters: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._watched: dict[str, tuple[str, ...]] = {}
         self._variant = variant
         self._filters = tuple(filters)
         self._steps: list[Step] = []
@@ -155,17 +156,23 @@ class Evidence:
     def capture(self, name: str, *interfaces: str, **step: Any) -> Evidence:
         """The step that starts it."""
         result = step.pop("result", CaptureResult(f"captures/{name}.pcapng", interfaces))
+        self._watched.setdefault(name, interfaces)
         return self.step(name, actions.Capture(interfaces), result, **step)
 
     def captured(self, name: str, interfaces: Sequence[str], *packets: Seen, **linktypes: int) -> Evidence:
+        self._watched[name] = tuple(interfaces)
         return self.piece(f"captures/{name}.pcapng", capture_file(interfaces, packets, linktypes))
 
     def capture_ended(
         self, name: str, packets: int, *, during: tuple[float, float] = (20, 1000), drops: int = 0, not_kept: int = 0,
-        trouble: str | None = None, interfaces: Sequence[str] = ("lo",), ends: Sequence[float | None] | None = None,
+        trouble: str | None = None, interfaces: Sequence[str] | None = None, ends: Sequence[float | None] | None = None,
         starts: Sequence[float] | None = None, bridges: Sequence[str] = (),
     ) -> Evidence:  # fmt: skip
-        """``ends``, ``starts``: as ``interfaces``, when each went away or came, in ms."""
+        """``ends``, ``starts``: as ``interfaces``, when each went away or came, in ms.
+
+        ``interfaces``: None: those that the file names.
+        """
+        interfaces = self._watched[name] if interfaces is None else interfaces
         came = None if starts is None else tuple(WALL_NS + round(at * MS) for at in starts)
         begin, end = (WALL_NS + round(at * MS) for at in during)
         gone = None if ends is None else tuple(None if at is None else WALL_NS + round(at * MS) for at in ends)

@@ -131,7 +131,10 @@ CORPUS = {name: bytes(packet) for name, packet in PACKETS.items()}
 CORPUS["ethernet padding"] = CORPUS["ethernet padding"].ljust(60, b"\0")
 RAW_CORPUS = {"raw4": bytes(I4 / UDP(sport=1000, dport=2000) / b"x"), "raw6": bytes(I6 / ICMPv6EchoRequest(id=1))}
 
-OPTIONS = ("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE")
+OPTIONS = (
+    *("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE"),
+    *(f"{protocol}.check_checksum:TRUE" for protocol in ("ip", "tcp", "udp")),
+)
 
 
 def tshark(
@@ -252,6 +255,9 @@ def odd(data: bytes) -> bool:
     for protocol, start, end, part, _ in layers:
         header = data[start:end]
         if protocol.startswith("bogus") or (protocol == "eth" and int.from_bytes(header[12:14], "big") < 0x600):
+            return True
+        claimed = {"ip": int.from_bytes(header[2:4]), "ipv6": 40 + int.from_bytes(header[4:6])}.get(protocol, 0)
+        if part != "quoted" and claimed > end - start:  # no whole packet
             return True
         if protocol == "ip" and 0 < int.from_bytes(header[2:4], "big") < (header[0] & 15) * 4:
             return True

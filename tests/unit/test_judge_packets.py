@@ -17,7 +17,7 @@ from labrun.observe.unknown import Unknown
 from labrun.packets import libpcap
 from labrun.packets.libpcap import compile_filter
 from labrun.protocol.events import CaptureResult, Program
-from support.evidence_builder import Evidence, Seen, ethernet, icmp, ipv4, prediction, udp
+from support.evidence_builder import Evidence, Seen, capture_file, ethernet, icmp, ipv4, prediction, udp
 
 PREFIX = "labs/lab/experiment/"
 FILE = PREFIX + "captures/seen.pcapng"
@@ -190,6 +190,36 @@ def test_the_file_is_no_capture(evidence, data):
     evidence.capture("seen", "lo").piece("captures/seen.pcapng", data).capture_ended("seen", 0).done()
     message = unknown(evidence, selector(), "capture-unreadable")
     assert message.startswith("captures/seen.pcapng: ")
+
+
+@pytest.mark.parametrize("on", ["host.lo", "host.any", "host.eth0"])
+@pytest.mark.parametrize(
+    ("told", "filed", "said"),
+    [
+        (("lo",), ("eth0",), "the capture 'seen' was on lo, and the file is of eth0"),
+        (("lo", "eth0"), ("lo",), "the capture 'seen' was on lo, eth0, and the file is of lo"),
+        (("lo",), ("lo", "eth0"), "the capture 'seen' was on lo, and the file is of lo, eth0"),
+        (("lo", "eth0"), ("eth0", "lo"), "the capture 'seen' was on lo, eth0, and the file is of eth0, lo"),
+        (("lo",), (), "the capture 'seen' was on lo, and the file is of none"),
+        ((), ("lo",), "the capture 'seen' was on none, and the file is of lo"),
+        (("lo",), ("lo",), None),
+        (("lo", "eth0"), ("lo", "eth0"), None),
+    ],
+)
+def test_a_capture_of_other_interfaces_is_not_this_one(evidence, on, told, filed, said):
+    evidence.capture("seen", "any").captured("seen", filed).capture_ended("seen", 0, interfaces=told).done()
+    found = observe(evidence, selector(on))
+    damaged = isinstance(found, Unknown) and found.code == "evidence-damaged"
+    assert damaged is (said is not None and on.partition(".")[2] in (*told, "any"))
+    assert not damaged or found.message == f"captures/seen.pcapng: {said}"
+
+
+@pytest.mark.parametrize(("first", "reason"), [("lo", "capture-unhealthy"), ("eth0", "evidence-damaged")])
+def test_a_file_that_breaks_off_need_not_name_all_interfaces(evidence, first, reason):
+    evidence.capture("seen", "any").piece("captures/seen.pcapng", capture_file([first], []) + b"\6\0\0\0")
+    evidence.capture_ended("seen", 0, interfaces=("lo", "eth0")).done()
+    found = observe(evidence, selector())
+    assert (found if isinstance(found, Unknown) else found.doubt).code == reason
 
 
 def test_the_file_makes_no_sense_after_some_packets(evidence):
@@ -563,12 +593,12 @@ def test_a_bridge_that_a_capture_made_promiscuous_leaves_other_counts_in_doubt(t
     assert (trace.truth, trace.reason) == (truth, "instrument-interferes" if truth is None else None)
 
 
-def big(size: int, offload: bytes = bytes((1, 5, 0, 0, 0xE8, 3))) -> Seen:
+def big(size: int, offload: bytes = bytes((1, 5, 0, 0, 0xE8, 3, 34, 0))) -> Seen:
     """A super-packet of UDP on lo: 1000 bytes of data in each segment."""
     return Seen(30, udp(53, size), offload=offload)
 
 
-ODD = bytes((1, 3, 0, 0, 0xE8, 3))  # of a kind that is not cut here
+ODD = bytes((1, 3, 0, 0, 0xE8, 3, 34, 0))  # of a kind that is not cut here
 
 
 @pytest.mark.parametrize(
@@ -590,7 +620,12 @@ ODD = bytes((1, 3, 0, 0, 0xE8, 3))  # of a kind that is not cut here
         ([big(2500)], {"fields": {"ip.len": 528}}, 1, None),
         ([big(2500)], {"match": "greater 1500"}, 0, None),
         ([big(2500)], {"match": "greater 100"}, {"ge": 1}, True),
-        ([big(2500, bytes((1, 0, 0, 0, 0xE8, 3)))], {}, 1, True),  # only its checksum is not filled in
+        ([big(2500, bytes((1, 0, 0, 0, 0xE8, 3, 34, 0)))], {}, 1, True),  # only its checksum is not filled in
+        ([big(2500)], {"fields": {"udp.checksum.status": 2}}, {"ge": 1}, True),
+        ([big(2500)], {"fields": {"udp.checksum.status": 2}}, {"ge": 4}, False),
+        ([big(2500)], {"fields": {"udp.checksum.status": 0}}, 0, True),
+        ([big(10, bytes((1, 0, 0, 0, 0, 0, 34, 0)))], {"fields": {"udp.checksum.status": 2}}, 1, True),
+        ([big(10, b"")], {"fields": {"udp.checksum.status": 2}}, 1, False),
         ([big(2500, ODD)], {}, {"ge": 1}, True),
         ([big(2500, ODD)], {}, {"le": 100}, None),
         ([big(2500, ODD)], {"fields": {"ip.len": {"gt": 1500}}}, 0, None),

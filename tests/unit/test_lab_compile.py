@@ -13,6 +13,7 @@ from labrun.lab.topology import fixed_mac
 from labrun.protocol import actions
 from labrun.protocol.codec import dumps, loads
 from labrun.protocol.plan import Plan, Step
+from labrun.protocol.shown import equivalent
 
 LAB = """\
 title: T
@@ -312,3 +313,29 @@ def test_offloads_of_a_link_are_set_on_both_ends():
         link.name for link in links if link.op == "set" and link.name != "lo" and link.offloads is not None
     ]
     assert sum(link.offloads == "off" for link in links) == 2
+
+
+@pytest.mark.parametrize(
+    ("nodes", "link", "off"),
+    [
+        ("host: {}", "", []),
+        ("host: {offloads: off}", "", ["lo", "br0", "port", "eth0", "eth1", "eth0"]),
+        ("host: {offloads: off}", ", offloads: on", ["lo", "br0", "eth1", "eth0"]),  # what is nearer counts
+        ("host: {offloads: off, lo: false}", "", ["lo", "br0", "port", "eth0", "eth1", "eth0"]),
+        ("host: {}, other: {offloads: off}", "", ["lo"]),
+    ],
+)
+def test_offloads_of_a_node_are_those_of_all_that_it_has(nodes: str, link: str, off: list[str]) -> None:
+    text = LAB.replace("host: {}", nodes, 1).replace("mtu: 1400", f"mtu: 1400{link}")
+    links = [action for _, action in topology(compiled(text).experiment) if isinstance(action, actions.Link)]
+    assert [action.name for action in links if action.offloads == "off"] == off
+    assert [action.up for action in links if action.name == "lo"][:1] == [None if "lo: false" in nodes else True]
+
+
+def test_what_switches_offloads_off_is_shown() -> None:
+    plan = compiled(LAB.replace("host: {}", "host: {offloads: off}", 1)).experiment
+    lines = [equivalent(step.action) for step in plan.steps if isinstance(step.action, actions.Link)]
+    assert [line for line in lines if line.startswith(("ethtool -K lo", "ethtool -K br0"))] == [
+        "ethtool -K lo tx off sg off tso off gso off gro off && ip link set dev lo up",
+        "ethtool -K br0 tx off sg off tso off gso off gro off",
+    ]

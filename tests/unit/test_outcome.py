@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labrun.judge.evaluate import evaluate
+from labrun.judge.evaluation import sentence
 from labrun.lab.predictions import Prediction
 from labrun.observe.outcome import Accounts
 from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, not_found, pipelines
 from labrun.protocol import actions
-from labrun.protocol.events import CommandResult, FailedInside, LookupResult
+from labrun.protocol.actions import Ready, Start
+from labrun.protocol.events import CommandResult, FailedInside, LookupResult, StartResult
 from labrun.protocol.state import LinkState, NodeState
 from pydantic import TypeAdapter
 from support.evidence_builder import Evidence, Seen, icmp
@@ -236,6 +238,47 @@ def test_processes_that_a_step_left_running_leave_its_window_open(text: str, tmp
     lacks = evaluate(prediction({"command": "probe", "stdout": {"lacks": "late"}}), variant, PREFIX)
     assert (lacks.truth, lacks.reason) == (None, "still-running")
     assert evaluate(prediction({"command": "probe", "stdout": {"contains": "said"}}), variant, PREFIX).truth is True
+
+
+BESIDE = "at that time, and not because of it alone: 'other' ran too"
+
+
+@pytest.mark.parametrize(
+    ("ready", "ends", "said"),
+    [
+        (None, None, True),
+        (Ready(output="64 bytes"), None, True),  # it says something, and may send something
+        (Ready(port=80), None, False),  # a server answers
+        (None, "after", True),
+        (None, "before", False),
+        (Ready(output="64 bytes"), "before", False),
+    ],
+)
+def test_what_else_ran_meanwhile_is_said_of_packets_that_were_seen(
+    ready: Ready | None, ends: str | None, said: bool, tmp_path: Path
+) -> None:
+    """During, and not because of: whose a packet is nobody tells."""
+    evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", "eth0", at=(0, 10))
+    evidence.step("other", Start(("ping", "x"), ready), StartResult(7), at=(10, 15))
+    if ends == "before":
+        evidence.process_ended("other", exit=0)
+    evidence.run("probe", at=(50, 100))
+    if ends == "after":
+        evidence.process_ended("other", exit=0)
+    evidence.captured("seen", ("lo", "eth0"), Seen(60, icmp()), Seen(61, icmp(), on="eth0"))
+    variant = evidence.capture_ended("seen", 2, during=(0, 1000)).done().read()
+    packets = {"on": "host.any", "during": "probe"}
+    asked = [
+        {"packets": packets, "count": 2},
+        {"packets": packets, "count": 3},
+        {"packets": packets, "seen_on": ["lo", "eth0"]},
+        {"let": {"n": {"packets": packets}, "m": {"packets": packets}}, "expr": "n == m"},
+    ]
+    for one in asked:
+        found = evaluate(prediction(one), variant, PREFIX)
+        assert found.reason is None and sentence(found).count(BESIDE) == int(said), sentence(found)
+    none = evaluate(prediction({"packets": {**packets, "match": "udp port 53"}, "count": 0}), variant, PREFIX)
+    assert none.truth is True and BESIDE not in sentence(none)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.agent import pcapng as write
 from labrun.packets.pcapng import Packet, PcapngError, TruncatedCapture, read_packets, summary
-from labrun.packets.segments import Offload
+from labrun.packets.segments import UNTOLD, Offload
 
 START = 1_790_000_000_123_456_789
 DIRECTIONS = {1: "in", 2: "out", 0: None}
@@ -238,7 +238,7 @@ def test_other_writers_resolutions_and_byte_orders(
         + block(0xBAD, b"nobody knows")
         + block(6, struct.pack(order + "IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, 3, 9) + b"abc\0" + comment + flags)
     )
-    assert list(read_packets(path)) == [Packet(1, "", time_ns, "out", 1, b"abc", 9)]
+    assert list(read_packets(path)) == [Packet(1, "", time_ns, "out", 1, b"abc", 9, UNTOLD)]
 
 
 def test_reading_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
@@ -254,13 +254,31 @@ def test_reading_takes_the_memory_of_a_chunk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 13, 14, 15, 16])
 def test_what_a_packet_left_to_the_device_is_read_again(tmp_path: Path, size: int) -> None:
-    written = bytes((1, 0x81, 66, 0, 0xA8, 5)), bytes((1, 0, 9, 9, 9, 9)), b""
+    written = bytes((1, 0x81, 66, 0, 0xA8, 5, 34, 0)), bytes((1, 0, 9, 9, 9, 9, 0x2A, 1)), b""
     blocks = [write.enhanced_packet(0, START, bytes(size), size, 5, offload) for offload in written]
     found = list(read_packets(file_of(tmp_path, eth(), *blocks)))
-    assert [packet.offload for packet in found] == [Offload(1, 0x81, 1448), Offload(1, 0, 0), None]
+    assert [packet.offload for packet in found] == [Offload(1, 0x81, 1448, 34), Offload(1, 0, 0, 298), None]
     assert [(packet.data, packet.direction) for packet in found] == [(bytes(size), "in")] * 3
-    assert [packet.offload is not None and packet.offload.unfinished_checksum for packet in found] == [
-        True,
-        True,
-        False,
-    ]
+    left = [[packet.offload is not None and packet.offload.leaves_checksum(at) for at in (34, 298)] for packet in found]
+    assert left == [[True, False], [False, True], [False, False]]
+
+
+def test_where_the_checksum_is_was_not_kept_of_older_captures(tmp_path: Path) -> None:
+    block = write.enhanced_packet(0, START, b"abcd", 4, 5, bytes((1, 0, 0, 0, 0, 0, 34, 0)))
+    short = block.replace(struct.pack("<HHI", 2989, 12, 32473), struct.pack("<HHI", 2989, 10, 32473))
+    older = next(read_packets(file_of(tmp_path, eth(), short))).offload
+    assert short != block
+    assert older == Offload(1, 0, 0)
+    assert older.leaves_checksum(34)
+    assert older.leaves_checksum(54)
+
+
+@pytest.mark.parametrize("other", [b"offload", b"offloadz", b"", None])
+def test_a_capture_that_did_not_ask_says_so_of_each_packet(tmp_path: Path, other: bytes | None) -> None:
+    asked = write.interface_description("eth0", 1, 0)
+    option = struct.pack("<HHI", 2989, 12, 32473) + b"offloads"
+    others = b"" if other is None else struct.pack("<HHI", 2989, 4 + len(other), 32473) + other.ljust(8, b"\0")
+    plain = asked[:4] + struct.pack("<I", len(asked) - len(option) + len(others))
+    plain += asked[8:-4].replace(option, others) + plain[4:8]
+    assert next(read_packets(file_of(tmp_path, asked, packet()))).offload is None
+    assert next(read_packets(file_of(tmp_path, plain, packet()))).offload == UNTOLD

@@ -20,6 +20,7 @@ from labrun.report.hypotheses import observed
 from labrun.report.packets import MAX_ROWS
 from labrun.report.topology import topology_of
 from labrun.report.view import LabView, RunView
+from support.evidence_builder import capture_file
 from support.recorded import WALL_NS, Recorder, icmp, recorded_run, topology_steps
 
 
@@ -98,6 +99,10 @@ def test_lost_files_are_told_of_at_their_place(tmp_path: Path) -> None:
     capture.write_bytes(b"no pcapng at all")
     experiment = lab(build_view(run, result), "own-address").experiment
     assert experiment is not None and "not a pcapng file" in str(experiment.captures[0].cut)
+    capture.write_bytes(capture_file(["eth0"], []))
+    experiment = lab(build_view(run, result), "own-address").experiment
+    assert experiment is not None and experiment.captures[0].groups == ()
+    assert "the file is of eth0" in str(experiment.captures[0].cut)
 
 
 def test_a_cut_off_run_is_partial(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ _GETTERS = {"tx": 0x16, "sg": 0x18, "tso": 0x1E, "gso": 0x23, "gro": 0x2B}
 
 
 def switch(name: str, *, on: bool) -> None:
-    """All of them, of an interface of this network namespace. Raises KernelRefused where one stays as it was."""
+    """All of them, of an interface of this network namespace. Raises KernelRefused where the kernel refuses one.
+
+    Off leaves on what the device has for good, as ethtool does: nobody computes the checksums of lo.
+    """
     features = list(_SETTERS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for feature in features if on else features[::-1]:  # what is left to a device needs its checksums

@@ -42,8 +42,9 @@ _STATUS_WORD, _LENGTH_WORD = 2, 5
 PACKET_HEADER = struct.Struct("=IIIIIIHHIIH10x4xiHB")
 
 # struct virtio_net_hdr (flags, gso_type, hdr_len, gso_size, csum_start, csum_offset), linux/virtio_net.h: what the
-# packet left for a device to do
+# packet left for a device to do. A checksum is of what lies behind csum_start, counted from the packet's first byte
 VNET_HEADER_BYTES = 10
+VNET_HEADER = struct.Struct("=BBHHH")  # all but csum_offset
 VNET_HDR_F_NEEDS_CSUM = 1
 
 _REJECT_ALL: Program = ((0x06, 0, 0, 0),)  # BPF_RET|BPF_K 0

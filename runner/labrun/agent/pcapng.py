@@ -34,9 +34,10 @@ EPB_FLAGS = (
 
 _EPB_HEAD = struct.Struct("<IIIIIII").pack  # type, length, interface, time high, time low, captured, original
 _EPB_TAIL = struct.Struct("<HHIII").pack  # epb_flags (2, 4 bytes), opt_endofopt, length again
-_EPB_OFFLOAD = struct.Struct("<HHIHHI6s2xII").pack  # epb_flags, then a custom option with the kernel's metadata
+_EPB_OFFLOAD = struct.Struct("<HHIHHI8sII").pack  # epb_flags, then a custom option with the kernel's metadata
 CUSTOM_BINARY = 2989  # a custom option that copies of the packet keep
 ENTERPRISE = 32473  # for examples and documentation, RFC 5612: nobody else's meaning
+OFFLOADS_TOLD = b"offloads"  # of a packet of which nothing is said, the kernel said that nothing was left to do
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _END_OF_OPTIONS = b"\0\0\0\0"
 
@@ -69,13 +70,17 @@ def section_header(operating_system: str, application: str = "labrun") -> bytes:
 def interface_description(
     name: str, linktype: int, snaplen: int, filter_expression: str | None = None, description: str | None = None
 ) -> bytes:
-    """An interface. Its number in the file is how many were described before it."""
+    """An interface, whose packets come with what they left for a device to do.
+
+    Its number in the file is how many were described before it.
+    """
     options = _option(2, name.encode("utf-8", "replace"))  # if_name
     if description:
         options += _option(3, description.encode("utf-8", "replace"))  # if_description
     options += _option(9, b"\x09")  # if_tsresol: 10^-9 s
     if filter_expression:
         options += _option(11, b"\0" + filter_expression.encode("utf-8", "replace"))  # if_filter, 0: a pcap filter
+    options += _option(CUSTOM_BINARY, struct.pack("<I", ENTERPRISE) + OFFLOADS_TOLD)
     return _block(1, struct.pack("<HHI", linktype, 0, snaplen) + options + _END_OF_OPTIONS)
 
 
@@ -84,7 +89,7 @@ def enhanced_packet(
 ) -> bytes:
     """One packet; ``flags`` from EPB_FLAGS. The only function here that runs for every packet.
 
-    ``offload``: the first 6 bytes of the kernel's struct virtio_net_hdr, of a packet that left work for a device.
+    ``offload``: the first 8 bytes of the kernel's struct virtio_net_hdr, of a packet that left work for a device.
     """
     captured = len(data)
     if offload:
@@ -93,7 +98,7 @@ def enhanced_packet(
             _EPB_HEAD(6, length, interface, time_ns >> 32, time_ns & 0xFFFFFFFF, captured, original_length),
             data,
             _PADDING[captured & 3],
-            _EPB_OFFLOAD(2, 4, flags, CUSTOM_BINARY, 10, ENTERPRISE, offload, 0, length),
+            _EPB_OFFLOAD(2, 4, flags, CUSTOM_BINARY, 12, ENTERPRISE, offload, 0, length),
         ))  # fmt: skip
     length = 44 + captured + (-captured & 3)
     return b"".join((

@@ -21,11 +21,18 @@ from labrun.agent.packet_ring import (
     TP_STATUS_VLAN_TPID_VALID,
     TP_STATUS_VLAN_VALID,
     VNET_HDR_F_NEEDS_CSUM,
+    VNET_HEADER,
     VNET_HEADER_BYTES,
 )
 from labrun.agent.pcap_filter import FilterError, Program, compile_filter, encode_program, matches
 
 _TPID = 0x8100  # 802.1Q, when the kernel does not say which
+
+
+def _moved(offload: bytes, by: int) -> bytes:
+    """What a packet left to do, with the place of its checksum where the packet now has it."""
+    flags, gso_type, header, size, start = VNET_HEADER.unpack(offload)
+    return VNET_HEADER.pack(flags, gso_type, header, size, max(0, start + by))
 
 
 class UserFilter:
@@ -114,17 +121,19 @@ class Recording:
             offload = b""
             at = begin - VNET_HEADER_BYTES
             if block[at + 1] or block[at] & VNET_HDR_F_NEEDS_CSUM:
-                offload = block[at : at + 6]
+                offload = block[at : at + VNET_HEADER.size]
             offset += step
             time_ns = seconds * 1_000_000_000 + nanoseconds
             if hardware_type not in ethernet:
                 data, length = data[net - mac :], length - (net - mac)
+                offload = offload and _moved(offload, mac - net)
                 if not self._wanted(data, length, raw=True):
                     continue
                 data = data[: self._snaplen]
             elif status & TP_STATUS_VLAN_VALID and len(data) >= 12:
                 tag = (tpid if status & TP_STATUS_VLAN_TPID_VALID else _TPID).to_bytes(2, "big")
                 data, length = data[:12] + tag + tci.to_bytes(2, "big") + data[12:], length + 4
+                offload = offload and _moved(offload, 4)
                 if not self._wanted(data, length, raw=False):
                     continue
                 data = data[: self._snaplen]

@@ -233,10 +233,7 @@ def _packets(leaf: PacketsAre, case: _Case, path: str) -> Evaluation:
         truth = observed.count.holds(operator, expected)
         refs = (observed.ref,)
         made = compared(where, what, operator, expected, observed.count, truth, refs, observed.doubt)
-        if observed.beside and made.note is None and observed.count.low:
-            ran = " and ".join(f"'{name}'" for name in observed.beside)
-            made = replace(made, note=f"at that time, and not because of it alone: {ran} ran too")
-        traces.append(made)
+        traces.append(made if made.note is not None else replace(made, note=observed.company))
     return several(path, subject, traces)
 
 
@@ -256,7 +253,7 @@ def _chain(leaf: PacketsAre, chain: tuple[str, ...], case: _Case, path: str, sub
     numbers = tuple(number for way in (seen.chain, *seen.others) for packet in way.numbers for number in packet)
     numbers += tuple(number for pair in seen.rewritten for number in pair)
     ref = Ref(observed.ref.file, packets=tuple(sorted(numbers[:10])))
-    reason, note = (doubt.code, doubt.message) if doubt is not None else (None, None)
+    reason, note = (doubt.code, doubt.message) if doubt is not None else (None, observed.company)
     return Evaluation(path, what, truth, "seen_on", expected, actual, reason, note, (ref,))
 
 

@@ -91,12 +91,13 @@ def evaluate_expression(
     leaf: ExprIs, variant: VariantRecord, prefix: str, path: str, accounts: Accounts | None = None
 ) -> Evaluation:
     own = accounts or Accounts.of((leaf,))
-    values = {name: _exactly(_value(value, variant, prefix, own)) for name, value in leaf.let.items()}
+    company: dict[str, None] = {}
+    values = {name: _exactly(_value(value, variant, prefix, own, company)) for name, value in leaf.let.items()}
     children: list[Evaluation] = []
     result = _walk(parse_expression(leaf.expr), values, join(path, "expr"), children)
     truth = None if isinstance(result, Unknown) else bool(result)
     told = ", ".join(f"{name} = {_told(value)}" for name, value in values.items())
-    note = f"where {told}"
+    note = "; ".join((f"where {told}", *company))
     reason = result.code if isinstance(result, Unknown) else None
     if isinstance(result, Unknown):
         note += f"; {result.message}"
@@ -115,8 +116,13 @@ def _told(value: Value | Unknown) -> str:
     return f"unknown ({value.message})" if isinstance(value, Unknown) else show(value)
 
 
-def _value(value: ValueOf, variant: VariantRecord, prefix: str, accounts: Accounts) -> Value | Unknown:
-    """What a name of ``let`` stands for. A count that is only known as a range is unknown here."""
+def _value(
+    value: ValueOf, variant: VariantRecord, prefix: str, accounts: Accounts, company: dict[str, None]
+) -> Value | Unknown:
+    """What a name of ``let`` stands for. A count that is only known as a range is unknown here.
+
+    ``company``: gets why packets need not be because of the steps that were asked for.
+    """
     if value.packets is not None:
         seen = observe_packets(variant, value.packets, prefix)
         if isinstance(seen, Unknown):
@@ -124,6 +130,7 @@ def _value(value: ValueOf, variant: VariantRecord, prefix: str, accounts: Accoun
         if seen.count.low != seen.count.high:
             assert seen.doubt is not None  # it says why the count is a range
             return seen.doubt
+        company |= dict.fromkeys([seen.company] if seen.company is not None else [])
         return seen.count.low
     if value.command is not None:
         return _of_command(value, value.command, variant, prefix, accounts)

@@ -25,10 +25,14 @@ Addresses = Annotated[tuple[Prefix, ...], BeforeValidator(_addresses, json_schem
 
 
 class NodeModel(Strict):
-    """A node: a network namespace with lo up. ``ipv6: false`` (the default) keeps its chatter out of captures."""
+    """A node: a network namespace with lo up. ``ipv6: false`` (the default) keeps its chatter out of captures.
+
+    ``offloads: off``: that of all its links and bridges, and of lo. (What lo never does is to fill in a checksum.)
+    """
 
     ipv6: Flag = False
     lo: Flag = True
+    offloads: Literal["off"] | None = None
 
 
 class EndModel(Strict):
@@ -139,7 +143,11 @@ def topology_steps(topology: TopologyModel) -> tuple[Step, ...]:
     made: list[tuple[str | None, actions.Action]] = [(None, actions.Namespace("add", node)) for node in topology.nodes]
     early, late = _sysctls(topology)
     made += early
-    made += [(node, actions.Link("set", "lo", up=True)) for node, model in topology.nodes.items() if model.lo]
+    made += [
+        (node, actions.Link("set", "lo", up=True if model.lo else None, offloads=model.offloads))
+        for node, model in topology.nodes.items()
+        if model.lo or model.offloads
+    ]
     made += [*_bridges(topology), *_links(topology), *late, *_addresses_of(topology), *_routes(topology)]
     return tuple(
         Step(f"topology-{number:03}", action, node, phase="topology")
@@ -173,7 +181,13 @@ def _bridges(topology: TopologyModel) -> Made:
         mac = bridge.mac or fixed_mac(node, interface)
         link = actions.Link("add", interface, type="bridge", mac=mac, mtu=bridge.mtu, up=bridge.up)
         made.append((node, link))
+        if (offloads := _offloads(topology, node)) is not None:
+            made.append((node, actions.Link("set", interface, offloads=offloads)))
     return made
+
+
+def _offloads(topology: TopologyModel, *nodes: str) -> Literal["off"] | None:
+    return next((model.offloads for node in nodes if (model := topology.nodes.get(node)) and model.offloads), None)
 
 
 def _links(topology: TopologyModel) -> Made:
@@ -190,11 +204,12 @@ def _links(topology: TopologyModel) -> Made:
         peer = actions.Peer(if_b, node_b, end_b.mac or fixed_mac(node_b, if_b), link.mtu)
         mac = end_a.mac or fixed_mac(node_a, if_a)
         made.append((node_a, actions.Link("add", if_a, type="veth", peer=peer, mac=mac, mtu=link.mtu)))
+        offloads = link.offloads or _offloads(topology, node_a, node_b)
         for node, interface, end in ((node_a, if_a, end_a), (node_b, if_b, end_b)):
             master = masters.get((node, interface))
-            if end.up or master is not None or link.offloads is not None:
+            if end.up or master is not None or offloads is not None:
                 up = True if end.up else None
-                made.append((node, actions.Link("set", interface, up=up, master=master, offloads=link.offloads)))
+                made.append((node, actions.Link("set", interface, up=up, master=master, offloads=offloads)))
     return made
 
 

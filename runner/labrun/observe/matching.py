@@ -13,6 +13,7 @@ from labrun.packets.bpf import translate
 from labrun.packets.fields import Matcher, compile_fields
 from labrun.packets.laid_open import laid_open
 from labrun.packets.libpcap import FilterSyntaxError, compile_filter
+from labrun.packets.segments import Offload
 
 _ETHERNET, _RAW = 1, 101  # LINKTYPE_: what the agent writes
 
@@ -42,7 +43,9 @@ class Matching:
         except (ValueError, re.error) as error:  # a saved value that the field can never have
             self.trouble = Unknown("type-mismatch", f"fields: {error}")
 
-    def __call__(self, data: bytes, linktype: int, length: int, interface: str) -> Truth:
+    def __call__(
+        self, data: bytes, linktype: int, length: int, interface: str, offload: Offload | None = None, /
+    ) -> Truth:
         truth: Truth = True
         hidden: str | None = None
         if self._expression is not None:
@@ -61,7 +64,7 @@ class Matching:
                         truth = None
                         hidden = by
         if truth is not False and self._fields is not None:
-            truth = all_of((truth, self._fields(data, linktype, length, interface)))
+            truth = all_of((truth, self._fields(data, linktype, length, interface, offload)))
         if truth is None and hidden is not None:
             self.hidden[hidden] = self.hidden.get(hidden, 0) + 1
         return truth

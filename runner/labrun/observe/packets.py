@@ -7,7 +7,7 @@ whole packets. Otherwise the count is a range, and what falls inside it is unkno
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -48,6 +48,14 @@ class Packets:
     doubt: Unknown | None
     seen: Seen | None = None
     beside: tuple[str, ...] = ()
+
+    @property
+    def company(self) -> str | None:
+        """Why what was seen need not be because of the steps that were asked for, in words; None where it must be."""
+        if not self.beside or not self.count.low:
+            return None
+        ran = " and ".join(f"'{name}'" for name in self.beside)
+        return f"at that time, and not because of it alone: {ran} ran too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,8 @@ def _observe(variant: VariantRecord, asked: tuple[_Asked, ...], prefix: str) -> 
         return [missing(variant, f"the capture file {path}") for _ in asked]
     except (PcapngError, EvidenceError, OSError) as error:
         return [Unknown("capture-unreadable", str(error)) for _ in asked]
+    if (other := another_capture(asked[0].record, found.interface_names, found.truncated)) is not None:
+        return [Unknown("evidence-damaged", f"{path}: {other}") for _ in asked]
     return [
         _weighed(one, _named(answer, variant, path), found, prefix)
         for one, answer in zip(asked, found.answers, strict=True)
@@ -277,6 +287,20 @@ def _spans(record: StepRecord, name: str) -> list[tuple[int, int | None]]:
     ends = capture.interface_ends or (None,) * len(capture.interfaces)
     spans = zip(capture.interfaces, starts, ends, strict=False)
     return [(start, end) for has, start, end in spans if has == name]
+
+
+def another_capture(record: StepRecord, names: Sequence[str], truncated: bool) -> str | None:
+    """Why a file is not what this step captured, by the interfaces that it describes; None where they fit.
+
+    ``truncated``: the file breaks off, and may not name them all. A capture that never ended never told its own.
+    """
+    if record.capture is None:
+        return None
+    own = record.capture.interfaces[: len(names)] if truncated else record.capture.interfaces
+    if tuple(names) == own:
+        return None
+    its, there = ", ".join(record.capture.interfaces) or "none", ", ".join(names) or "none"
+    return f"the capture '{record.step.id}' was on {its}, and the file is of {there}"
 
 
 def find_capture(variant: VariantRecord, selector: PacketSelector) -> StepRecord | None:

@@ -14,15 +14,13 @@ from typing import BinaryIO
 
 from labrun.logic.compare import Truth
 from labrun.observe.journeys import Seen, Sightings
+from labrun.packets.fields import Matcher
 from labrun.packets.pcapng import Direction, TruncatedCapture, read_packets
 from labrun.packets.segments import Offload, segments
 from labrun.protocol.record import dataclass
 
 SHOWN = 10  # packet numbers that are kept of each answer
 _EVER = (-(1 << 80), 1 << 80)
-
-Predicate = Callable[[bytes, int, int, str], Truth]
-"""(data, linktype, length on the wire, interface) -> does the packet pass? As `fields.Matcher`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Question:
     direction: Direction | None = None
     window: tuple[int, int] | None = None
     """From and to, CLOCK_REALTIME in ns, both included."""
-    match: Predicate | None = None
+    match: Matcher | None = None
     chain: tuple[str, ...] | None = None
     """Collect what matches, and ask which of it was seen on this chain."""
     nat: bool = False
@@ -61,16 +59,18 @@ class Scan:
     packets: int
     truncated: bool
     """The file ends in the middle of a block: there may have been more."""
+    interface_names: tuple[str, ...] = ()
+    """In the order in which the file describes them."""
 
 
-def bpf_predicate(filters: Callable[[int], Callable[[bytes, int], int] | None]) -> Predicate:
+def bpf_predicate(filters: Callable[[int], Callable[[bytes, int], int] | None]) -> Matcher:
     """A translated BPF program for each link type as a predicate. None: no such packet matches.
 
     A program stops with "no" where it looks past what was kept, so a "no" about a cut packet is not sure.
     """
     known: dict[int, Callable[[bytes, int], int] | None] = {}
 
-    def match(data: bytes, linktype: int, length: int, _interface: str) -> Truth:
+    def match(data: bytes, linktype: int, length: int, _interface: str, _offload: Offload | None = None, /) -> Truth:
         try:
             program = known[linktype]
         except KeyError:
@@ -103,7 +103,7 @@ class _Asked:
         """Count a super-packet as itself and as the packets that it stands for: between the two lies the number."""
 
         def passes(part: bytes, size: int) -> Truth:
-            return self.match is None or self.match(part, linktype, size, interface)
+            return self.match is None or self.match(part, linktype, size, interface, offload)
 
         whole = passes(data, length)
         pieces = segments(data, linktype, length, offload)
@@ -135,8 +135,9 @@ def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = No
     every = [_Asked(question) for question in questions]
     routes: dict[tuple[str, Direction | None], tuple[_Asked, ...]] = {}
     total, truncated = 0, False
+    names: list[str] = []
     try:
-        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened):
+        for number, interface, time_ns, direction, linktype, data, length, offload in read_packets(path, opened, names):
             total = number
             try:
                 asked = routes[interface, direction]
@@ -150,7 +151,7 @@ def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = No
                     one.take_super(number, interface, time_ns, direction, linktype, data, length, offload)
                     continue
                 if one.match is not None:
-                    truth = one.match(data, linktype, length, interface)
+                    truth = one.match(data, linktype, length, interface, offload)
                     if not truth:
                         if truth is None:
                             one.unsure += 1
@@ -162,4 +163,4 @@ def scan(path: Path, questions: Sequence[Question], opened: BinaryIO | None = No
                     one.sightings.add(interface, number, time_ns, data, linktype, length)
     except TruncatedCapture:
         truncated = True
-    return Scan(tuple(one.answer() for one in every), total, truncated)
+    return Scan(tuple(one.answer() for one in every), total, truncated, tuple(names))

@@ -33,7 +33,8 @@ class Span:
     """``begin_ns`` and ``end_ns`` on the wall clock, which packets have; ``until_ns``: the end on the agent's clock.
 
     ``doubt``: why what belongs to these steps may come after the end. ``beside``: other steps whose processes ran
-    meanwhile, and are no servers that the lab waits for: what is seen need not be because of these steps.
+    meanwhile, and are no servers, whose port the lab waits for: what is seen need not be because of these steps. Whose
+    a packet is the kernel does not tell whoever captures it: its copy has no socket (`__skb_clone`, net/core/skbuff.c).
     """
 
     begin_ns: int
@@ -74,7 +75,8 @@ def _beside(variant: VariantRecord, between: tuple[StepRecord, ...], begin_ns: i
         if record in between or record.started is None or record.started.t_ns >= end_ns:
             continue
         action, ended = record.step.action, ending(record)
-        runs = isinstance(action, Start) and action.ready is None and (ended is None or _end_ns(record) > begin_ns)
+        serves = isinstance(action, Start) and action.ready is not None and action.ready.port is not None
+        runs = isinstance(action, Start) and not serves and (ended is None or _end_ns(record) > begin_ns)
         if runs or (ended is not None and ended.left):
             found.append(record.step.id)
     return tuple(found)

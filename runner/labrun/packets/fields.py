@@ -18,19 +18,27 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from labrun.logic.compare import ORDER, Operators, Truth, all_of, any_of
 from labrun.logic.suggest import did_you_mean
+from labrun.packets.checksums import status
 from labrun.packets.dissect.layer import CUT, Cut, Found, Layer, Part, Value, ipv6_text
 from labrun.packets.dissect.registry import FIELDS, Field
 from labrun.packets.dissect.walk import walk
 from labrun.packets.quick import quick_test
+from labrun.packets.segments import Offload
 
 __all__ = ["FIELDS", "Field", "Matcher", "Part", "compile_fields", "problem"]
 
-Matcher = Callable[[bytes, int, int, str], Truth]
-"""(data, linktype, length on the wire, interface) -> does the packet pass?"""
+
+class Matcher(Protocol):
+    """Does the packet pass? ``offload``: what the kernel told that it left for a device to do; None: nothing."""
+
+    def __call__(
+        self, data: bytes, linktype: int, length: int, interface: str, offload: Offload | None = None, /
+    ) -> Truth: ...
+
 
 _Test = Callable[[Value], bool]
 LARGEST = 0xFFFFFFFF  # of the fields that stand at no fixed place
@@ -50,7 +58,7 @@ def problem(name: str, check: Operators, part: Part = "outer") -> str | None:
     field = FIELDS.get(name)
     if field is None:
         return f"unknown field '{name}'.{did_you_mean(name, FIELDS)}"
-    if field.read is None and part != "outer":
+    if field.protocol == "frame" and part != "outer":
         return f"{name} is of the whole frame: ask for it under fields"
     if part == "quoted" and not field.quoted:
         return f"no packet that an ICMP error quotes has {name}"
@@ -85,12 +93,12 @@ def compile_fields(
         part: [(FIELDS[name], *_tests(FIELDS[name], check)) for name, check in its.items()]
         for part, its in asked.items()
     }
-    frames = [one for one in compiled["outer"] if one[0].read is None]
-    outer = [one for one in compiled["outer"] if one[0].read is not None]
+    frames = [one for one in compiled["outer"] if one[0].protocol == "frame"]
+    outer = [one for one in compiled["outer"] if one[0].protocol != "frame"]
     others: list[tuple[Part, list[_Asked]]] = [(p, its) for p, its in compiled.items() if its and p != "outer"]
-    quick = quick_test({name: check for name, check in checks.items() if FIELDS[name].read is not None})
+    quick = quick_test({name: check for name, check in checks.items() if FIELDS[name].protocol != "frame"})
 
-    def match(data: bytes, linktype: int, length: int, interface: str) -> Truth:
+    def match(data: bytes, linktype: int, length: int, interface: str, offload: Offload | None = None, /) -> Truth:
         if quick is not None and linktype == 1 and len(data) >= length and not quick(data):
             return False
         truths: list[Truth] = []
@@ -100,11 +108,11 @@ def compile_fields(
             layers, cut = walk(data, linktype, length)
             last = layers[-1].stack if layers else 0
             for field, test, lacks in outer:
-                truth = _judge(_collect(field, data, layers, 0, cut and last == 0), test, lacks)
+                truth = _judge(_collect(field, data, layers, 0, cut and last == 0, offload), test, lacks)
                 if truth is False:
                     return False
                 truths.append(truth)
-            truths += [_any_stack(part, its, data, layers, cut) for part, its in others]
+            truths += [_any_stack(part, its, data, layers, cut, offload) for part, its in others]
         return all_of(truths)
 
     return match
@@ -113,12 +121,15 @@ def compile_fields(
 _Asked = tuple[Field, _Test | None, str | None]
 
 
-def _any_stack(part: Part, asked: list[_Asked], data: bytes, layers: list[Layer], cut: bool) -> Truth:
+def _any_stack(
+    part: Part, asked: list[_Asked], data: bytes, layers: list[Layer], cut: bool, offload: Offload | None
+) -> Truth:
     """Is there one stack of this part that passes all of it?"""
     last = layers[-1].stack if layers else 0
     truths: list[Truth] = [
         all_of(
-            _judge(_collect(one, data, layers, stack, cut and stack == last), test, lacks) for one, test, lacks in asked
+            _judge(_collect(one, data, layers, stack, cut and stack == last, offload), test, lacks)
+            for one, test, lacks in asked
         )
         for stack in dict.fromkeys(layer.stack for layer in layers if layer.part == part)
     ]
@@ -131,14 +142,20 @@ def _frame(name: str, data: bytes, length: int, interface: str) -> Found:
     return (length,) if name == "frame.len" else (len(data),)
 
 
-def _collect(field: Field, data: bytes, layers: list[Layer], stack: int, cut: bool) -> Found:
+def values(field: Field, data: bytes, layers: list[Layer], place: int, offload: Offload | None) -> Found:
+    """The field's values in the header ``layers[place]``."""
+    protocol, start, end, part, _ = layers[place]
+    if protocol not in (field.protocol, field.also) or (part == "quoted" and not field.quoted):
+        return ()
+    return status(data, layers, place, offload) if field.read is None else field.read(data, start, end)
+
+
+def _collect(field: Field, data: bytes, layers: list[Layer], stack: int, cut: bool, offload: Offload | None) -> Found:
     """The field's values in one header stack. ``cut``: there may be more of this stack that was not kept."""
     found: list[Value | Cut] = []
-    assert field.read is not None
-    for protocol, start, end, part, number in layers:
-        mine = number == stack and (protocol == field.protocol or protocol == field.also)
-        if mine and not (part == "quoted" and not field.quoted):
-            found += field.read(data, start, end)
+    for place, layer in enumerate(layers):
+        if layer.stack == stack:
+            found += values(field, data, layers, place, offload)
     if cut:
         found.append(CUT)
     return tuple(found)

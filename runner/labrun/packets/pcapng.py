@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from labrun.packets.segments import Offload
+from labrun.packets.segments import UNTOLD, Offload
 from labrun.protocol.record import dataclass
 
 MAX_BLOCK = 16 * 1024 * 1024  # the largest packet that Linux captures is 256 KiB
 MAX_INTERFACES = 10_000
 _CHUNK = 1024 * 1024
 _CUSTOM_BINARY, _ENTERPRISE = 2989, 32473  # draft, section 3.5.1; RFC 5612
+_OFFLOADS_TOLD = b"offloads"  # of an interface: the kernel was asked what each packet left for a device to do
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS, _PACKET = 0x0A0D0D0A, 1, 2, 3, 5, 6
 
 Direction = Literal["in", "out"]
@@ -95,6 +96,7 @@ class _Described(NamedTuple):
     ticks_num: int  # time_ns = ticks * ticks_num // ticks_den
     ticks_den: int
     offset_ns: int
+    offload: Offload | None  # of packets of which nothing is said
 
 
 class _Blocks:
@@ -190,6 +192,7 @@ class _Blocks:
             numerator,
             denominator,
             seconds * 1_000_000_000,
+            None if _OFFLOADS_TOLD in (options.get(_CUSTOM_BINARY, b"")[4:],) else UNTOLD,
         )
 
     def describe(self, interfaces: list[_Described], buffer: bytes, place: int, end: int) -> None:
@@ -202,10 +205,13 @@ class _Blocks:
             raise self.error("a packet block without a time or of the obsolete kind, which labrun does not read")
 
 
-def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]:
+def read_packets(
+    path: Path, opened: BinaryIO | None = None, interface_names: list[str] | None = None
+) -> Iterator[Packet]:
     """All packets in order. Raises TruncatedCapture after the last whole one, PcapngError where nothing fits.
 
-    ``opened``: the file at ``path``, from its beginning; it is closed at the end.
+    ``opened``: the file at ``path``, from its beginning; it is closed at the end. ``interface_names``: gets the name of
+    each interface where the file describes it.
     """
     with opened or path.open("rb") as file:
         blocks = _Blocks(path, file)
@@ -223,15 +229,15 @@ def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]
                 options = place + captured + (-captured & 3)
                 if options > end or which >= len(interfaces):
                     raise blocks.error("a packet that does not fit its block, or is from no interface")
-                name, linktype, _, _, numerator, denominator, offset_ns = interfaces[which]
-                flags, offload = 0, None
+                name, linktype, _, _, numerator, denominator, offset_ns, offload = interfaces[which]
+                flags = 0
                 if end - options >= 8:
                     code, size, flags = flags_of(buffer, options)
                     if code != 2 or size != 4 or end - options > 12:  # not as the agent writes most: look closer
                         found = blocks.options(buffer, options, end)
                         order: Literal["little", "big"] = "little" if blocks.order == "<" else "big"
                         flags = int.from_bytes(found.get(2, b""), order)
-                        offload = _offload(found.get(_CUSTOM_BINARY, b""), order)
+                        offload = _offload(found.get(_CUSTOM_BINARY, b""), order) or offload
                 number += 1
                 time_ns = (high << 32 | low) * numerator
                 if denominator != 1:
@@ -241,6 +247,8 @@ def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]
                 yield make((number, name, time_ns + offset_ns, directions[flags & 3], linktype, data, length, offload))
             elif kind == _INTERFACE:
                 blocks.describe(interfaces, buffer, place, end)
+                if interface_names is not None and len(interface_names) < MAX_INTERFACES:
+                    interface_names.append(interfaces[-1].name)
             elif kind == _SECTION:
                 interfaces.clear()
                 unpack = struct.Struct(blocks.order + "IIIII").unpack_from
@@ -250,11 +258,15 @@ def read_packets(path: Path, opened: BinaryIO | None = None) -> Iterator[Packet]
 
 
 def _offload(value: bytes, order: Literal["little", "big"]) -> Offload | None:
-    """As the agent writes it: the number of an enterprise, and the first 6 bytes of a struct virtio_net_hdr."""
-    if len(value) != 10 or int.from_bytes(value[:4], order) != _ENTERPRISE:
+    """As the agent writes it: the number of an enterprise, and the first 8 bytes of a struct virtio_net_hdr.
+
+    It were 6, without the place of the checksum, in captures before that was asked for.
+    """
+    if len(value) not in (10, 12) or int.from_bytes(value[:4], order) != _ENTERPRISE:
         return None
     flags, gso_type, _, gso_size = struct.unpack_from("<BBHH", value, 4)
-    return Offload(flags, gso_type, gso_size if gso_type else 0)
+    start = int.from_bytes(value[10:], "little") if len(value) == 12 else None
+    return Offload(flags, gso_type, gso_size if gso_type else 0, start)
 
 
 def summary(path: Path) -> Summary:

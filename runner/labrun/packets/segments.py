@@ -5,7 +5,7 @@ metadata (`struct virtio_net_hdr`, VIRTIO 1.2, 5.1.6): a type, and the bytes of 
 this: Documentation/networking/segmentation-offloads.rst; tcp_gso_segment, __udp_gso_segment, inet_gso_segment.
 
 It refuses what it cannot cut byte for byte: tunnels, extension headers, SCTP. Of a segment everything is as on the wire
-but the checksums, which nobody has computed.
+but the checksum of TCP or UDP, which is left to the device.
 """
 
 from __future__ import annotations
@@ -28,10 +28,17 @@ class Offload:
     gso_type: int
     gso_size: int
     """Bytes of data in each segment but the last; 0 in an ordinary packet."""
+    start: int | None = None
+    """Where the header begins whose checksum is left, from the packet's start; None: that is not told."""
+    told: bool = True
+    """Did the capture ask the kernel for all this at all?"""
 
-    @property
-    def unfinished_checksum(self) -> bool:
-        return bool(self.flags & NEEDS_CHECKSUM)
+    def leaves_checksum(self, start: int) -> bool:
+        """Is the checksum of the header at ``start`` not filled in yet?"""
+        return bool(self.flags & NEEDS_CHECKSUM) and self.start in (None, start)
+
+
+UNTOLD = Offload(0, 0, 0, told=False)
 
 
 def segments(data: bytes, linktype: int, length: int, offload: Offload) -> list[tuple[bytes, int]] | None:
@@ -58,6 +65,8 @@ def segments(data: bytes, linktype: int, length: int, offload: Offload) -> list[
             head[network + 2 : network + 4] = (begin - network + payload).to_bytes(2, "big")
             identity = int.from_bytes(head[network + 4 : network + 6], "big") + number
             head[network + 4 : network + 6] = (identity & 0xFFFF).to_bytes(2, "big")
+            head[network + 10 : network + 12] = bytes(2)
+            head[network + 10 : network + 12] = internet_checksum(bytes(head[network:transport])).to_bytes(2, "big")
         else:
             head[network + 4 : network + 6] = (begin - network - 40 + payload).to_bytes(2, "big")
         if tcp:
@@ -71,6 +80,13 @@ def segments(data: bytes, linktype: int, length: int, offload: Offload) -> list[
             head[transport + 4 : transport + 6] = (8 + payload).to_bytes(2, "big")
         found.append((bytes(head) + data[at : at + payload], begin + payload))
     return found
+
+
+def internet_checksum(summed: bytes) -> int:
+    """RFC 1071. Of bytes with their right checksum among them it is 0, or all of them are 0."""
+    words = summed + b"\0" * (len(summed) & 1)
+    # 2^16 is 1 modulo 2^16 - 1, so the rest of the whole number is the sum of its words.
+    return 0xFFFF - (int.from_bytes(words, "big") % 0xFFFF or 0xFFFF * any(words))
 
 
 def _headers(data: bytes, linktype: int) -> tuple[int, int, int, int] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
+from labrun.observe.packets import another_capture
 from labrun.packets.identity import identity, trace_keys
 from labrun.packets.pcapng import Packet, PcapngError, read_packets
 from labrun.protocol.actions import Capture
@@ -77,8 +78,9 @@ def capture_view(
     packets: dict[str, Packet] = {}
     note: str | None = None
     node = one_line(record.step.node or "")
+    names: list[str] = []
     try:
-        for packet in _chosen(read_packets(Path(path), variant.open(path)), cited, room.rows(MAX_ROWS)):
+        for packet in _chosen(read_packets(Path(path), variant.open(path), names), cited, room.rows(MAX_ROWS)):
             title, since_ns = _moment(windows, packet.time_ns)
             anchor = anchors.packet(slug, name, record.step.id, packet.number)
             row = _row(packet, anchor, since_ns, cited.get(packet.number, ()))
@@ -89,6 +91,9 @@ def capture_view(
         note = "The file is not there: it never left the sandbox."
     except (PcapngError, EvidenceError, OSError) as error:
         note = f"The file could not be read to its end: {one_line(str(error)).replace(str(run), '.')}"
+    if (other := another_capture(record, names, truncated=True)) is not None:
+        note = f"The file is not of this capture: {one_line(other)}."
+        rows, sightings, packets = [], [], {}
     room.took_rows(len(rows))
     kept = record.capture.packets if record.capture else None
     if note is None and kept is not None and kept > len(rows):

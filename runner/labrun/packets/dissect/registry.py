@@ -38,7 +38,7 @@ class Field:
     protocol: str
     about: str
     read: Reader | None
-    """None: not from the packet's bytes (frame.*)."""
+    """None: not from the header's bytes alone: of the whole frame (frame.*), or the status of a checksum."""
     bits: Bits | None = None
     """Where it stands, if that is at a fixed place of its header and it exists in every such header."""
     also: str = ""
@@ -183,6 +183,9 @@ for _mask, _name, _about in (
 _int("tcp.checksum", "checksum; not yet right where the device computes it", 16, 2)
 _int("tcp.urgent_pointer", "where urgent data ends", 18, 2)
 _int("tcp.window_size_value", "window as it is on the wire, not scaled", 14, 2)
+_about = "checksum: 0 wrong, 1 right, 2 not filled in yet or not all there, 3 none, 4 none where one must be"
+for _name in ("ip", "tcp", "udp", "icmp", "icmpv6"):
+    _add(_name, f"{_name}.checksum.status", "int", _about, None)
 _add("tcp", "tcp.len", "int", "length of the payload, bytes", tcp.payload_length)
 for _name in ("tcp.seq_raw", "tcp.len"):
     FIELDS[_name] = replace(FIELDS[_name], quoted=False)

@@ -30,7 +30,7 @@ _GRE_TYPES = ETHERTYPES | {0x6558: "eth"}  # transparent Ethernet bridging: gret
 IP_PROTOCOLS = {1: "icmp", 4: "ip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 58: "icmpv6"}
 _EXTENSIONS = frozenset((0, 43, 51, 60, 135))  # RFC 8200; AH (51) counts its length in other units
 _IP, _TUNNELS = ("ip", "ipv6"), ("vxlan", "gre")
-_FRAGMENT, _AUTHENTICATION = 44, 51
+FRAGMENT, _AUTHENTICATION = 44, 51
 
 _END: Next = (None, 0, 0)
 _CUT: Next = (None, -1, -1)  # that was not kept
@@ -126,17 +126,20 @@ def _ipv6(data: bytes, start: int, end: int) -> Next:
     at, following = start + 40, data[start + 6]
     if payload:
         end = min(end, at + payload)
-    while following in _EXTENSIONS or following == _FRAGMENT:
+    while following in _EXTENSIONS or following == FRAGMENT:
         if (short := _short(data, at + 8, end)) is not None:
             return short
-        if following == _FRAGMENT:
-            if _half(data, at + 2) & 0xFFF8:
-                return _END
-            size = 8
-        else:
-            size = (data[at + 1] + 2) * 4 if following == _AUTHENTICATION else (data[at + 1] + 1) * 8
-        following, at = data[at], at + size
+        if following == FRAGMENT and _half(data, at + 2) & 0xFFF8:
+            return _END
+        following, at = data[at], at + extension_size(data, at, following)
     return (IP_PROTOCOLS.get(following), at, end) if at < end else _END
+
+
+def extension_size(data: bytes, at: int, number: int) -> int:
+    """The length of the extension header of this number that begins at ``at``, bytes."""
+    if number == FRAGMENT:
+        return 8
+    return (data[at + 1] + 2) * 4 if number == _AUTHENTICATION else (data[at + 1] + 1) * 8
 
 
 def _quoting(errors: frozenset[int], quoted: str) -> Callable[[bytes, int, int], Next]:
