@@ -38,7 +38,6 @@ class RunOptions:
     """What the command line says of a run."""
 
     engine: EngineName
-    kernel: str | None
     isolation: IsolationName | None
     userland: UserlandName
     jobs: int | None
@@ -56,6 +55,7 @@ class RunOptions:
     max_failures: int | None
     quiet: bool
     verbose: bool
+    kernel: str | None = None
 
 
 def run_options(command: Command) -> Command:
