@@ -1,18 +1,24 @@
 """What does a run leave behind when one of its processes is killed? Counted after every kill, before anything sweeps.
 
-    python bench/kill.py [--rounds 100] [--seed 1] [--engine native|docker] [--whom any|runner]
+    python bench/kill.py [--rounds 100] [--seed 1] [--engine native|rootless|docker] [--whom any|runner] [--at-create]
 
-Each round starts `labrun run` of a small lab, waits for a random moment, and kills (SIGKILL) one process of that run at
-random: the runner, or, natively, any below it. Then it waits until the runner is gone, up to ten seconds more for the
-rest to follow, and looks for what is left: processes of the run, cgroups, mounts, containers. What a killed runner could
-not remove itself may be left, and the next run removes it: that is counted apart.
+Each round starts `labrun run` of a small lab, waits for a random moment of the time that one such run took at first,
+and kills (SIGKILL) one process of that run at random: the runner, any below it, or, with Docker, any in its container. With ``--at-create``, the moment is that at which
+the daemon has made a container, and the runner is killed: the container is mostly not started yet.
 
-Needs what the engine needs. Seeded: the same seed gives the same moments, as far as the machine allows.
+Then it waits until the runner is gone, up to ten seconds more for the rest to follow, and counts what is left of this
+run: processes, cgroups, mounts, containers. A killed runner cannot remove everything itself. So where something is left,
+the lab is run again at once, and what is still left after that is counted apart: there must be nothing.
+
+Needs what the engine needs. Seeded: the same seed gives the same moments, as far as the machine allows. Exits with 1 if
+processes or mounts were left, or anything after the next run.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import contextlib
 import os
 import random
 import signal
@@ -20,7 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from left import ENGINES, KINDS, Way, containers_of, way
+from left import processes as left_processes
 
 LAB = """title: Slow
 question: q
@@ -59,83 +70,126 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
-def cgroups() -> set[str]:
-    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/labrun-*") if path.is_dir()}
+@contextlib.contextmanager
+def folder_with_lab() -> Iterator[Path]:
+    """For everyone, with the small lab."""
+    with tempfile.TemporaryDirectory(prefix="kill-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "labs" / "slow").mkdir(parents=True)
+        (folder / "labs" / "slow" / "lab.yaml").write_text(LAB)
+        yield folder
 
 
-def mounts() -> int:
-    return len(Path("/proc/self/mountinfo").read_text().splitlines())
-
-
-def containers() -> set[str]:
-    import docker
-
-    client = docker.from_env()
-    return {one.id for one in client.containers.list(all=True, filters={"label": "labrun.run"}, ignore_removed=True)}
-
-
-def one_round(draw: random.Random, engine: str, whom: str, folder: Path) -> tuple[str, dict[str, int]]:
-    before = cgroups(), mounts(), containers() if engine == "docker" else set()
-    runner = subprocess.Popen(
-        [sys.executable, "-m", "labrun", "run", "slow", "--engine", engine], cwd=folder,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+def run(way: Way, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        way.run("slow"), cwd=folder, env=way.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
-    time.sleep(draw.uniform(0.2, 2.0))
-    family = below(runner.pid)
-    victim = runner.pid if whom == "runner" else draw.choice(alive(family) or [runner.pid])
-    family = sorted({*family, *below(runner.pid)})
+
+
+def duration(way: Way, folder: Path) -> float:
+    """Of a run that nobody kills, in seconds."""
+    started = time.monotonic()
+    if run(way, folder).wait() != 0:
+        raise SystemExit("the lab does not run here: " + " ".join(way.run("slow")))
+    return time.monotonic() - started
+
+
+def family(way: Way, runner: int) -> list[int]:
+    """The runner and all below it; in a container they are below the daemon."""
+    found = below(runner)
+    if way.engine == "docker":
+        for one in containers_of([runner]):
+            with contextlib.suppress(Exception):  # gone meanwhile
+                one.reload()
+                found += below(one.attrs["State"]["Pid"]) if one.attrs["State"]["Pid"] else []
+    return found
+
+
+def when_made(runner: int, within_s: float) -> None:
+    """Wait until the daemon has a container of this runner's."""
+    end = time.monotonic() + within_s
+    while not containers_of([runner]) and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Round:
+    """``who`` was killed; what was ``left`` of the run after ten seconds, and ``after`` the next run, by kind."""
+
+    who: str
+    left: Mapping[str, int]
+    after: Mapping[str, int]
+
+
+def one_round(draw: random.Random, way: Way, whom: str, folder: Path, takes_s: float, at_create: bool = False) -> Round:
+    """``takes_s``: how long a run takes that nobody kills."""
+    runner = run(way, folder)
+    if at_create:
+        when_made(runner.pid, 20.0)
+        whom = "runner"
+    else:
+        time.sleep(draw.uniform(0.05, 1.0) * takes_s)
+    seen = family(way, runner.pid)
+    victim = runner.pid if whom == "runner" else draw.choice(alive(seen) or [runner.pid])
+    seen = sorted({*seen, *below(runner.pid)})
     who = "the runner" if victim == runner.pid else "another"
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
         who = "nobody: it was over"
     runner.wait()
+    left = settled(way, runner.pid, seen)
+    after = dict.fromkeys(KINDS, 0)
+    if any(left.values()):
+        run(way, folder).wait()
+        after = settled(way, runner.pid, seen)
+    return Round(who, left, after)
+
+
+def settled(way: Way, runner: int, seen: list[int]) -> dict[str, int]:
+    """What is left of a runner that is gone, once it no longer changes to nothing."""
     end = time.monotonic() + 10
-    while time.monotonic() < end:
-        left = {
-            "processes": len(alive(family)),
-            "cgroups": len(cgroups() - before[0]),
-            "mounts": max(0, mounts() - before[1]),
-            "containers": len(containers() - before[2]) if engine == "docker" else 0,
-        }
-        if not any(left.values()):
-            break
+    while True:
+        left = way.left([runner])
+        left["processes"] = len({*alive(seen), *alive(left_processes([runner]))})
+        if not any(left.values()) or time.monotonic() > end:
+            return left
         time.sleep(0.1)
-    return who, left
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--engine", choices=["native", "docker"], default="native")
+    parser.add_argument("--engine", choices=ENGINES, default="native")
     parser.add_argument("--whom", choices=["any", "runner"], default="any")
+    parser.add_argument("--at-create", action="store_true")
     asked = parser.parse_args()
     draw = random.Random(asked.seed)
-    killed: dict[str, int] = {}
-    sums: dict[str, int] = {}
+    killed: collections.Counter[str] = collections.Counter()
+    left: collections.Counter[str] = collections.Counter()
+    after: collections.Counter[str] = collections.Counter()
     rounds_with = 0
-    with tempfile.TemporaryDirectory(prefix="kill-") as name:
-        folder = Path(name)
-        (folder / "labs" / "slow").mkdir(parents=True)
-        (folder / "labs" / "slow" / "lab.yaml").write_text(LAB)
+    with folder_with_lab() as folder, way(asked.engine) as chosen:
+        takes_s = duration(chosen, folder)
         for number in range(asked.rounds):
-            who, left = one_round(draw, asked.engine, asked.whom, folder)
-            killed[who] = killed.get(who, 0) + 1
-            rounds_with += any(left.values())
-            for what, count in left.items():
-                sums[what] = sums.get(what, 0) + count
-            if any(left.values()):
-                print(f"round {number}: killed {who}, left {left}", flush=True)
-        start = cgroups(), containers() if asked.engine == "docker" else set()
-        subprocess.run([sys.executable, "-m", "labrun", "run", "slow", "--engine", asked.engine], cwd=folder,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # fmt: skip
-        swept = len(start[0] - cgroups()) + len(start[1] - (containers() if asked.engine == "docker" else set()))
+            one = one_round(draw, chosen, asked.whom, folder, takes_s, asked.at_create)
+            killed[one.who] += 1
+            rounds_with += any(one.left.values())
+            left.update(one.left)
+            after.update(one.after)
+            if any(one.left.values()):
+                print(
+                    f"round {number}: killed {one.who}, left {dict(one.left)}, after the next run {dict(one.after)}",
+                    flush=True,
+                )
     told = ", ".join(f"{count} times {who}" for who, count in sorted(killed.items()))
     print(f"{asked.rounds} rounds on {asked.engine} with seed {asked.seed}, killed: {told}")
-    print(f"left right after a kill: {rounds_with} rounds; {', '.join(f'{n} {what}' for what, n in sums.items())}")
-    print(f"of these the next run removed {swept}")
-    return 1 if sums.get("processes") or sums.get("mounts") else 0
+    print(f"left after a kill: {rounds_with} rounds; {', '.join(f'{left[what]} {what}' for what in KINDS)}")
+    print(f"left after the next run: {', '.join(f'{after[what]} {what}' for what in KINDS)}")
+    return 1 if left["processes"] or left["mounts"] or any(after.values()) else 0
 
 
 if __name__ == "__main__":

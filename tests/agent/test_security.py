@@ -10,7 +10,7 @@ import pytest
 from labrun.cli.security import plan
 
 
-@pytest.mark.parametrize("attempt", ["processes", "settings", "environment", "agent", "interfaces"])
+@pytest.mark.parametrize("attempt", ["processes", "settings", "environment", "agent", "interfaces", "mounts", "limits"])
 def test_without_a_sandbox_the_way_is_open(attempt: str) -> None:
     word = f"victim-of-{os.getpid()}"
     (argv,) = (step.action.argv for step in plan(word, "lo").steps if step.id == attempt)  # type: ignore[union-attr]

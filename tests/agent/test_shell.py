@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from labrun.agent.emitter import Emitter, NoRoom, as_no_room
+from labrun.agent.main import fault_of
 from labrun.agent.processes import ENVIRONMENT, Process
 from labrun.agent.shell import Told
 from labrun.protocol.events import FailedInside
@@ -90,8 +94,42 @@ def test_what_failed_inside_a_line_is_reported(line: str, inside: list[object] |
     process, _, _ = ran(line, tmp_path)
     told = process.told()
     assert told is not None
-    found = [(failed.parts, failed.command) for failed in told.failed]
+    found = [(failed.parts, failed.command) for failed in told.failed if not failed.background]
     assert inside in [command for _, command in found] if isinstance(inside, str) else set(found) == set(inside)
+
+
+@pytest.mark.parametrize(
+    ("line", "statuses"),
+    [
+        ("false & wait", [1]),
+        ("false & wait; echo none", [1]),
+        ("false & sleep 0.1; echo none", [1]),
+        ("false & true & wait; echo $!", [1]),
+        ("true & false & wait $!", [1]),
+        ("cat /nosuch & sleep 0.2 & wait $!; echo x", [1]),
+        ("cat /nosuch | wc -l & wait; echo x", []),
+        ("{ false; true; } & wait; true", []),
+        ("(cat /nosuch & wait); echo x", [1]),
+        ("(cat /nosuch & sleep 0.1); echo x", [1]),
+        ("f() { cat /nosuch & }; f; wait; echo x", [1]),
+        ("for i in 1 2; do cat /nosuch$i & done; wait; echo x", [1]),
+        ("set -u; true & wait; echo x", []),
+        ("sleep 9 & kill $!; wait; echo x", []),
+        ("sleep 9 & kill -9 $!; wait $!; echo $?", []),
+        ("timeout 0.1 sleep 9 & wait; echo x", [124]),
+        ("false & wait -n || echo $?", []),
+        ("sleep 0.1 & false & wait -n; echo $?", []),
+    ],
+)
+def test_commands_in_the_background_that_failed_are_reported(line: str, statuses: list[int], tmp_path: Path) -> None:
+    process, out, err = ran(line, tmp_path)
+    told = process.told()
+    assert told is not None
+    assert [failed.parts[0] for failed in told.failed if failed.background] == statuses
+    plain = subprocess.run(["bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (out, sorted(err), process.status) == (plain.stdout, sorted(plain.stderr), (plain.returncode, None)) or (
+        "$!" in line
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,3 +186,47 @@ def test_who_may_still_write_is_known(line: str, held: bool, tmp_path: Path) -> 
 
 def test_a_program_that_is_no_line_for_the_shell_reports_nothing(tmp_path: Path) -> None:
     assert ran("false | true", tmp_path, shell=False)[0].told() is None
+
+
+def left_of_a_line(line: str, folder: Path) -> set[str]:
+    """What it left, of programs that nobody else has: `dozer` sleeps, `deaf` is a shell."""
+    for name, program in (("dozer", "sleep"), ("deaf", "dash")):
+        shutil.copy(f"/usr/bin/{program}", folder / name)
+    process, _, _ = ran(f"PATH={folder}:$PATH; {line}", folder)
+    try:
+        return {"dozer", "deaf"} & set(process.left(set()))
+    finally:
+        process.stop("KILL", 0)
+
+
+def test_what_a_line_killed_is_not_left_running(tmp_path: Path) -> None:
+    assert not left_of_a_line("for i in 1 2 3 4; do dozer 60 & done; sleep 0.1; kill %1 %2 %3 %4; echo none", tmp_path)
+
+
+def test_what_does_not_end_by_its_signal_is_left_running(tmp_path: Path) -> None:
+    line = "deaf -c 'trap : TERM; dozer 60' >&- 2>&- & sleep 0.2; kill $!"
+    assert left_of_a_line(line, tmp_path) == {"dozer", "deaf"}
+
+
+@pytest.mark.parametrize("line", ["echo x; sleep 60", "echo x", "head -c 3000000 /dev/zero"])
+def test_output_that_cannot_be_kept_is_told_at_once_and_stops_no_command(line: str, tmp_path: Path) -> None:
+    """/dev/full is a disk without room."""
+    process = Process(("bash", "-c", line), None, ("out", Path("/dev/full")), ("err", tmp_path / "err"), 1 << 30, start)
+    with pytest.raises(OSError, match="No space left") as raised:
+        process.wait(30)
+    full = as_no_room(raised.value, tmp_path)
+    assert full is not None and "the sandbox is full" in str(full)
+    process.stop("TERM", 5.0)
+    assert process.ended
+    out, _ = process.outputs()
+    assert out.kept == 0 < out.size
+    with pytest.raises(OSError, match="No space left"):
+        process.wait_output("nosuch", 1.0)
+
+
+def test_a_full_sandbox_is_no_defect(tmp_path: Path) -> None:
+    emitter = Emitter(1, tmp_path)
+    for error in (OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), NoRoom("the sandbox is full")):
+        fault = fault_of(emitter, error)
+        assert fault.code == "evidence-full" and fault.message.startswith("the sandbox is full")
+    assert fault_of(emitter, OSError(errno.EIO, "x")).code == "agent-crashed"

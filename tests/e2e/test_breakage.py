@@ -97,14 +97,15 @@ def test_sandboxes_that_were_started_ahead_for_wrong_labs_are_gone(
     assert not (tmp_path / "reports").exists() and launched_by(process.pid) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
 def test_interrupting_tears_down_keeps_the_evidence_and_reports(
-    write_lab: WriteLab, tmp_path: Path, backend: Backend
+    write_lab: WriteLab, tmp_path: Path, backend: Backend, number: signal.Signals
 ) -> None:
     write_lab("slow", SLOW, OK)
     write_lab("quick", "  - {id: a, run: 'true'}", OK)
     with start(backend, tmp_path, "run", "quick", "slow", "--jobs", "1") as process:
         eventually(lambda: at_step(tmp_path, "slow", "b"))
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert "interrupted" in err and "Traceback" not in err
@@ -248,13 +249,18 @@ def test_clean_removes_what_was_left(docker_client: Any, lab_image: str, docker_
         held.remove(force=True)
 
 
-def test_clean_leaves_a_live_run_alone(write_lab: WriteLab, tmp_path: Path, backend: Backend, labrun: Labrun) -> None:
-    write_lab("slow", "  - {id: a, run: 'true'}\n  - {id: b, run: 'sleep 5'}", OK)
-    with start(backend, tmp_path, "run", "slow") as process:
-        eventually(lambda: at_step(tmp_path, "slow", "b"))
-        assert labrun("clean").exit == 0
+def test_clean_in_a_loop_leaves_live_runs_alone(
+    write_lab: WriteLab, tmp_path: Path, backend: Backend, labrun: Labrun
+) -> None:
+    """One sandbox after the other is made, started and removed meanwhile."""
+    write_lab("slow", "  - {id: a, run: 'true'}\n  - {id: b, run: 'sleep 1'}", OK)
+    cleaned = 0
+    with start(backend, tmp_path, "run", "slow", "--repeat", "3", "--jobs", "1") as process:
+        while process.poll() is None:
+            assert labrun("clean").exit == 0
+            cleaned += 1
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    assert process.returncode == 0 and cleaned >= 2, (cleaned, err)
 
 
 def test_the_doctor_says_what_works(docker_labrun: Labrun) -> None:

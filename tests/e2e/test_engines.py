@@ -1,8 +1,11 @@
 """One lab, one truth: engines agree; and none lets a lab reach out of its sandbox."""
 
+import contextlib
 import json
 import os
+import pwd
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 from e2e.conftest import Backend, Labrun, Ran, _call
+from e2e.test_breakage import eventually
+from labrun.cli.security import ATTEMPTS, Kind, plan
 from support.remount import REMOUNT
 
 WriteLab = Callable[..., Path]
@@ -103,11 +108,17 @@ result = libc.mount(words[0], words[1], words[2], 0, words[3] if words[3:] else 
 print(result, os.strerror(ctypes.get_errno()), file=sys.stderr); sys.exit(-result)' "$@"; };""".replace("\n", " ")
 
 
+def _mounts() -> list[str]:
+    """Those of this host, but for what the daemon makes for anybody's containers."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if "/docker/" not in line.split()[4]]
+
+
 def test_a_lab_cannot_reach_out(write_lab: WriteLab, labrun: Labrun, backend: Backend, tmp_path: Path) -> None:
     word = f"labrun-victim-{os.getpid()}-{backend.name}"
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = _mounts()
     interfaces = {path.name for path in Path("/sys/class/net").iterdir()} - {"lo", "bonding_masters"}
-    disk = next((line.split()[2] for line in mounts.splitlines() if " / / " in line), "254:0").split(":")
+    disk = next((line.split()[2] for line in mounts if " / / " in line), "254:0").split(":")
     commands = {
         "processes": "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
         "kill": f"kill -9 VICTIM; for p in /proc/[0-9]*; do grep -q {word} $p/cmdline && kill -9 ${{p#/proc/}}; done; true",
@@ -144,7 +155,7 @@ def test_a_lab_cannot_reach_out(write_lab: WriteLab, labrun: Labrun, backend: Ba
     assert not list(Path("/etc").glob("labrun-victim*")) + list(Path("/usr").glob("labrun-victim*"))
     # A module that is none: ENOEXEC would mean that it may. (A kernel without modules says ENOSYS.)
     assert output("module").startswith(("-1 Operation not permitted", "-1 Function not implemented")), output("module")
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert _mounts() == mounts
     assert output("disk") == "", "the host's disk cannot be read"
     assert not any(re.search(rf"\b{re.escape(name)}[@:]", output("interfaces")) for name in interfaces)
     assert "lo:" in output("interfaces")
@@ -182,8 +193,15 @@ def test_a_named_engine_is_never_replaced(write_lab: WriteLab, docker_labrun: La
 
 
 def test_a_lab_reaches_neither_the_runner_s_secrets_nor_the_hypervisor(write_lab: WriteLab, labrun: Labrun) -> None:
-    """Process 1 is no way out: neither its environment, nor its program, nor sockets that no network namespace keeps."""
+    """Process 1 is no way out: neither its environment, nor its program, nor sockets that no network namespace keeps.
+
+    Nor are cgroup namespaces, by either way to ask for one.
+    """
     look = (
+        "import ctypes\n"
+        "libc, NEWCGROUP = ctypes.CDLL(None), 0x02000000\n"
+        "print('cgroups', libc.unshare(NEWCGROUP) == 0)\n"
+        "print('clone3', libc.syscall(435, ctypes.byref((ctypes.c_uint64 * 8)(NEWCGROUP)), 64) >= 0)\n"
         "import os, socket\n"
         "print('environ', open('/proc/1/environ', 'rb').read() != b'')\n"
         "print('exe', os.path.basename(os.readlink('/proc/1/exe')) != 'sleep')\n"
@@ -278,9 +296,14 @@ def test_what_is_read_only_stays_so(write_lab: WriteLab, backend_of: Callable[[s
     """The host's own programs, in the sandbox of an account without rights: its root is that account outside."""
     backend = backend_of("rootless")
     folder = write_lab(
-        "writing", "  - {id: remount, run: [python3, -c, " + json.dumps(REMOUNT) + "]}", "{command: remount, exit: 0}"
+        "writing",
+        "  - {id: remount, run: [python3, -c, " + json.dumps(REMOUNT) + "]}\n"
+        "  - {id: read, run: 'cat /etc/passwd; echo --; cat /etc/shadow; ls -A /root; true'}",
+        "{command: remount, exit: 0}",
     )
     ran = _call(backend, ("run", str(folder), "--engine", "native", "--userland", "host"), folder.parent.parent, {})
+    seen = (ran.run / "labs/writing/experiment/outputs/read.stdout").read_text()
+    assert seen == Path("/etc/passwd").read_text() + "--\n", "what this account may read can be read, and nothing else"
     found = (ran.run / "labs/writing/experiment/outputs/remount.stdout").read_text().splitlines()
     assert "kept /usr" in found and not [line for line in found if line.startswith("got")], found
 
@@ -288,15 +311,15 @@ def test_what_is_read_only_stays_so(write_lab: WriteLab, backend_of: Callable[[s
 def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, labrun: Labrun) -> None:
     write_lab(
         "sized",
-        "  - {id: memory, run: [sh, -c, \"grep -c -- '- tmpfs' /proc/self/mountinfo\"]}\n"
-        "  - {id: unbounded, run: [sh, -c, \"grep -- '- tmpfs' /proc/self/mountinfo | grep -v size=; true\"]}",
+        "  - {id: memory, run: \"grep -c -- '- tmpfs' /proc/self/mountinfo\"}\n"
+        "  - {id: unbounded, run: \"grep -- '- tmpfs' /proc/self/mountinfo | grep -v size=; true\"}",
         "{command: memory, stdout: {matches: '[1-9]'}}",
         "{command: unbounded, stdout: {equals: ''}}",
     )
     write_lab(
         "filling",
-        '  - {id: fill, run: [sh, -c, "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"]}\n'
-        '  - {id: after, run: [sh, -c, "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"]}',
+        '  - {id: fill, run: "head -c 600M /dev/zero >/tmp/full 2>&1; echo exit $?; cat /tmp/full >/root/full; true"}\n'
+        '  - {id: after, run: "rm /tmp/full /root/full; echo x >/tmp/x; cat /tmp/x"}',
         "{command: fill, stdout: {contains: exit 1}}",
         "{command: after, stdout: {contains: x}}",
     )
@@ -306,11 +329,58 @@ def test_what_labs_write_is_bounded_and_a_full_one_goes_on(write_lab: WriteLab, 
 
 
 def test_the_doctor_finds_no_way_out(labrun: Labrun, backend: Backend) -> None:
+    """And that what is open by design is open: a promise of the table, too."""
     ran = labrun("doctor", "--security")
     assert ran.exit == 0 and "HOLE" not in ran.out, ran.out
-    (said,) = [
-        part
-        for part in ran.out.split("\n\n")
-        if part.startswith(f"{'docker least' if backend.name == 'docker' else 'native'}:")
-    ]
-    assert "not tried" not in said and "not found out" not in said and "over something of the host's: no" in said, said
+    kind: Kind = "docker least" if backend.name == "docker" else "native"
+    (said,) = [part for part in ran.out.split("\n\n") if part.startswith(f"{kind}:")]
+    assert "not tried" not in said and "not found out" not in said
+    for attempt in ATTEMPTS:
+        assert f"{attempt.tries.replace('`', '')}: {'yes' if kind in attempt.open else 'no'}" in said, said
+
+
+def test_a_program_of_the_engine_s_would_be_found(docker_client: Any, lab_image: str) -> None:
+    """In a container without labrun's own root, docker-init is there, and root makes it writable."""
+    (argv,) = (step.action.argv for step in plan("word", "lo").steps if step.id == "init")
+    said = docker_client.containers.run(
+        lab_image, list(argv), init=True, cap_add=["SYS_ADMIN"], network_mode="none", remove=True,
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"], environment={"DOCTOR_WORD": "word"},
+    )  # fmt: skip
+    assert said == b"yes\n"
+
+
+def test_who_root_in_the_sandbox_is_out_here(write_lab: WriteLab, backend: Backend, tmp_path: Path) -> None:
+    word = f"sleep 60.{os.getpid()}"
+    write_lab("waiting", f"  - {{id: a, run: '{word}'}}", "{command: a, exit: 0}")
+    isolation = ("--engine", "docker", "--isolation", "least") if backend.name == "docker" else ()
+    process = subprocess.Popen(
+        backend.command("run", "waiting", *isolation), cwd=tmp_path, env={**os.environ, **backend.env},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        (found,) = eventually(lambda: _running(word))
+        uids = set((found / "status").read_text().partition("Uid:")[2].split("\n")[0].split())
+        score = int((found / "oom_score_adj").read_text())
+        own = (found / "ns/user").samefile("/proc/self/ns/user")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert not own, "its rights are those of a user namespace of its own"
+    assert score == 1000, "where memory runs out it goes first"
+    if backend.name == "native":
+        (uid,) = uids
+        with pytest.raises(KeyError):
+            pwd.getpwuid(int(uid))
+    else:
+        name = backend.env.get("USER", "root") if backend.name == "rootless" else "root"
+        assert uids == {str(pwd.getpwnam(name).pw_uid)}
+
+
+def _running(command: str) -> list[Path]:
+    """Those of /proc whose whole command line this is."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (path / "cmdline").read_bytes().replace(b"\0", b" ").strip() == command.encode():
+                found.append(path)
+    return found

@@ -19,8 +19,10 @@ import docker.errors
 import pytest
 from labrun.image.build import ImageRow, ensure_image, find_image, list_images, remove_leftovers
 from labrun.image.builders import ContainerBuilder, Context, HostBuilder, Say
-from labrun.image.errors import ImageError
+from labrun.image.errors import ImageError, NoRoom
+from labrun.image.kept import find_rootfs
 from labrun.image.recipe import Recipe, load_recipe
+from labrun.image.rootfs import ensure_rootfs
 
 LIMIT_BYTES = 120_000_000
 TOOLS = (
@@ -289,6 +291,34 @@ def test_a_build_ended_in_the_middle_leaves_nothing(
     assert _leftovers() == before
     assert "labrun-image-" not in Path("/proc/self/mounts").read_text()
     assert find_image(docker_client, other) is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A place for caches with room for a part of the image."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "labrun-test", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_while_unpacking_is_one_clear_error(
+    docker_client: docker.DockerClient, lab_image: str, recipe: Recipe, small_disk: Path
+) -> None:
+    """No build follows, which would only fill the same place; nothing is left there, nor of the engine's container."""
+    said: list[str] = []
+    with pytest.raises(
+        NoRoom, match=r"could not be unpacked into .*No space left on device.*See that the disk has room"
+    ):
+        ensure_rootfs(
+            recipe, said.append, first_id=None, client=docker_client, builder=Impossible(), cache_dir=small_disk
+        )
+    assert said == [f"unpacking {recipe.tag} out of the engine, once"]
+    assert not list(small_disk.glob("rootfs/*")) and find_rootfs(recipe, small_disk) is None
+    assert not docker_client.containers.list(all=True, filters={"label": f"labrun.build={recipe.digest}"})
 
 
 @pytest.fixture

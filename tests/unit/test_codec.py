@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 import types
 import typing
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import Any, Literal, Union
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labrun.protocol import actions, events
+from labrun.protocol import actions, codec, events
 from labrun.protocol.codec import MAX_DEPTH, ProtocolError, decode, dumps, encode, loads, parse
 from labrun.protocol.plan import Limits, Plan, Step
+from labrun.protocol.record import dataclass
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -206,3 +208,34 @@ def test_none_is_left_out_only_where_it_is_the_default():
 def test_an_integer_may_stand_for_a_float():
     timeout = loads(Plan, changed(steps=[{**STEP, "timeout_s": 2}])).steps[0].timeout_s
     assert (timeout, type(timeout)) == (2.0, float)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    one: int
+    two: int
+    three: str
+
+
+def test_threads_that_decode_a_class_for_the_first_time_do_not_see_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sandboxes of a run send their first event of a kind at the same time."""
+    wanted = {"one": 1, "two": 2, "three": "x"}
+    others: list[_Wide] = []
+    original = codec._decoder
+
+    made: list[Any] = []
+
+    def interrupted(cls: Any) -> Any:
+        """Another thread comes in between when the second field's decoder is made."""
+        if cls in (int, str) and threading.current_thread() is threading.main_thread():
+            made.append(cls)
+        if len(made) == 2 and not others:
+            made.clear()
+            thread = threading.Thread(target=lambda: others.append(loads(_Wide, json.dumps(wanted))))
+            thread.start()
+            thread.join()
+        return original(cls)
+
+    monkeypatch.setattr(codec, "_decoder", interrupted)
+    assert loads(_Wide, json.dumps(wanted)) == _Wide(1, 2, "x")
+    assert others == [_Wide(1, 2, "x")]

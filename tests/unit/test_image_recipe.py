@@ -1,5 +1,6 @@
 """The recipe's digest: what changes it, and what does not."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -112,3 +113,14 @@ def test_the_shipped_recipe_names_no_host() -> None:
     for path in recipe.root.rglob("*"):
         if path.is_file():
             assert "://" not in path.read_text(), path
+
+
+def test_packages_are_signed() -> None:
+    """Nothing in the shipped recipe, nor in what builds it, tells apt to take a package without a signature."""
+    root = Path(__file__).parents[2]
+    files = [*(root / "images").rglob("*"), *(root / "runner" / "labrun" / "image").glob("*.py")]
+    for path in files:
+        if path.is_file():
+            assert not re.search(
+                r"trusted\s*=\s*yes|allow-?unauthenticated|no-check-gpg|insecure", path.read_text(), re.I
+            ), path

@@ -121,7 +121,7 @@ WRONG_SHAPE = {
     "a number for text": (instead("title: T", "title: 5"), "1:8: title: text is needed, not 5 (in quotes it is text)"),
     "nothing for text": (instead("title: T", "title:"), "1:1: title: text is needed, not None"),
     "text for a list": (instead(LAB[LAB.index("steps:") : LAB.index("hypo")], "steps: none\n"),
-                        "4:8: steps: a list is needed, not 'none'"),
+                        "4:8: steps: a list is needed, not 'none'. Write it as `steps: [{id: probe, in: a, run: ping -c 1 10.0.0.2}]`"),
     "no steps": (instead(LAB[LAB.index("steps:") : LAB.index("hypo")], "steps: []\n"),
                  "4:8: steps: this is empty; at least one is needed"),
     "a name with capitals": (instead("id: probe", "id: Probe!"),
@@ -216,7 +216,7 @@ WRONG_SHAPE = {
 
 WRONG_REFERENCE = {
     "an unknown node": (instead("in: r1", "in: r3"), "7:9: step 'probe': unknown node 'r3'. Known: r1, r2."),
-    "which node": (instead("    in: r1\n", ""), "5:5: step 'probe': in which node? Give in: (nodes here: r1, r2)"),
+    "which node": (instead("    in: r1\n", ""), "5:5: step 'probe': 'in' is missing: in which node does this happen? Nodes here: r1, r2"),
     "an unknown step": (predict("{command: prob, exit: 0}"),
                         "11:24: hypothesis 'h': unknown step 'prob'. Did you mean 'probe'?"),
     "a step of another kind": (predict("{links: {at: probe}, count: 0}"),

@@ -47,3 +47,14 @@ def test_what_the_project_asks_for_is_locked(name: str, asked: list[str]) -> Non
 def test_the_tests_run_with_what_labs_run_with() -> None:
     labs, tests = locked("requirements.txt"), locked("requirements-dev.txt")
     assert {name: versions for name, versions in tests.items() if name in labs} == labs
+
+
+@pytest.mark.parametrize("name", ["Makefile", "action.yml"])
+def test_what_is_installed_is_what_is_locked(name: str) -> None:
+    """By hash, or labrun itself without looking for anything; and it is built with what is installed."""
+    text = (ROOT / name).read_text()
+    lines = re.findall(r"pip(?: install)? (.*--.*)", text)
+    assert len(lines) >= 2
+    for line in lines:
+        assert "--require-hashes -r" in line or "--no-deps --no-build-isolation" in line, line
+    assert not re.findall(r"-m build(?! --no-isolation)", text)

@@ -103,7 +103,7 @@ WRONG = [
     ("{packets: {on: west}, count: 0}", "west", "'west' is not node.interface, such as host.lo or host.any"),
     ("{packets: {on: router.west, capture: wire}, count: 0}", "wire}", "no capture step 'wire' captures on router.west. Did you mean 'wires'?"),
     ("{packets: {on: router.any}, seen_on: [west, eats]}", "eats", "'wires' does not capture on 'eats'. Did you mean 'east'?"),
-    ("{links: {at: both}, count: 1}", "{at: both", "in which node? Give in: (snapshot 'both' has client, router)"),
+    ("{links: {at: both}, count: 1}", "{at: both", "'in' is missing: the state of which node? Snapshot 'both' has client, router"),
     ("{links: {at: both, in: rooter}, count: 1}", "rooter", "snapshot 'both' does not have node 'rooter'. Did you mean 'router'?"),
     ("{links: {at: before, in: client}, count: 1}", "client}", "snapshot 'before' does not have node 'client'. Known: router."),
     ("{neighbours: {at: before}, count: 1}", "before", "snapshot 'before' does not keep neighbours, only links, routes, nft"),

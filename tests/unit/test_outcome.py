@@ -13,7 +13,7 @@ from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import sentence
 from labrun.lab.predictions import Prediction
 from labrun.observe.outcome import Accounts
-from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, not_found, pipelines
+from labrun.observe.shell import ANSWERS, DID_NOT_TRY, complaint, hidden_shell, not_found, pipelines, script_of
 from labrun.protocol import actions
 from labrun.protocol.actions import Ready, Start
 from labrun.protocol.events import CommandResult, FailedInside, LookupResult, StartResult
@@ -68,6 +68,8 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "a guarded one did not try": ({"shell": "iptables -A INPUT -j DORP || true", "stderr": b"iptables v1.8.9: Couldn't load target `DORP'\n"}, "usage-error"),
     "one that was not found, in a condition": (
         {"exit": 0, "shell": "if ./x; then :; fi", "failed": [(126, None)]}, "step-failed"),
+    "a command in the background failed": ({"shell": "ip link set eth9 down & wait", "failed": ((1, "&"),)}, "step-failed"),
+    "one in the background did not try": ({"shell": "iptables -A I & wait", "failed": ((2, "&"),)}, "usage-error"),
     "one that did not try, in a condition": ({"exit": 0, "shell": "grep x f || echo 0", "failed": [(2, None)]}, "usage-error"),
     "a part, in a condition": (
         {"exit": 0, "shell": "if ip a | grep -q x; then :; fi", "failed": [((1, 1), None)]}, "step-failed"),
@@ -83,7 +85,8 @@ def recorded(folder: Path, exit: int | None = 0, signal: str | None = None, stde
     )
     out, err = evidence.output("probe.stdout", b"said\n"), evidence.output("probe.stderr", stderr)
     result = CommandResult(exit, signal, out, err, parts, missing, left, tuple(
-        FailedInside(status if isinstance(status, tuple) else (status,), command) for status, command in failed) or None)  # fmt: skip
+        FailedInside(status if isinstance(status, tuple) else (status,), None if command == "&" else command,
+                     command == "&" or None) for status, command in failed) or None)  # fmt: skip
     evidence.step("probe", actions.Run(("probe",)), result, at=(30, 130), **step)  # type: ignore[arg-type]
     if step.get("status", "ok") == "ok":
         evidence.run("later", b"", at=(140, 150)).change("typed", at=(150, 160)).lookup(
@@ -152,6 +155,7 @@ def test_what_the_kernel_refused_is_an_answer(tmp_path: Path) -> None:
         {"shell": "ip addr add x dev e; echo rc=$?", "failed": ((2, "ip addr add x dev e"),), "stderr": b"RTNETLINK answers: File exists\n"},
         {"shell": "ip link del x; true", "failed": ((1, "ip link del x"),)},
         {"shell": "ip link del x\n:\n", "failed": ((1, "ip link del x"),)},
+        {"shell": "grep -q x f & wait", "failed": ((1, "&"),)},
         {"shell": "grep -q x f; echo x", "failed": ((1, "grep -q x f"),)},
         {"shell": "ping -c 1 x; echo x", "failed": ((1, "ping -c 1 x"),)},
     ],
@@ -303,9 +307,47 @@ def test_the_programs_of_a_line(line: str, programs: list[tuple[str, ...]]) -> N
     assert list(pipelines(line)) == programs
 
 
+@pytest.mark.parametrize(
+    ("line", "shell"),
+    [
+        ("sh -c 'ip addr show dev eth9 2>/dev/null; echo none'", "sh"),
+        ("timeout 5 dash -ec 'ip addr | wc -l'", "dash"),
+        ("ip netns exec b bash -c 'a; b'", "bash"),
+        ("echo 'a; b' | sh", "sh"),
+        ("sh <<E\na\nb\nE", "sh"),
+        ("sh -s x", "sh"),
+        ("sh -c 'echo none'", None),
+        ("sh script.sh 2>/dev/null", None),  # a program, whose exit status is its word
+        ("ls sh.txt; grep -c sh /etc/passwd", None),
+        ("echo a | sed s/a/none/", None),
+    ],
+)
+def test_a_shell_within_a_line_hides_how_several_commands_ended(line: str, shell: str | None) -> None:
+    assert hidden_shell(line) == shell
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin", "script"),
+    [
+        (("bash", "-c", "a; b"), None, "a; b"),
+        (("/bin/sh", "-euc", "a"), None, "a"),
+        (("bash", "-o", "pipefail", "-c", "a"), None, "a"),
+        (("bash",), "a", "a"),
+        (("sh", "-s"), "a", "a"),
+        (("bash", "/dev/stdin"), "a", "a"),
+        (("bash", "script.sh"), "a", None),
+        (("python3", "-c", "a"), None, None),
+        ((), None, None),
+    ],
+)
+def test_the_text_that_a_shell_runs(argv: tuple[str, ...], stdin: str | None, script: str | None) -> None:
+    assert script_of(argv, stdin) == script
+
+
 @given(st.text(max_size=60))
 def test_no_line_and_no_complaint_breaks_the_reader(text: str) -> None:
     pipelines(text)
+    hidden_shell(text)
     complaint(text, 0)
     complaint(text, 1)
     not_found(text)

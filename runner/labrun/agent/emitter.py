@@ -6,6 +6,7 @@ most what came since the last step.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -17,6 +18,22 @@ from labrun.protocol.frames import CHUNK, event_frame, piece_frame
 
 _TIGHT_NS = 20_000  # two reads with nothing between them take less than 1 us
 _READS = 50
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoRoom(Exception):
+    """There is no room left for the evidence in the sandbox. The message says where."""
+
+
+def as_no_room(error: BaseException, folder: Path) -> NoRoom | None:
+    """What an error comes to, if it says that there is no room."""
+    if isinstance(error, NoRoom):
+        return error
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    state = os.statvfs(folder)
+    size = state.f_blocks * state.f_frsize // 1024**2
+    return NoRoom(f"the sandbox is full: what steps print and captures keep is more than its {size} MiB")
 
 
 def read_clocks(
@@ -43,8 +60,8 @@ class Emitter:
     """Writes frames to a file descriptor, whole and one at a time, from any thread."""
 
     def __init__(self, fd: int, folder: Path) -> None:
+        self.folder = folder
         self._fd = fd
-        self._folder = folder
         self._lock = threading.Lock()
         self._shipped: dict[str, int] = {}
         self._start_ns = time.monotonic_ns()
@@ -66,13 +83,13 @@ class Emitter:
 
     def path(self, name: str) -> Path:
         """Where the evidence file ``name`` grows."""
-        path = self._folder / name
+        path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def ship(self, name: str, final: bool = False) -> None:
         """Send what the file has that was not sent yet. ``final``: nothing more will come; the copy here goes."""
-        path = self._folder / name
+        path = self.folder / name
         done = self._shipped.get(name, 0)
         try:
             with path.open("rb") as file:

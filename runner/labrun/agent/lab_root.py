@@ -46,6 +46,9 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
     ns.mount("proc", str(root / "proc"), "proc", _CAREFUL)
     _mount_point(root / "sys")
     ns.mount("sysfs", str(root / "sys"), "sysfs", _CAREFUL)
+    if os.statvfs(root / "sys").f_flag & os.ST_RDONLY:
+        # A container's: then no user namespace below may mount a writable one for a node (mount_namespaces(7)).
+        ns.mount("", str(root / "sys"), None, ns.MS_REMOUNT | _CAREFUL)
     _devices(root / "dev")
     for path in (*binds, *_python(binds)):
         target = Path(f"{root}{path}")

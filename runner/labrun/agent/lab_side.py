@@ -1,8 +1,8 @@
 """The lab's side of the sandbox, and the agent's line to it.
 
 A lab's commands run in a pid namespace below the agent's: for them the agent has no pid, so they cannot kill it, trace
-it, or take its open files. Their mount namespace has a root (see lab_root.py) and a /proc of its own. In a native
-sandbox they are in a user namespace below the agent's, too: then every mount that the agent's side made is locked
+it, or take its open files. Their mount namespace has a root (see lab_root.py) and a /proc of its own. But in privileged
+containers, they are in a user namespace below the agent's, too: then every mount that the agent's side made is locked
 (mount_namespaces(7)), and root in there has no right over the agent or its namespaces.
 
 Two processes are forked off first of all, before there are threads and large imports, which go on beside them. *Process
@@ -85,8 +85,9 @@ class LabSide:
             if nested:
                 self._answer()
                 for kind in ("uid_map", "gid_map"):
-                    own = Path(f"/proc/self/{kind}").read_text(encoding="ascii").split()
-                    Path(f"/proc/{starter}/{kind}").write_text(f"0 0 {own[2]}", encoding="ascii")
+                    own = [line.split() for line in Path(f"/proc/self/{kind}").read_text(encoding="ascii").splitlines()]
+                    same = "".join(f"{first} {first} {count}\n" for first, _, count in own)
+                    Path(f"/proc/{starter}/{kind}").write_text(same, encoding="ascii")
                 self._line.send(b"mapped")
             _, (self._names,) = self._answer()
         except OSError as error:
@@ -211,8 +212,10 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
 
 
 def _be_alone(line: int) -> None:
-    """None of the agent's files stays open; this ends with the agent."""
+    """None of the agent's files stays open; this ends with the agent. Where memory runs out, labs go first."""
     ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # proc_pid_oom_score_adj(5)
     quiet = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(quiet, fd)

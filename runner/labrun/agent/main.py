@@ -14,7 +14,7 @@ from pathlib import Path
 
 import labrun
 from labrun.agent import environment
-from labrun.agent.emitter import Emitter
+from labrun.agent.emitter import Emitter, as_no_room
 from labrun.agent.handlers import TimedOut, carry_out
 from labrun.agent.lab_side import LabSide, refusing
 from labrun.agent.load import LoadWatch
@@ -49,13 +49,20 @@ def main(lab: LabSide) -> None:
         if _begin(stage):
             _steps(stage)
     except Exception as error:  # noqa: BLE001  a crash of ours must reach the host as a fault
-        import traceback
-
-        detail = {"traceback": traceback.format_exc()}
-        emitter.event(Fault(emitter.t_ns(), "agent-crashed", f"{type(error).__name__}: {error}", None, detail))
+        emitter.event(fault_of(emitter, error))
     stage.stop_all()
     emitter.event(Done(*emitter.now()))
     os._exit(0)  # what labs left running ends with the sandbox; nothing here is worth waiting for
+
+
+def fault_of(emitter: Emitter, error: Exception) -> Fault:
+    """What ends the plan here. A sandbox without room is no defect of ours."""
+    if (full := as_no_room(error, emitter.folder)) is not None:
+        return Fault(emitter.t_ns(), "evidence-full", str(full))
+    import traceback
+
+    detail = {"traceback": traceback.format_exc()}
+    return Fault(emitter.t_ns(), "agent-crashed", f"{type(error).__name__}: {error}", None, detail)
 
 
 def _lifeline() -> None:

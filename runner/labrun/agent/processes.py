@@ -11,6 +11,7 @@ import re
 import selectors
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,8 @@ Start = Callable[[tuple[str, ...], dict[str, str], dict[int, int]], int]
 _READ = 256 * 1024
 _NAMES = 20  # of processes that a command left running
 _TAIL = 64 * 1024  # where `ready: output` looks; a banner is not farther apart from itself than this
+_DYING_S = 1.0  # to take a signal, on a busy machine
+_PENDING = re.compile(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", re.MULTILINE)
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -33,15 +36,35 @@ ENVIRONMENT = {
 }
 
 
-def _report() -> Report | None:
+def _report(line: str) -> Report | None:
     try:
-        return Report()
+        return Report(line)
     except OSError:
         return None
 
 
 def _process_ids() -> set[int]:
     return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208  a tenth of iterdir()'s price
+
+
+def _stat(pid: int) -> tuple[str, int, int] | None:
+    """Name, parent and session of a process; None of one that has ended (proc_pid_stat(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    state, parent, _, session = rest.split()[:4]
+    return (name, int(parent), int(session)) if state not in "ZX" else None
+
+
+def _dying(pid: int) -> bool:
+    """Has it a signal that it did not take yet? Then it may be about to end (proc_pid_status(5), SigPnd and ShdPnd)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(int(mask, 16) for mask in _PENDING.findall(status))
 
 
 class _Stream:
@@ -52,16 +75,21 @@ class _Stream:
         self.size = 0
         self.kept = 0
         self.tail = b""
+        self.trouble: OSError | None = None  # why no more is kept
         self._limit = limit
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def take(self, data: bytes) -> None:
         self.size += len(data)
         self.tail = (self.tail + data)[-_TAIL:]
-        part = data[: max(0, self._limit - self.kept)]
-        self.kept += len(part)
-        if part:
-            self._file.write(part)
+        part = memoryview(data)[: max(0, self._limit - self.kept)]
+        try:
+            while part and self.trouble is None:
+                written = self._file.write(part)
+                self.kept += written
+                part = part[written:]
+        except OSError as error:  # a full sandbox must not stop the command, nor hide that it ended
+            self.trouble = error
 
     def close(self) -> None:
         self._file.close()
@@ -76,7 +104,7 @@ class Process:
     def __init__(self, argv: tuple[str, ...], stdin: str | None, out: tuple[str, Path], err: tuple[str, Path],
                  limit: int, start: Start, extra_env: dict[str, str] | None = None,
                  shell: bool = False) -> None:  # fmt: skip
-        """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash with a line of a lab.
+        """``out`` and ``err``: the evidence name and where it grows. ``shell``: ``argv`` is bash.
 
         Raises OSError if it cannot be started.
         """
@@ -88,7 +116,7 @@ class Process:
         self._ended = False
         self._streams = (_Stream(*out, limit), _Stream(*err, limit))
         self._code: int | None = None
-        self._report = _report() if shell else None
+        self._report = _report("\n".join((*argv, stdin or ""))) if shell else None
         self._told: Told | None = None
         self._before = _process_ids()
         self._stdin = stdin
@@ -120,19 +148,30 @@ class Process:
         threading.Thread(target=self._pump, name=f"pump {self.pid}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
-        """True when it has ended within the time."""
+        """True when it has ended within the time. Raises OSError, at once, where its output cannot be kept."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._ended, timeout_s)
+            self._changed.wait_for(lambda: self._ended or self._trouble() is not None, timeout_s)
+            self.check()
+            return self._ended
+
+    def check(self) -> None:
+        """Raises OSError if output could not be kept."""
+        if (trouble := self._trouble()) is not None:
+            raise trouble
+
+    def _trouble(self) -> OSError | None:
+        return next((stream.trouble for stream in self._streams if stream.trouble is not None), None)
 
     def wait_output(self, pattern: str, timeout_s: float) -> bool:
-        """True when its output matches; False when it ended without, or the time is over."""
+        """True when its output matches; False when it ended without, or the time is over. Raises as `wait` does."""
         regex = re.compile(pattern.encode())
 
         def matched() -> bool:
             return any(regex.search(stream.tail) for stream in self._streams)
 
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or matched(), timeout_s)
+            self._changed.wait_for(lambda: self._ended or matched() or self._trouble() is not None, timeout_s)
+            self.check()
             return matched()
 
     @property
@@ -167,21 +206,16 @@ class Process:
 
     def left(self, others: set[int]) -> tuple[str, ...]:
         """The names of processes that came while this one ran and outlive it. ``others``: sessions of other steps."""
-        names = []
-        for pid in sorted(_process_ids() - self._before - {self.pid}):
-            try:
-                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            name, _, rest = stat.partition("(")[2].rpartition(")")
-            state, parent, _, session = rest.split()[:4]
-            if (
-                state not in "ZX"
-                and int(session) not in others
-                and (int(session) == self.pid or int(parent) != os.getpid())
-            ):
-                names.append(name)
-        return tuple(names[:_NAMES])
+        came = {pid: _stat(pid) for pid in sorted(_process_ids() - self._before - {self.pid})}
+        end = time.monotonic() + _DYING_S
+        while any(stat is not None and _dying(pid) for pid, stat in came.items()) and time.monotonic() < end:
+            time.sleep(0.005)
+            came = {pid: _stat(pid) for pid in came}
+        return tuple(
+            name
+            for name, parent, session in filter(None, came.values())
+            if session not in others and (session == self.pid or parent != os.getpid())
+        )[:_NAMES]
 
     def holders(self) -> tuple[str, ...]:
         """Who could write more when it had ended, and wrote more or still can."""
@@ -192,10 +226,14 @@ class Process:
         if not self.ended:
             self.stopped = True
             self._signal(signal.Signals[f"SIG{name}"])
-            if not self.wait(grace_s):
+            if not self._wait(grace_s):
                 self._signal(signal.SIGKILL)
-                self.wait(5.0)
+                self._wait(5.0)
         self._signal(signal.SIGKILL)  # what is left of its group
+
+    def _wait(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended, timeout_s)
 
     def _signal(self, number: signal.Signals) -> None:
         try:

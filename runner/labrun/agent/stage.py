@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from labrun.agent.emitter import Emitter
+from labrun.agent.emitter import Emitter, as_no_room
 from labrun.agent.nodes import Nodes
 from labrun.agent.processes import Process
 from labrun.agent.shell import UNTOLD
@@ -71,20 +71,22 @@ class Stage:
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
                 {name: str(value) for name, value in self.values.items()},
-                shell=argv[:2] == ("bash", "-c"),
+                shell=argv[0].rpartition("/")[2] == "bash",
             )
         except FileNotFoundError as error:
             words = error.strerror or ""
             text = words if words.startswith("no node") else f"no such command: {argv[0]}"
             raise StepFailed(text) from error
         except OSError as error:
+            if (full := as_no_room(error, self.emitter.folder)) is not None:
+                raise full from error
             raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
 
     def began(self, step_id: str) -> None:
         self._running.append(step_id)
 
     def ship_running(self) -> None:
-        """Hand over what running processes and captures have produced so far."""
+        """Hand over what running processes and captures have produced so far. Raises OSError where some is not kept."""
         for name in self._running:
             if name in self.captures:
                 self.captures[name].flush()
@@ -95,6 +97,7 @@ class Stage:
             else:
                 for output in self.processes[name].outputs():
                     self.emitter.ship(output.path)
+                self.processes[name].check()
 
     def stop(self, step_id: str, signal: str = "TERM", grace_s: float = _GRACE_S) -> None:
         """Stop a started process or capture, and say what became of it."""

@@ -124,7 +124,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     from labrun.lab.problems import LabError
 
     if isinstance(error, LabError):
-        return str(error), 2
+        from labrun.lab.text import told
+
+        return told(error), 2
     if isinstance(error, EvidenceError):
         return str(error), 2
     if isinstance(error, EngineError | ImageError):

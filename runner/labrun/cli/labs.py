@@ -26,6 +26,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
     from labrun.lab.catalogue import all_labs, labs_folder
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.lab.text import told
     from labrun.logic.visible import visible
 
     console = console_for(sys.stdout)
@@ -37,7 +38,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
             cells = load_cells(path)
         except LabError as error:
             wrong = True
-            print(visible(str(error), "\n\t"), file=sys.stderr)
+            print(visible(told(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         if not means.of(lab, None):
@@ -105,9 +106,11 @@ def check(labs: tuple[str, ...]) -> int:
     from labrun.lab.catalogue import Named, all_labs, find_labs, labs_folder
     from labrun.lab.check.advice import advice
     from labrun.lab.check.filters import check_filters
+    from labrun.lab.check.lines import check_lines
     from labrun.lab.compile import compile_lab
     from labrun.lab.load import load_cells
     from labrun.lab.problems import LabError
+    from labrun.lab.text import told
     from labrun.logic.visible import visible
 
     cwd = Path.cwd()
@@ -118,12 +121,12 @@ def check(labs: tuple[str, ...]) -> int:
             cells = load_cells(one.file, one)
             for lab in cells:
                 compile_lab(lab)
-                problems = check_filters(lab)
+                problems = (*check_filters(lab), *check_lines(lab))
                 if problems:
                     raise LabError(problems)
         except LabError as error:
             wrong += 1
-            print(visible(str(error), "\n\t"), file=sys.stderr)
+            print(visible(told(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
         print(visible(f"{lab.shown}: ok, {_hypotheses(lab)}"))

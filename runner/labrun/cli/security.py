@@ -74,9 +74,12 @@ def opens(path, flags):
     return True
 def disks():
     found = []
+    os.makedirs("/tmp/doctor", exist_ok=True)
+    devices = not libc.mount(b"none", b"/tmp/doctor", b"devtmpfs", 0, None)
     for line in open("/proc/partitions").read().split("\\n")[2:]:
         if line.split():
             major, minor, _, name = line.split()
+            found.append(devices and opens("/tmp/doctor/" + name, os.O_RDONLY))
             path = "/tmp/doctor-" + name
             try:
                 os.mknod(path, 0o60600, os.makedev(int(major), int(minor)))
@@ -84,12 +87,14 @@ def disks():
                 continue
             found.append(opens(path, os.O_RDONLY))
             os.unlink(path)
+    if devices:
+        libc.umount(b"/tmp/doctor")
     return any(found)
 """
 
 # A privileged container has the host's disks and every capability: from there all else follows.
 _PRIVILEGED: Mapping[Kind, str] = {"docker privileged": "once the disk is mounted"}
-_DISK: Mapping[Kind, str] = {"docker privileged": ""}
+_AT_ONCE: Mapping[Kind, str] = {"docker privileged": ""}
 _REAL_ROOT: Mapping[Kind, str] = {"docker least": "", "docker privileged": ""}
 # Root in there is the root of a kernel that is the machine's alone.
 _OWN_KERNEL: Mapping[Kind, str] = {"vm": "those of its own kernel", **_REAL_ROOT}
@@ -108,7 +113,7 @@ found = disks()""", _PRIVILEGED),
     Attempt("module", "load a kernel module", """
 fd = os.memfd_create("module")
 found = call(number("finit_module"), fd, b"", 0)[1] not in (errno.EPERM, errno.ENOSYS)""", _PRIVILEGED),
-    Attempt("disk", "make a device node and open the host's disk", "found = disks()", _DISK),
+    Attempt("disk", "open the host's disk, by a device node", "found = disks()", _AT_ONCE),
     Attempt("mount", "mount over something of the host's", """
 libc.mount(b"none", b"/etc", b"tmpfs", 0, None)
 found = disks()""", _PRIVILEGED),
@@ -121,7 +126,33 @@ found = bool(names & set(os.environ["DOCTOR_INTERFACES"].split()))""", _PRIVILEG
     Attempt("settings", "change kernel settings that no namespace has (`/proc/sys/kernel`)",
             "found = opens('/proc/sys/kernel/core_pattern', os.O_WRONLY)", _OWN_KERNEL),
     Attempt("mounts", "mount cgroups or devtmpfs",
-            "found = any([mount(b'cgroup2'), mount(b'cgroup'), mount(b'devtmpfs')])", _REAL_ROOT),
+            "found = any([mount(b'cgroup2'), mount(b'cgroup'), mount(b'devtmpfs')])", _AT_ONCE),
+    Attempt("limits", "raise its own limits, by a cgroup that it mounts", """
+CLONE_NEWCGROUP = 0x02000000
+def settings():
+    for kind, data in ((b"cgroup2", None), (b"cgroup", b"memory"), (b"cgroup", b"pids")):
+        if not libc.mount(b"none", b"/tmp/doctor", kind, 0, data):
+            for folder, _, names in os.walk("/tmp/doctor"):
+                for name in names:
+                    if name in ("memory.max", "memory.limit_in_bytes", "pids.max"):
+                        yield opens(folder + "/" + name, os.O_WRONLY)
+            libc.umount(b"/tmp/doctor")
+os.makedirs("/tmp/doctor", exist_ok=True)
+found = any([*settings()])
+if not libc.unshare(CLONE_NEWCGROUP):
+    found = any([found, *settings()])""", _AT_ONCE),
+    Attempt("init", "write to a program of the engine's, such as `docker-init`", """
+found = False
+for path in ("/proc/1/exe", "/sbin/docker-init", "/dev/init", "/run/podman-init", "/catatonit"):
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        continue
+    if libc.mount(b"none", path.encode(), None, 0x20 | 0x1000, None) == 0:  # MS_REMOUNT, MS_BIND: no longer read-only
+        found = found or size > 0
+    # The lab's own copy in memory is its own, and empty where the engine's lies over it.
+    lines = [line.split() for line in open("/proc/self/mountinfo")]
+    found = found or any(line[4] == path for line in lines) and opens(path, os.O_RDWR)""", _PRIVILEGED),
     Attempt("environment", "read the runner's environment, or its programs, through `/proc`", """
 found = False
 for pid in others():
@@ -143,7 +174,7 @@ class Timex(ctypes.Structure):
 clock = Timex(modes=0x4000)  # ADJ_TICK, to a tick that is refused after the right to set it was asked for
 found = call(number("adjtimex"), ctypes.byref(clock))[1] == errno.EINVAL
 found = found or call(number("kexec_file_load"), -1, -1, 0, b"", 0xffff)[1] not in (errno.EPERM, errno.ENOSYS)""",
-            _PRIVILEGED),
+            _AT_ONCE),
     Attempt("agent", "see labrun's agent in the sandbox, end it, or forge the lab's own evidence", """
 found = False
 for pid in others():

@@ -64,3 +64,12 @@ class Engine(Protocol):
         the engine itself fails. ``name`` labels the sandbox for people and for `labrun clean`.
         """
         ...
+
+
+MARK = "labrun-launcher: "  # before what a sandbox says of why there is none: launcher.py, agent/lab_side.py
+
+
+def refusal(log: bytes) -> str | None:
+    """The last thing that a sandbox's log has of this kind; None if there is nothing."""
+    lines = log.decode(errors="replace").splitlines()
+    return next((line.removeprefix(MARK) for line in reversed(lines) if line.startswith(MARK)), None)

@@ -5,7 +5,8 @@ the daemon removes the container (AutoRemove). AutoRemove holds from the start o
 killed between making and starting it names its maker, and the next run removes it, as `labrun clean` does.
 
 Privileged is tried first; where the daemon cannot grant it, the capabilities that labs need are asked for instead,
-which is recorded.
+which is recorded. Then a lab's commands are in a user namespace below the container's (agent/lab_side.py): they are the
+same users, and have no right over what the container has.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation
+from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation, refusal
 from labrun.engines.shipment import agent_command, parcel
 from labrun.lease import expired, lease
 from labrun.protocol.codec import ProtocolError
@@ -34,6 +35,7 @@ LABEL = "labrun.run"
 LEAST = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 _MEMORY = 1024**3
 _PIDS = 1024
+_TMPFS_BYTES = 512 * 1024**2
 _GRACE_S = 15.0  # beyond the plan's own limit: after that, the agent is taken for stuck
 _AGENT_LOG = "agent.log"
 _LOG_LIMIT = 1024 * 1024
@@ -181,6 +183,8 @@ def _host_config(client: Any, isolation: Isolation) -> Any:
         "memswap_limit": _MEMORY,
         "pids_limit": _PIDS,
         "log_config": {"Type": "none"},
+        # What the agent keeps until it is shipped: not on the host's disk.
+        "tmpfs": {"/tmp": f"size={_TMPFS_BYTES},mode=1777"},
     }
     if isolation == "privileged":
         return client.api.create_host_config(privileged=True, **options)
@@ -206,6 +210,7 @@ class _Container:
         self._socket = getattr(stream, "_sock", stream)  # docker-py hands out a SocketIO on Unix sockets
         self._started = time.time()
         self._log_left = _LOG_LIMIT
+        self._tail = b""
         self._deadline = float("inf")
 
     @classmethod
@@ -217,7 +222,7 @@ class _Container:
         try:
             made = api.create_container(
                 image,
-                command=list(agent_command()),
+                command=list(agent_command(nested=isolation == "least")),
                 name=name,
                 labels={LABEL: run_id, **lease()},
                 hostname="lab",
@@ -263,11 +268,17 @@ class _Container:
         except OSError as error:
             raise EngineError("sandbox-died", f"the sandbox's stream broke off: {_one_line(error)}") from error
         if not done:
+            reason = refusal(self._tail)
+            if reason is not None:
+                text = f"the kernel refused a sandbox in the container: {reason}. `labrun doctor` says more"
+                raise EngineError("sandbox-refused", text)
             raise EngineError("sandbox-died", self._cause())
 
     def _logged(self, log: list[bytes]) -> Iterator[Piece]:
         while log:
-            data = log.pop(0)[: self._log_left]
+            data = log.pop(0)
+            self._tail = (self._tail + data)[-4096:]
+            data = data[: self._log_left]
             self._log_left -= len(data)
             if data:
                 yield Piece(_AGENT_LOG, data)

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from labrun.engines.base import EngineError, EngineInfo, Frame
+from labrun.engines.base import EngineError, EngineInfo, Frame, refusal
 from labrun.engines.cgroups import Limits, find_limits, name_for, sweep
 from labrun.engines.cgroups import remove as remove_cgroup
 from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
@@ -40,12 +40,11 @@ _LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import launcher; del
 FIRST_ID, IDS = 0x6C61_0000, 65536
 _GRACE_S = 15.0
 _END_S = 10.0
-_TMPFS_BYTES = 1024**3
+_TMPFS_BYTES = 512 * 1024**2  # of what the agent keeps until it is shipped; labs have a file system of their own
 _AGENT_LOG = "agent.log"
 _LOG_LIMIT = 1024 * 1024
 _READ = 1 << 20
 _REFUSED = 70  # launcher.py
-_MARK = "labrun-launcher: "
 _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
 PACKAGES = "/run/labrun/packages.json"
 
@@ -280,8 +279,7 @@ class _Sandbox:
         except subprocess.TimeoutExpired:
             return EngineError("sandbox-died", "the sandbox's stream ended and its processes did not")
         if status == _REFUSED:
-            lines = tail.decode(errors="replace").splitlines()
-            reason = next((line.removeprefix(_MARK) for line in reversed(lines) if line.startswith(_MARK)), "no reason")
+            reason = refusal(tail) or "no reason"
             return EngineError("sandbox-refused", f"the kernel refused a sandbox: {reason}. `labrun doctor` says more")
         words = "the sandbox died before its agent was done"
         if status in (128 + 9, -9):

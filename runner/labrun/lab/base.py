@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from labrun.lab import hints
 from labrun.logic.suggest import did_you_mean
 
 REFERENCE = re.compile(r"\$\{([a-z_][a-z0-9_]{0,31})\}")
@@ -47,7 +48,8 @@ class Strict(BaseModel):
             known = {field.alias or name for name, field in cls.model_fields.items()}
             for key in data:
                 if key not in known:
-                    text = f"unknown key '{str(key)[:60]}'.{did_you_mean(str(key), known)}"
+                    hint = hints.key(str(key), known) or did_you_mean(str(key), known)
+                    text = f"unknown key '{str(key)[:60]}'.{hint}"
                     raise PydanticCustomError("unknown_key", "{text}", {"text": text, "key": key})
         return data
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from labrun.lab.base import Scalar
 from labrun.lab.catalogue import LAB_FILE, Named
+from labrun.lab.hints import comparison, shape
 from labrun.lab.model import LabModel
 from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
@@ -109,7 +110,7 @@ def _problems(error: ValidationError, value: Any, places: Places, shown: str) ->
         where = _where(path, value)
         if at_key:  # the message names the key itself
             path = (*path, str(context["key"]))
-        problem = Problem(shown, *places.of(path, at_key), where + _say(item))
+        problem = Problem(shown, *places.of(path, at_key), where + _say(item, path))
         found[problem.line, problem.column, problem.message] = problem
     return sorted(found.values(), key=lambda problem: (problem.line, problem.column))
 
@@ -140,7 +141,7 @@ def _where(path: Keys, value: Any) -> str:
     return f"{'.'.join(rest)}: " if rest else ""
 
 
-def _say(item: Any) -> str:
+def _say(item: Any, path: Keys) -> str:
     if item["type"] == "missing":
         return f"'{item['loc'][-1]}' is missing"
     if item["type"] == "string_pattern_mismatch":
@@ -148,13 +149,13 @@ def _say(item: Any) -> str:
     if item["type"] == "too_short":
         return "this is empty; at least one is needed"
     if item["type"] in _WANTED:
-        hint = " (in quotes it is text)" if item["type"] == "string_type" and _is_number(item["input"]) else ""
+        hint = " (in quotes it is text)" if item["type"] == "string_type" and _is_number(item["input"]) else shape(path)
         return f"{_WANTED[item['type']]} is needed, not {_short(item['input'])}{hint}"
     if item["type"] in _BOUNDS:
         return f"{_short(item['input'])} is not {_BOUNDS[item['type']]} {next(iter(item['ctx'].values()))}"
     if item["type"] == "literal_error":
         return f"{_short(item['input'])} is not one of {item['ctx']['expected']}"
-    return str(item["msg"])
+    return f"{item['msg']}{comparison(item['input'])}"
 
 
 _WANTED = {

@@ -11,6 +11,7 @@ import functools
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from labrun.lab.hints import unquoted
 from labrun.lab.problems import LabError, Problem
 
 MAX_BYTES = 1024 * 1024  # a lab file is prose and commands; larger is a mistake
@@ -78,6 +80,15 @@ def read_text(path: Path, shown: str) -> str:
     return as_text(data, shown)
 
 
+def told(error: LabError) -> str:
+    """What is wrong, with the lines of the files where it can be read."""
+    texts = {}
+    for name in {problem.file for problem in error.problems if problem.line}:
+        with suppress(LabError):
+            texts[name] = read_text(Path(name), name)
+    return error.told(texts)
+
+
 def as_text(data: bytes, shown: str) -> str:
     """A file's bytes as text; a clear LabError where they are none, or too many."""
     if len(data) > MAX_BYTES:
@@ -100,7 +111,9 @@ def parse_yaml(text: str, shown: str) -> tuple[Any, Places]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place: Place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise LabError([Problem(shown, *place, f"not YAML: {_one_line(error.problem or error)}")]) from error
+        lines = text.splitlines()
+        hint = unquoted(lines[mark.line]) if mark and mark.line < len(lines) else ""
+        raise LabError([Problem(shown, *place, f"not YAML: {_one_line(error.problem or error)}{hint}")]) from error
     except ReaderError as error:
         before = text[: error.position]
         place = (before.count("\n") + 1, len(before) - before.rfind("\n"))

@@ -9,6 +9,7 @@ command printed decides nothing even so, for a prediction that does not look at 
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterable
 
@@ -18,14 +19,18 @@ from labrun.observe.shell import (
     ANSWERS,
     ASSIGNMENT,
     DID_NOT_TRY,
+    SHELLS,
     SIGPIPE,
     answered,
     asks_how,
     complaint,
     error_line,
+    hidden_shell,
     not_allowed,
     not_found,
     pipelines,
+    script_of,
+    several,
 )
 from labrun.observe.unknown import NOT_FOUND, Unknown, missing, step_trouble
 from labrun.protocol.actions import Run, Start
@@ -33,7 +38,6 @@ from labrun.protocol.events import CommandResult, FailedInside, ProcessEnded
 from labrun.protocol.plan import Step
 from labrun.protocol.record import dataclass
 
-_SHELLS = ("bash", "sh", "dash")
 _SIGNALS = 128  # an exit status above it tells of a signal
 _READ = 64 * 1024  # bytes of stderr that are searched for complaints, from its beginning and from its end
 
@@ -143,7 +147,7 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
     if status is None:
         return Failure(Unknown("no-exit-status", f"step '{step.id}': nobody knows how the command ended"), None, False)
     line = _line(step)
-    by_shell = line is not None or _program(step.action.argv) in _SHELLS
+    by_shell = line is not None or _program(step.action.argv) in SHELLS
     lacking = next(iter(ended.missing or ()), None) or (not_found(stderr) if by_shell else None)
     if lacking is not None or (by_shell and status in NOT_FOUND):
         words = f"does not find '{lacking}'" if lacking else f"cannot run the command (exit {status})"
@@ -151,7 +155,11 @@ def _failure(variant: VariantRecord, record: StepRecord) -> Failure | None:
         return Failure(why, status if status in NOT_FOUND else None, True)
     called = pipelines(line) if line is not None else ((_program(step.action.argv),),)
     for failed in ended.failed or ():
-        if (earlier := _inside(step.id, failed, called, stderr, asks_how(line))) is not None:
+        if failed.background:
+            earlier = _in_background(step.id, failed.parts[0], pipelines(line or "", background=True) or called, stderr)
+        else:
+            earlier = _inside(step.id, failed, called, stderr, asks_how(line))
+        if earlier is not None:
             return earlier
     parts = ended.parts or (status,)
     names = called[-1] if called and len(called[-1]) == len(parts) else ("",) * len(parts)
@@ -212,10 +220,35 @@ def _inside(
     return None
 
 
+def _in_background(step_id: str, status: int, called: tuple[tuple[str, ...], ...], stderr: str) -> Failure | None:
+    """A command that failed beside the line, which went on. ``called``: those that it may be."""
+    names = {programs[-1] for programs in called}
+    if any(status in ANSWERS.get(name, ()) or answered(name, stderr) for name in names):
+        return None
+    never_tried = any(status in DID_NOT_TRY.get(name, ()) for name in names) or complaint(stderr, status) is not None
+    text = f"step '{step_id}': a command in the background exited with {status}{_last_line(stderr)}"
+    return Failure(Unknown("usage-error" if never_tried else "step-failed", text), None, never_tried)
+
+
 def _line(step: Step) -> str | None:
-    """The line for the shell, also where the lab names the shell itself: [bash, -c, LINE]."""
-    argv = step.action.argv if isinstance(step.action, Run | Start) else ()
-    return argv[2] if step.shell is None and argv[:2] == ("bash", "-c") and len(argv) > 2 else step.shell
+    """The line for bash, also where the lab names bash itself: [bash, -c, LINE]."""
+    if step.shell is not None or not isinstance(step.action, Run | Start):
+        return step.shell
+    return script_of(step.action.argv, step.action.stdin) if _program(step.action.argv) == "bash" else None
+
+
+def _hides(step: Step) -> str | None:
+    """A shell that runs several commands, of which it does not tell us how they ended."""
+    if not isinstance(step.action, Run | Start):
+        return None
+    line = _line(step)
+    if line is not None:
+        return hidden_shell(line)
+    argv = step.action.argv
+    script = script_of(argv, step.action.stdin)
+    if script is not None:
+        return _program(argv) if several(script) else None
+    return hidden_shell(shlex.join(argv))
 
 
 def signal_status(name: str) -> int | None:
@@ -235,13 +268,18 @@ def ending(record: StepRecord) -> CommandResult | ProcessEnded | None:
 
 
 def complaints(variant: VariantRecord, record: StepRecord) -> Unknown | None:
-    """That something in the command failed, which its statuses do not tell: it says so on stderr."""
+    """That something in the command failed, or may have, which its statuses do not tell."""
     key = f"complaints {record.step.id}"
     if key not in variant.memo:
         ended = ending(record)
         line = None if ended is None or asks_how(_line(record.step)) else error_line(_stderr(variant, ended))
-        text = f"step '{record.step.id}': a part of it says: {line[:200]}" if line else None
-        variant.memo[key] = Unknown("step-failed", text) if text else None
+        shell = _hides(record.step)
+        if line:
+            trouble = Unknown("step-failed", f"step '{record.step.id}': a part of it says: {line[:200]}")
+        elif shell:
+            what = f"how the commands that {shell} runs ended is not known; give its line to `run:`"
+            trouble = Unknown("no-exit-status", f"step '{record.step.id}': {what}")
+        variant.memo[key] = trouble if line or shell else None
     found: Unknown | None = variant.memo[key]  # type: ignore[assignment]
     return found
 

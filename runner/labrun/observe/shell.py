@@ -6,10 +6,11 @@ A reader of lines, not a shell: what it cannot read has no programs, and then no
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # Exit statuses by which a program says that it did not try what it was asked for: its arguments made no sense, or it
 # found no way to begin. From their manual pages (EXIT STATUS, RETURN VALUE) and from trying the lab image's versions.
@@ -111,6 +112,10 @@ _WORDS = frozenset(
     ]
 )
 _ENDS = frozenset(("fi", "done", "esac", "}", ")"))
+SHELLS = ("bash", "sh", "dash")
+_MARKS = ";&|()<>\n"
+_WITH_VALUE = frozenset(("-o", "+o", "-O", "+O", "--rcfile", "--init-file"))  # of bash(1), each with a word of its own
+_TEXT_FOLLOWS = re.compile(r"-[a-z]*c[a-z]*")
 
 
 def complaint(stderr: str, status: int) -> str | None:
@@ -148,19 +153,67 @@ def not_allowed(stderr: str) -> str | None:
     return next((line.strip() for line in stderr.splitlines() if _NOT_ALLOWED.search(line)), None)
 
 
-def pipelines(line: str) -> tuple[tuple[str, ...], ...]:
-    """The programs that a line calls: of each pipeline, in order, the program of each part ("" where it has none)."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()<>\n")
+def pipelines(line: str, background: bool = False) -> tuple[tuple[str, ...], ...]:
+    """The programs that a line calls: of each pipeline, in order, the program of each part ("" where it has none).
+
+    ``background``: only of those that a `&` puts there.
+    """
+    tokens = _words(line)
+    return tuple(programs for programs, end in _pipelines(tokens) if end == "&" or not background)
+
+
+def script_of(argv: tuple[str, ...], stdin: str | None) -> str | None:
+    """The text that a shell is to run, `bash -c TEXT` or its input; None of another program, and of a script's file."""
+    if not argv or argv[0].rpartition("/")[2] not in SHELLS:
+        return None
+    text, reads = _called(argv[1:])
+    return stdin if reads else text
+
+
+def hidden_shell(line: str) -> str | None:
+    """A shell within the line that runs several commands, of which only it knows how they ended: its name."""
+    words = _words(line)
+    for place, word in enumerate(words):
+        if word.rpartition("/")[2] in SHELLS:
+            text, reads = _called(itertools.takewhile(lambda other: other.strip(_MARKS), words[place + 1 :]))
+            if reads or (text is not None and several(text)):
+                return word.rpartition("/")[2]
+    return None
+
+
+def _called(words: Iterable[str]) -> tuple[str | None, bool]:
+    """Of the words after a shell's name: the TEXT of `-c`, and whether it reads what it runs from its input."""
+    given, reads, rest = False, False, iter(words)
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif word[:1] in ("-", "+"):
+            given = given or _TEXT_FOLLOWS.fullmatch(word) is not None
+            reads = reads or word == "-s"
+        else:
+            return (word, False) if given else (None, reads or word == "/dev/stdin")
+    return None, not given
+
+
+def several(text: str) -> bool:
+    """Has a script more than one command, or a part that this cannot read?"""
+    found = pipelines(text)
+    return len(found) != 1 or len(found[0]) != 1
+
+
+def _words(line: str) -> list[str]:
+    """Nothing of a line that this cannot read."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=_MARKS)
     lexer.whitespace = " \t\r"
     lexer.commenters = "#"
     try:
-        tokens = list(lexer)
+        return list(lexer)
     except ValueError:
-        return ()
-    return tuple(_pipelines(tokens))
+        return []
 
 
-def _pipelines(tokens: list[str]) -> Iterator[tuple[str, ...]]:
+def _pipelines(tokens: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each with what ends it."""
     parts: list[list[str]] = [[]]
     for token in [*tokens, ";"]:
         mark = token.strip("()")  # of `$(a); b` the lexer makes one token of ");"
@@ -169,7 +222,7 @@ def _pipelines(tokens: list[str]) -> Iterator[tuple[str, ...]]:
         elif mark and not mark.strip(";&|\n"):
             found = tuple(_program(words) for words in parts)
             if any(found):
-                yield found
+                yield found, mark
             parts = [[]]
         else:
             parts[-1].append(token)

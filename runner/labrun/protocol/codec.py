@@ -249,9 +249,10 @@ def _dataclass(cls: type) -> Decoder:
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     kind = getattr(cls, "KIND", None)
-    decoders: dict[str, Decoder] = {}  # filled at the first use: a class may contain itself
+    decoders: dict[str, Decoder] | None = None  # made at the first use: a class may contain itself
 
     def decode_dataclass(value: Any) -> Any:
+        nonlocal decoders
         if not isinstance(value, dict):
             raise _needed("an object", value)
         given = value
@@ -262,9 +263,9 @@ def _dataclass(cls: type) -> Decoder:
         if not given.keys() <= names:
             unknown = min(given.keys() - names)
             raise _Misfit(("", f"unknown key {reprlib.repr(unknown)} for {cls.__name__}"))
-        if not decoders:
+        if decoders is None:
             hints = typing.get_type_hints(cls)
-            decoders.update((name, _decoder(hints[name])) for name in names)
+            decoders = {name: _decoder(hints[name]) for name in names}  # whole at once: other threads decode, too
         arguments = {}
         name = ""
         try:

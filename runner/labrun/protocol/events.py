@@ -62,11 +62,13 @@ class StepStarted:
 class FailedInside:
     """A pipeline within a line for the shell that failed. ``parts``: how each part of it ended.
 
-    ``command``: its last part, as the shell prints it; None where the line itself looks at the status, as `if` does.
+    ``command``: its last part, as the shell prints it; None where the line itself looks at the status, as `if` does,
+    and of a command in the background, of which the shell tells the status alone.
     """
 
     parts: tuple[int, ...]
     command: str | None = None
+    background: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from labrun.lab.check.fields import impossible
 from labrun.lab.check.tautologies import check_tautologies
 from labrun.lab.check.variables import check_variables
 from labrun.lab.compile import Placed, placed_steps, steps_of_control
+from labrun.lab.hints import comparison, display_filter
 from labrun.lab.load import Lab
 from labrun.lab.model import placed_predictions
 from labrun.lab.predictions import Check, ExprIs, PacketsAre, PacketSelector, Prediction, TraceIs, leaves
@@ -22,7 +23,7 @@ from labrun.packets.libpcap import FilterSyntaxError, compile_filter
 def check_fields(lab: Lab) -> tuple[Problem, ...]:
     """Fields that packets do not have, and checks that a field's type cannot pass."""
     return tuple(
-        lab.problem((*path[:-1], part, name), f"{part}: {text}")
+        lab.problem((*path[:-1], part, name), f"{part}: {text}{comparison(check.equals)}")
         for path, selector in _selectors(lab)
         for part, checks in selector.checks().items()
         for name, check in checks.items()
@@ -43,7 +44,8 @@ def check_filters(lab: Lab) -> tuple[Problem, ...]:
             if compile_filter(expression) is None:
                 return tuple(problems)
         except FilterSyntaxError as error:
-            problems.append(lab.problem(path, f"not a pcap filter: '{expression}': {error}"))
+            hint = display_filter(expression)
+            problems.append(lab.problem(path, f"not a pcap filter: '{expression}': {error}{hint}"))
     return tuple(problems)
 
 

@@ -197,7 +197,7 @@ def _snapshot(at: str, node: str | None, kind: StateKind, where: Keys, base: Key
     if part not in parts:
         found.append((where, f"snapshot '{at}' does not keep {part}, only {', '.join(parts)}"))
     if node is None and len(nodes) != 1:
-        found.append((base, f"in which node? Give in: (snapshot '{at}' has {', '.join(nodes)})"))
+        found.append((base, f"'in' is missing: the state of which node? Snapshot '{at}' has {', '.join(nodes)}"))
     if node is not None and node not in nodes:
         hint = did_you_mean(node, nodes)
         found.append(((*base, "in"), f"snapshot '{at}' does not have node '{node}'.{hint}"))

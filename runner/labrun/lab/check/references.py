@@ -132,7 +132,7 @@ def _step(step_id: str, model: StepModel, known: Known, later: dict[str, str]) -
             home = known.nodes[0]
         else:
             have = ", ".join(known.nodes) or "none: make one in the topology or with a namespace step"
-            found.append(((), f"in which node? Give in: (nodes here: {have})"))
+            found.append(((), f"'in' is missing: in which node does this happen? Nodes here: {have}"))
     known.verbs[step_id] = model.verb
     known.homes[step_id] = home
     if model.namespace is not None:
