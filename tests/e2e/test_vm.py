@@ -244,7 +244,9 @@ def test_the_doctor_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
     assert finding.remedy is not None and "apt install qemu-system-" in finding.remedy
 
 
-def test_a_folder_of_ones_own_is_a_kernel(made: Machine, kernel: Kernel, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_folder_of_ones_own_is_a_kernel_and_what_differs_between_two_is_found(
+    made: Machine, kernel: Kernel, write_lab: WriteLab, tmp_path: Path
+) -> None:
     own, cache = tmp_path / "own", tmp_path / "cache"
     (own / "lib/modules").mkdir(parents=True)
     shutil.copy(kernel.folder / "vmlinuz", own)
@@ -257,8 +259,24 @@ def test_a_folder_of_ones_own_is_a_kernel(made: Machine, kernel: Kernel, recipe:
     found = find_kernel(str(own), print, cache)
     assert (found.release, found.package, found.image) == (kernel.release, "folder own", kernel.image)
     assert found.modules != kernel.modules and find_kernel(str(own), print, cache) == found
-    said, error = carry_out(replace(machine(made.qemu, found, made.root), root=made.root), ("a", "uname -r"))
-    assert error is None and said["outputs/a.stdout"].decode() == f"{kernel.release}\n", (error, said)
+    # A home with both kernels, and with what else is kept.
+    (tmp_path / ".cache").mkdir()
+    cache.rename(tmp_path / ".cache/labrun")
+    shutil.copytree(kernel.folder, tmp_path / ".cache/labrun/kernels" / kernel.folder.name)
+    for name in ("rootfs", "squashed"):
+        (tmp_path / ".cache/labrun" / name).symlink_to(made.root.parent.parent / name)
+    vrf = "if ip link add red type vrf table 10 2>/dev/null; then echo has; else echo lacks; fi"
+    write_lab("has", f"  - {{id: a, run: '{vrf}'}}", "{command: a, stdout: has}", OK)
+    backend = Backend("vm", LABRUN, (), {}, namespaces_of)
+    ran = _call(
+        backend, ("bisect", "has/h1", "--kernel", "./own", "--kernel", "6.1"), tmp_path, {"HOME": str(tmp_path)}
+    )
+    assert ran.exit == 0, ran.out + ran.err
+    words = [line.split()[1] for line in ran.out.splitlines() if line.startswith(kernel.release)]
+    assert words == ["refuted", "supported"] and "The verdict changes after" in ran.out, ran.out
+    runs = sorted((tmp_path / "reports").glob("2*"))
+    told = [json.loads((run / "run.json").read_text())["isolation_note"].partition(";")[0] for run in runs]
+    assert told == ["folder own", kernel.package], "both sides have their evidence"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,22 @@ def test_a_series_means_the_newest_of_it_that_is_at_hand(cache: Path, wanted: st
     assert find_kernel(wanted, no_news, cache).release == release
 
 
+def test_a_folders_kernel_is_never_what_a_series_means(cache: Path) -> None:
+    for place, release in (("zz", RELEASES[1]), ("zz", "6.99.0-own")):
+        folder = cache / "kernels" / f"{release}-{place}"
+        folder.mkdir()
+        for part in ("vmlinuz", "modules.squashfs", "base.cpio"):
+            (folder / part).touch()
+        facts = {"release": release, "package": "folder own", "image": "a", "config": "", "modules": "b"}
+        (folder / "kernel.json").write_text(json.dumps(facts))
+    assert find_kernel(None, no_news, cache).release == RELEASES[2]
+    for wanted in ("6.1", RELEASES[1]):
+        assert find_kernel(wanted, no_news, cache).package.startswith("linux-image-")
+    assert find_kernel("6.99.0-own", no_news, cache).package == "folder own"
+    with pytest.raises(ImageError):
+        find_kernel("6.99", no_news, cache)
+
+
 @pytest.mark.parametrize("wanted", ["6.2", "6.11", "5.1", "6.1.0-5", "7"])
 def test_what_is_not_at_hand_is_said_with_the_command_that_brings_it(cache: Path, wanted: str) -> None:
     with pytest.raises(ImageError, match=f"There is no kernel {wanted} at hand .*labrun kernel get {wanted}"):

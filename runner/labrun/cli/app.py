@@ -34,6 +34,7 @@ COMMANDS = {
     "open": "labrun.cli.look:open_report",
     "image": "labrun.cli.image:image",
     "kernel": "labrun.cli.kernel:kernel",
+    "bisect": "labrun.cli.bisect:bisect",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",
 }

@@ -16,7 +16,7 @@ def vm_checkup(cache_dir: Path | None = None) -> Iterator[Finding]:
     from labrun.cli.engines import machine, see_to_qemu
     from labrun.engines.vm import VmEngine, qemu_version
     from labrun.image.kept import find_rootfs
-    from labrun.image.kernel import kernels
+    from labrun.image.kernel import find_kernel, kernels
     from labrun.image.recipe import load_recipe
 
     try:
@@ -37,7 +37,7 @@ def vm_checkup(cache_dir: Path | None = None) -> Iterator[Finding]:
             words = f"{recipe.tag} is not unpacked yet"
             yield Finding("engine vm", words, None, "labrun image build --engine native (a run does it too)")
             return
-        made = machine(qemu, at_hand[0], rootfs)
+        made = machine(qemu, find_kernel(None, lambda text: None, cache_dir), rootfs)
     except ImageError as error:
         yield Finding("engine vm", error.what, None, error.remedy)
         return

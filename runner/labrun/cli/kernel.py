@@ -25,7 +25,7 @@ def get(wanted: str) -> None:
 
 @kernel.command("list")
 def list_them() -> None:
-    """List the kernels at hand, the newest first: it is the one that `--engine vm` takes."""
+    """List the kernels at hand, the newest first; `--engine vm` takes the newest that came from a package."""
     from labrun.image.kernel import kernels
 
     for each in kernels():

@@ -99,7 +99,7 @@ def all_labs(**given: Any) -> int:
     paths = every(folder)
     if not paths:
         raise LabError([Problem(str(folder), 0, 0, "no labs here: a lab is a folder with a lab.yaml")])
-    return _run([Named(path) for path in paths], RunOptions(**given))
+    return run_labs([Named(path) for path in paths], RunOptions(**given))[1]
 
 
 @click.command("run", cls=Configured)
@@ -112,11 +112,11 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """
     from labrun.lab.catalogue import find_labs
 
-    return _run(find_labs(labs, Path.cwd()), RunOptions(**given))
+    return run_labs(find_labs(labs, Path.cwd()), RunOptions(**given))[1]
 
 
-def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
-    """The exit code."""
+def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
+    """The run's directory, and the exit code."""
     from labrun.cli.engines import at_once, choose
     from labrun.evidence.run import new_run_id
     from labrun.pace import cores
@@ -187,8 +187,8 @@ def _run(paths: Sequence[Named], wanted: RunOptions) -> int:
         _say(f"not begun, after enough had failed: {', '.join(conducted.left_out)}")
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
-        return 3
-    return exit_code(result, wanted.strict)
+        return run, 3
+    return run, exit_code(result, wanted.strict)
 
 
 def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab]]:

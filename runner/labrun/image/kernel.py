@@ -28,6 +28,7 @@ from labrun.image.kept import cache_folder
 from labrun.protocol.record import dataclass
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname's words, and Debian's
+_FOLDER = "folder "  # what the name of a package begins with where there was none
 _PARTS = ("vmlinuz", "modules.squashfs", "base.cpio")
 _TOGETHER = "The folder has vmlinuz and lib/modules/RELEASE (make modules_install INSTALL_MOD_PATH=FOLDER)."
 
@@ -65,15 +66,19 @@ def kernels(cache_dir: Path | None = None) -> tuple[Kernel, ...]:
 
 
 def find_kernel(wanted: str | None, say: Say, cache_dir: Path | None = None) -> Kernel:
-    """The newest at hand of a series (`6.1`) or with a release; or that of a file or a folder, unpacked if it is new.
+    """The newest package's at hand, of a series (`6.1`); or that of a file or a folder, unpacked if it is new.
 
-    Raises ImageError.
+    A folder's own is found by its whole release too, but it is never what a series means. Raises ImageError.
     """
     if wanted is not None and _is_path(wanted):
         return get_kernel(wanted, say, cache_dir)
     at_hand = kernels(cache_dir)
-    for kernel in at_hand:
+    packages = [kernel for kernel in at_hand if not kernel.package.startswith(_FOLDER)]
+    for kernel in packages:
         if wanted is None or _is_of(kernel.release, wanted):
+            return kernel
+    for kernel in at_hand:
+        if kernel.release == wanted:
             return kernel
     names = ", ".join(kernel.release for kernel in at_hand) or "none"
     what = f"There is no kernel {wanted} at hand" if wanted else "There is no kernel at hand"
@@ -91,7 +96,7 @@ def get_kernel(wanted: str, say: Say, cache_dir: Path | None = None) -> Kernel:
     with tempfile.TemporaryDirectory(prefix=".making-", dir=top) as name:
         work, root = Path(name), Path(name) / "root"
         if Path(wanted).is_dir():
-            package = f"folder {Path(wanted).resolve().name}"
+            package = f"{_FOLDER}{Path(wanted).resolve().name}"
             _copy(Path(wanted), root)
         else:
             file = Path(wanted) if _is_path(wanted) else _download(_newest(wanted), work, say)
