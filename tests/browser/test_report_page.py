@@ -280,6 +280,10 @@ def test_a_command_is_copied_without_its_prompt(browser: Browser, pages: dict[st
         opened.page.locator("#lab-own-address-s-routes").hover()
         opened.page.locator("#lab-own-address-s-routes .copy").click()
         assert opened.page.evaluate("window.copied") == "ip route show table local"
+        opened.page.locator("#lab-own-address summary", has_text="Lab file").click()
+        opened.page.locator("#lab-own-address").get_by_role("button", name="Copy the lab's file").click()
+        file = pages["recorded"].parent / "labs" / "own-address" / "lab.yaml"
+        assert opened.page.evaluate("window.copied") == file.read_text()
 
 
 def test_from_the_ladder_to_the_row_to_the_bytes(browser: Browser, pages: dict[str, Path]) -> None:

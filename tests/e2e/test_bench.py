@@ -31,8 +31,8 @@ def test_labs_come_out_the_same_and_leave_nothing(
     backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left, soak = program("left", monkeypatch), program("soak", monkeypatch)
-    counted = soak.soak(way_of(left, backend), ("own-address",), 3, 1, 3, tmp_path, 10.0)
-    assert (dict(counted.runs), dict(counted.failures)) == ({"own-address": 3}, {})
+    counted = soak.soak(way_of(left, backend), ("own-address",), 2, 1, 2, tmp_path, 10.0)
+    assert (dict(counted.runs), dict(counted.failures)) == ({"own-address": 2}, {})
     assert {verdict for verdict, _ in counted.first["own-address"].values()} <= {"supported", "refuted"}
 
 
@@ -43,7 +43,7 @@ def test_killed_runs_leave_nothing_that_the_next_does_not_remove(
     way = way_of(left, backend)
     draw = random.Random(1)
     with kill.folder_with_lab() as folder:
-        for at_create in (False, backend.name == "docker"):
+        for at_create in (False, True) if backend.name == "docker" else (False,):
             one = kill.one_round(draw, way, "runner", folder, 3.0, at_create)
             assert one.left["processes"] == one.left["mounts"] == 0, one
             assert not any(one.after.values()), one

@@ -253,7 +253,7 @@ def test_clean_in_a_loop_leaves_live_runs_alone(
     write_lab: WriteLab, tmp_path: Path, backend: Backend, labrun: Labrun
 ) -> None:
     """One sandbox after the other is made, started and removed meanwhile."""
-    write_lab("slow", "  - {id: a, run: 'true'}\n  - {id: b, run: 'sleep 1'}", OK)
+    write_lab("slow", "  - {id: a, run: 'true'}\n  - {id: b, run: 'sleep 0.5'}", OK)
     cleaned = 0
     with start(backend, tmp_path, "run", "slow", "--repeat", "3", "--jobs", "1") as process:
         while process.poll() is None:

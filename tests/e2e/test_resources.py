@@ -73,6 +73,12 @@ LABS = {
         {SUPPORTED, ("inconclusive", "packets-dropped")},
     ),
     "files": (f"  - {{id: a, run: {python(MANY_FILES)}, timeout: 60s}}", "{command: a, stdout: '20000'}", {SUPPORTED}),
+    "events": (
+        '  - {id: s, start: "while ip link set lo up; do ip link set lo down; done"}\n'
+        "  - {id: look, snapshot: {nodes: [host]}}",
+        "{links: {in: host, at: look, where: {name: eth0}}, count: 0, consistently: {for: 1s, every: 10ms}}",
+        {SUPPORTED, ("inconclusive", "watched-with-gaps"), ("inconclusive", "not-watched-to-the-end")},
+    ),
     "stubborn": (
         f"  - {{id: s, start: \"trap '' TERM; echo up; {SLEEP}; {SLEEP}\", ready: {{output: up}}}}\n"
         f"  - {{id: a, run: [sh, -c, \"trap '' TERM; {SLEEP}; {SLEEP}\"], timeout: 1s}}",

@@ -73,6 +73,31 @@ def test_a_run_is_explained_compared_and_opened(labrun: Labrun, two_labs: None, 
     assert opened.out.splitlines()[-1].endswith("/reports/latest/index.html")
 
 
+def test_a_run_runs_again_from_its_directory_and_from_its_page_alone(labrun: Labrun, tmp_path: Path) -> None:
+    file = tmp_path / "labs" / "own" / "lab.yaml"
+    file.parent.mkdir(parents=True)
+    step = "[{id: probe, in: host, run: 'echo ${size}'}]"
+    told = [f"{{id: {name}, claim: It is said., predict: {{command: probe, stdout: {{contains: '1'}}}}, "
+            "control: {none: It has no cause.}}" for name in ("one", "two")]  # fmt: skip
+    file.write_text(f"title: Own\nquestion: What?\nparameters: {{size: [1, 12]}}\ntopology: {{nodes: {{host: {{}}}}}}\n"
+                    f"steps: {step}\nhypotheses: [{', '.join(told)}]\n")  # fmt: skip
+    first = labrun("run", "own/two", "--set", "size=21", "-q", "--out", str(tmp_path / "reports"))
+    assert first.exit == 0, first.err
+    assert first.results["run"]["command"][:7] == ["labrun", "run", "own/two", "--set", "size=21", "-q", "--out"]
+    assert first.results["run"]["command"][7] == "reports"
+    page = first.run / "index.html"
+    assert str(tmp_path) not in page.read_text()
+    (tmp_path / "mailed.html").write_bytes(page.read_bytes())
+    file.unlink()
+    for name in (first.run.name, "latest", "mailed.html"):
+        ran = labrun("run", name, "-q")
+        assert ran.exit == 0, ran.err
+        (lab,) = ran.results["labs"]
+        assert (lab["id"], [h["id"] for h in lab["hypotheses"]]) == ("own--size-21", ["two"])
+        kept = [run / "labs" / lab["id"] / "lab.yaml" for run in (first.run, ran.run)]
+        assert kept[0].read_bytes() == kept[1].read_bytes()
+
+
 def test_every_template_runs_as_it_is(labrun: Labrun) -> None:
     for template in ("two-hosts", "router", "bridge", "nat", "service"):
         assert labrun("new", f"my-{template}", "--from", template).exit == 0

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.lab.check.fields import impossible
 from labrun.lab.check.satisfiable import Numbers, contradiction, outcomes, text_contradiction, told
@@ -31,6 +31,7 @@ def judged(operators: dict[str, Any], value: Any) -> bool:
     return all(holds(name, value, expected) is True for name, expected in operators.items())
 
 
+@settings(deadline=None)
 @given(NUMERIC, st.sampled_from(BOUNDS))
 def test_what_is_said_of_numbers_is_so(operators: dict[str, Any], numbers: Numbers) -> None:
     """Held against all numbers in reach, a quarter apart: between and beyond all that are named."""
@@ -38,6 +39,7 @@ def test_what_is_said_of_numbers_is_so(operators: dict[str, Any], numbers: Numbe
     assert outcomes(operators, numbers.samples(operators)) == {judged(operators, value) for value in every}
 
 
+@settings(deadline=None)
 @given(NUMERIC)
 def test_a_contradiction_is_one(operators: dict[str, Any]) -> None:
     if contradiction(operators) is not None:
@@ -53,6 +55,7 @@ TEXTS = st.fixed_dictionaries(
 ).filter(bool)  # fmt: skip
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_contradiction_of_texts_is_one(operators: dict[str, Any]) -> None:
     if text_contradiction(operators) is not None:

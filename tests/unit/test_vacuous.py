@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from labrun.lab.check import coverage as vacuous
 from labrun.lab.check.filters import check_filters
-from labrun.lab.load import parse_lab
+from labrun.lab.compile import placed_steps
+from labrun.lab.load import Lab, parse_lab
+from labrun.lab.predictions import Check, PacketSelector
 from labrun.packets.bpf import translate
+from labrun.packets.dissect.layer import CUT
 from labrun.packets.dissect.walk import ETHERNET, walk
+from labrun.packets.fields import FIELDS, compile_fields, values
 from labrun.packets.libpcap import compile_filter
 from unit.test_fields import CORPUS, mutated
 
@@ -43,6 +50,29 @@ def complaints(kept: str, select: str) -> list[str]:
         ("tcp", "fields: {frame.len: 60, udp.srcport: 53}", "the field udp.srcport"),
         ("tcp", "fields: {dhcp.type: 1}", "the field dhcp.type"),
         ("ip", "match: tcp, fields: {udp.srcport: 53}", "no packet that matches 'tcp' has the field udp.srcport"),
+        ("ip", "match: icmp, fields: {tcp.dstport: 80}", "no packet that matches 'icmp' has the field tcp.dstport"),
+        ("icmp", "fields: {tcp.srcport: 80}", "the field tcp.srcport"),
+        ("udp", "fields: {icmp.type: 8}", "the field icmp.type"),
+        ("udp port 4789", "fields: {arp.opcode: 1}", "the field arp.opcode"),
+        ("ip proto 47", "fields: {ipv6.hlim: 64}", "the field ipv6.hlim"),
+        ("tcp", "inner: {icmp.type: 8}", "no such packet has or matches the field icmp.type under inner"),
+        ("ip", "match: tcp, quoted: {ip.ttl: 1}", "no packet that matches 'tcp' has the field ip.ttl under quoted"),
+        ("ip", "match: arp or icmp, fields: {ip.ttl: 1, udp.dstport: 9}", "has the field udp.dstport"),
+        (
+            "greater 0",
+            "match: 'vlan and icmp', fields: {tcp.dstport: 80}",
+            "no packet that matches 'vlan and icmp' has",
+        ),
+        ("ip or ip6", "fields: {ip.ttl: 64, ipv6.hlim: 64}", "no packet has the fields ip.ttl and ipv6.hlim in one"),
+        ("ip", "fields: {icmp.type: 8, tcp.dstport: 80}", "is asked for with inner or quoted"),
+        ("ip", "inner: {icmp.type: 8, udp.dstport: 80}", "no packet has the fields icmp.type and udp.dstport in one"),
+        ("ip", "quoted: {arp.opcode: 1, ip.ttl: 1}", "no packet has the fields arp.opcode and ip.ttl in one"),
+        ("ip", "fields: {dns.id: 1, dhcp.type: 1}", "no packet has the fields dns.id and dhcp.type in one"),
+        ("ip", "fields: {dhcp.type: 1, tcp.dstport: 67}", "no packet has the fields dhcp.type and tcp.dstport in one"),
+        ("ip", "fields: {ip.proto: 17, tcp.dstport: 80}", "no packet has the fields ip.proto and tcp.dstport in one"),
+        ("ip", "fields: {ip.ttl: 1, eth.type: 0x0806}", "no packet has the fields ip.ttl and eth.type in one"),
+        ("ip6", "fields: {ipv6.nxt: {ge: 100, lt: 130}, tcp.dstport: 80}", "ipv6.nxt and tcp.dstport in one"),
+        ("ip", "fields: {tcp.dstport: 80}, inner: {ip.ttl: 1}", "has another in it: that is what inner asks for"),
     ],
 )
 def test_a_count_that_can_only_be_0_is_an_error_with_its_place(kept: str, select: str, said: str) -> None:
@@ -57,10 +87,19 @@ def test_a_count_that_can_only_be_0_is_an_error_with_its_place(kept: str, select
         ("icmp", "during: probe"),
         ("icmp", "match: 'icmp[icmptype] == icmp-echo'"),
         ("icmp or arp", "fields: {arp.opcode: 1}"),
-        ("icmp", "fields: {tcp.srcport: 80}"),  # an error quotes it
-        ("udp", "fields: {icmp.type: 8}"),  # VXLAN
-        ("udp port 4789", "fields: {arp.opcode: 1}"),
-        ("ip proto 47", "fields: {ipv6.hlim: 64}"),
+        ("icmp", "quoted: {tcp.srcport: 80}"),
+        ("icmp6", "fields: {ipv6.hlim: 1}, quoted: {ip.ttl: 1}"),
+        ("udp", "inner: {icmp.type: 8}"),  # VXLAN
+        ("udp port 4789", "inner: {arp.opcode: 1}"),
+        ("ip proto 47", "inner: {ipv6.hlim: 64}"),
+        ("ip", "inner: {icmp.type: 3}, quoted: {udp.dstport: 9}"),
+        ("ip", "fields: {eth.type: 0x8100, vlan.etype: 0x0800, ip.proto: 6, tcp.dstport: 80}"),
+        ("ip6", "fields: {ipv6.nxt: 44, tcp.dstport: 80}"),
+        ("ip6", "fields: {ip.version: 6, ipv6.hlim: 1}"),
+        ("ip", "fields: {ip.proto: '${mtu}', tcp.dstport: 80}"),
+        ("not ip", "fields: {ip.proto: 6}"),  # behind a tag
+        ("greater 0", "match: 'vlan and icmp', fields: {icmp.type: 8}"),
+        ("ip or ip6", "fields: {ip.proto: {ge: 6, le: 17}, udp.dstport: 9}"),
         ("vlan", "fields: {tcp.srcport: 80}"),
         ("ether proto 0x8100", "fields: {icmp.type: 8}"),
         ("ip6", "fields: {tcp.srcport: 80}"),
@@ -90,16 +129,74 @@ def test_a_capture_without_a_filter_keeps_everything() -> None:
     assert check_filters(parse_lab(text, Path("x/lab.yaml"), "x", "x/lab.yaml")) == ()
 
 
-@pytest.mark.parametrize("kept", ["arp", "icmp", "icmp6", "tcp", "udp", "ip", "ip6", "tcp port 80", "not ip", "vlan"])
-def test_no_packet_that_a_filter_keeps_has_a_header_which_is_said_to_be_excluded(kept: str) -> None:
-    program = compile_filter(kept)
+FILTERS = ["arp", "icmp", "icmp6", "tcp", "udp", "ip", "ip6", "tcp port 80", "not ip", "vlan", "vlan and icmp",
+           "icmp or arp", "udp port 4789", "not tcp and not udp", "ip proto 47", "greater 0"]  # fmt: skip
+PACKETS = [*CORPUS.values(), *mutated(60, 11)]
+
+
+@cache
+def keeping(kept: str) -> Lab:
+    return parse_lab(LAB.replace("FILTER", kept).replace("SELECT", "match: arp"), Path("x/lab.yaml"), "x", "x/lab.yaml")
+
+
+@cache
+def passing(expression: str) -> tuple[bytes, ...]:
+    program = compile_filter(expression)
     assert program is not None
     passes = translate(program)
-    excluded = {name for name, asked in vacuous._MAY_HAVE.items() if vacuous._excludes(kept, asked)}
-    for data in [*CORPUS.values(), *mutated(400, 11)]:
-        if passes(data, len(data)):
-            layers, _ = walk(data, ETHERNET, len(data))
-            assert not excluded & {layer.protocol for layer in layers}, data.hex()
+    return tuple(data for data in PACKETS if passes(data, len(data)))
+
+
+def said(kept: str, **selector: object) -> str | None:
+    lab = keeping(kept)
+    return vacuous.never_kept(lab, placed_steps(lab), PacketSelector(on="a.eth0", **selector))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kept", FILTERS)
+def test_whatever_a_packet_has_is_possible(kept: str) -> None:
+    """All fields of its outer stack, and of one stack of each further part, with their values."""
+    for number, data in enumerate(passing(kept)):
+        layers, _ = walk(data, ETHERNET, len(data))
+        stacks: dict[str, dict[str, Check]] = {}
+        last = {layer.part: layer.stack for layer in layers}
+        for place, layer in enumerate(layers):
+            if layer.stack == last[layer.part]:
+                checks = stacks.setdefault("fields" if layer.part == "outer" else layer.part, {})
+                found = {name: values(field, data, layers, place, None) for name, field in FIELDS.items()}
+                checks |= {name: Check(equals=its[0]) for name, its in found.items() if its and CUT not in its}
+        stacks = {part: checks for part, checks in stacks.items() if checks}
+        also = [None, *(match for match in FILTERS if data in passing(match))]
+        assert said(kept, match=also[number % len(also)], **stacks) is None, data.hex()
+
+
+NAMES = sorted(name for name, field in FIELDS.items() if field.protocol != "frame")
+ANY = {"int": Check(ge=0), "bool": Check(one_of=(True, False))}
+SAY = ("eth.type", "ip.proto", "ipv6.nxt", "vlan.etype")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {part: st.lists(st.sampled_from(NAMES), max_size=2) for part in ("fields", "inner", "quoted")}
+    ),
+    st.sampled_from(SAY),
+    st.sampled_from((None, 0x0800, 0x86DD, 0x0806, 0x8100, 1, 6, 17, 44, 58)),
+    st.sampled_from(FILTERS),
+    st.sampled_from([None, *FILTERS]),
+)
+def test_no_packet_has_what_is_said_to_be_impossible(
+    asked: dict[str, list[str]], says: str, number: int | None, kept: str, match: str | None
+) -> None:
+    checks = {
+        part: {name: ANY.get(FIELDS[name].kind, Check(matches=r"[\w.:]")) for name in names}
+        for part, names in asked.items()
+    }
+    checks["fields"] |= {} if number is None else {says: Check(equals=number)}
+    checks["quoted"] = {name: check for name, check in checks["quoted"].items() if FIELDS[name].quoted}
+    if said(kept, match=match, **{part: its for part, its in checks.items() if its}) is not None:
+        passes = compile_fields(checks["fields"], checks["inner"], checks["quoted"])
+        both = set(passing(kept)) & set(passing(match or kept))
+        assert [data.hex() for data in both if passes(data, ETHERNET, len(data), "") is True] == []
 
 
 TRACED = """\

@@ -94,9 +94,9 @@ def _compile(
         try:
             for lab in load_cells(one.file, one, wanted.values):
                 parameters |= lab.model.parameters.keys()
-                only = _only(lab, one.hypothesis)
+                only = _only(lab, (one.hypothesis,) if one.hypothesis else one.kept.hypotheses if one.kept else ())
                 before = compiled.get(lab.slug)
-                if before is not None and before.lab.path.absolute() == lab.path.absolute():
+                if before is not None and _same(before.lab, lab):
                     known = named[lab.slug]
                     named[lab.slug] = None if only is None or known is None else known | only
                     continue
@@ -108,18 +108,24 @@ def _compile(
     return [(lab, named[slug]) for slug, lab in compiled.items()], invalid, parameters
 
 
-def _only(lab: Lab, hypothesis: str | None) -> frozenset[str] | None:
-    """Raises LabError where the lab has no such hypothesis."""
+def _same(one: Lab, other: Lab) -> bool:
+    """Of one file; a lab of an earlier run may have another text than the file has now."""
+    return one.path.absolute() == other.path.absolute() and one.text == other.text
+
+
+def _only(lab: Lab, hypotheses: Sequence[str]) -> frozenset[str] | None:
+    """Raises LabError where the lab has no such hypothesis. None: all are meant."""
     from labrun.lab.problems import LabError, Problem
     from labrun.logic.suggest import did_you_mean
 
-    if hypothesis is None:
+    if not hypotheses:
         return None
     ids = [one.id for one in lab.model.hypotheses]
-    if hypothesis not in ids:
-        text = f"no hypothesis '{hypothesis}' in this lab.{did_you_mean(hypothesis, ids)}"
-        raise LabError([Problem(lab.shown, 0, 0, text)])
-    return frozenset((hypothesis,))
+    for hypothesis in hypotheses:
+        if hypothesis not in ids:
+            text = f"no hypothesis '{hypothesis}' in this lab.{did_you_mean(hypothesis, ids)}"
+            raise LabError([Problem(lab.shown, 0, 0, text)])
+    return frozenset(hypotheses)
 
 
 def _checked(lab: Lab, other: CompiledLab | None, timeout_s: float | None) -> CompiledLab:

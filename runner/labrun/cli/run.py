@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from labrun.cli.defaults import Configured
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
+    from labrun.cli.provenance import State
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
     from labrun.evidence.run import InvalidLab
@@ -108,11 +111,30 @@ def all_labs(**given: Any) -> int:
 def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 
-    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters.
+    LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters. A run (its directory or
+    id), or its index.html alone, stands for all its labs, as they ran then.
     """
+    wanted = RunOptions(**given)
+    return run_labs(_meant(labs, wanted.out), wanted)[1]
+
+
+def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
+    """Labs of earlier runs come after the others."""
     from labrun.lab.catalogue import find_labs
 
-    return run_labs(find_labs(labs, Path.cwd()), RunOptions(**given))[1]
+    from_runs: list[Named] = []
+    others: list[str] = []
+    for name in names:
+        found = None
+        if "/" in name or name[:1].isdigit() or name == "latest" or name.endswith((".html", ".htm")):
+            from labrun.cli.again import again
+
+            found = again(name, out, Path.cwd())
+        if found is None:
+            others.append(name)
+        else:
+            from_runs += found
+    return (*find_labs(others, Path.cwd()), *from_runs)
 
 
 def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
@@ -125,6 +147,9 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     run_id = new_run_id(now)
     run = wanted.out / run_id
     ahead = wanted.jobs or cores()
+    asking = ThreadPoolExecutor(1, "git")
+    from_git = asking.submit(_states, [one.file for one in paths if one.kept is None], wanted.out)
+    asking.shutdown(wait=False)
     with ExitStack() as stack:
         choice = None
         if at_once(wanted.engine, wanted.userland, wanted.kernel):
@@ -135,6 +160,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
 
+        from labrun.cli.provenance import checkouts, ci_job
         from labrun.conduct import begin, entry_of
         from labrun.evidence.run import RunRecord
 
@@ -155,11 +181,13 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
                 image=info.image,
                 image_id=info.image_id,
                 python=platform.python_version(),
-                command=("labrun", *sys.argv[1:]),
+                command=("labrun", *map(_from_here, sys.argv[1:])),
                 labs=tuple(entry_of(lab, wanted.repeat) for lab in compiled),
                 invalid=tuple(invalid),
                 engine_reason=choice.reason,
                 userland=info.userland,
+                checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
+                ci=ci_job(os.environ),
             ),
         )
         conducted = _conduct(compiled, choice.engine, run, wanted)
@@ -189,6 +217,20 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
         _say("interrupted: what was done is in the report")
         return run, 3
     return run, exit_code(result, wanted.strict)
+
+
+def _states(files: Sequence[Path], out: Path) -> Mapping[Path, State]:
+    from labrun.cli.provenance import states
+
+    return states(files, out) if files else {}
+
+
+def _from_here(word: str) -> str:
+    """A word of the command line without this machine's folders: a path in it begins here."""
+    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if not value.startswith("/") or value.startswith("//"):
+        return word
+    return f"{option}{sign}{os.path.relpath(value)}"
 
 
 def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab]]:

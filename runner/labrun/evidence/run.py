@@ -47,8 +47,30 @@ class InvalidLab:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout:
+    """A git commit that labs of the run came from. ``labs``: their slugs.
+
+    ``changed``: those of them whose folder was not as in the commit; None where that is not known.
+    """
+
+    commit: str
+    labs: tuple[str, ...]
+    changed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CiJob:
+    """The job of a CI service that made the run. ``commit``: what the service says that it checked out."""
+
+    service: str
+    job: str
+    url: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
-    """``started`` is UTC in ISO 8601. ``command`` is what runs it again."""
+    """``started`` is UTC in ISO 8601. ``command`` is what runs it again, from the folder that it was run in."""
 
     id: str
     started: str
@@ -67,6 +89,8 @@ class RunRecord:
     schema: int = RUN_SCHEMA
     engine_reason: str | None = None  # why this engine, where the choice was left to labrun
     userland: str = "image"  # whose programs the labs had: "image" or "host"
+    checkouts: tuple[Checkout, ...] = ()  # none: the labs are in no commit, or git is not there to say so
+    ci: CiJob | None = None
     left_out: tuple[str, ...] = ()  # slugs of labs not begun, as enough had failed: kept beside, in left-out.json
 
 

@@ -79,11 +79,23 @@ _LAB = _object(
     unjudged=_list(_TEXT, "The ids of a skipped lab's hypotheses."),
     captures=_list(_CAPTURE),
 )  # fmt: skip
+_CHECKOUT = _object(
+    "A git commit that labs came from.", ("changed",),
+    commit=_TEXT, labs=_list(_TEXT, "Their ids."),
+    changed={"type": ["array", "null"], "items": _TEXT,
+             "description": "Those whose folder was not as in the commit. null, or missing: not known."},
+)  # fmt: skip
+_CI = {
+    **_object("The job of a CI service that made the run; else null.", ("url", "commit"),
+              service=_TEXT, job=_TEXT, url=_MAYBE, commit=_MAYBE),
+    "type": ["object", "null"],
+}  # fmt: skip
 _RUN = _object(
-    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id"),
+    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id", "checkouts", "ci"),
     id=_TEXT, started=_said(_TEXT, "UTC, ISO 8601"), labrun=_TEXT, engine=_TEXT, engine_version=_TEXT, isolation=_TEXT,
     isolation_note=_MAYBE, kernel=_MAYBE, image=_MAYBE, image_id=_MAYBE,
-    command=_list(_TEXT, "What runs it again."),
+    command=_list(_TEXT, "What runs it again, from the folder that it was run in."),
+    checkouts=_list(_CHECKOUT), ci=_CI,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from labrun.lab.problems import LabError, Problem
 from labrun.logic.suggest import did_you_mean
@@ -18,15 +19,26 @@ _CELL = re.compile(r"(.+?)(?:\[(.+)\]|(--[^/]+))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A lab as an earlier run had it. ``values``: of its parameters. ``hypotheses``: the ids of those that were meant;
+    none: all."""
+
+    text: str
+    values: Mapping[str, Any]
+    hypotheses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """A lab as it was asked for. ``cell``: of a lab with parameters one run, as `mtu=1400` or as in its name.
 
-    ``hypothesis``: the only one of it that is meant.
+    ``hypothesis``: the only one of it that is meant. ``kept``: from an earlier run; then there need be no ``file``.
     """
 
     file: Path
     cell: str | None = None
     hypothesis: str | None = None
+    kept: Kept | None = None
 
     def means(self, slug: str, cell: Mapping[str, object]) -> bool:
         """Whether the run of that name, with these values, is asked for."""

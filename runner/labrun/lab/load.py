@@ -47,17 +47,25 @@ def load_cells(
 
     ``given``: values of parameters in place of those in the file.
     """
-    file = path / LAB_FILE if path.is_dir() else path
-    name = _shown(file)
-    text = read_text(file, name)
+    kept = named.kept if named is not None else None
+    if kept is not None:
+        file, name, text = path, str(path), kept.text
+    else:
+        file = path / LAB_FILE if path.is_dir() else path
+        name = _shown(file)
+        text = read_text(file, name)
     value, places = parse_yaml(text, name)
-    cells = cells_of(_with_values(value, given or {}))
+    values = {parameter: (one,) for parameter, one in kept.values.items()} if kept is not None else {}
+    cells = cells_of(_with_values(value, {**values, **(given or {})}))
     if len(cells) > MAX_CELLS:
         line, column = places.of(("parameters",))
         raise LabError([Problem(name, line, column, f"parameters: more than {MAX_CELLS} combinations")])
     if (again := repeated_value(value)) is not None:
         line, column = places.of(("parameters", *again))
         raise LabError([Problem(name, line, column, f"parameters: {again[0]} has this value already")])
+    known = value.get("parameters") if isinstance(value, dict) else None
+    if values and not values.keys() <= (known.keys() if isinstance(known, dict) else set()):
+        raise LabError([Problem(name, 0, 0, f"it has not the parameters that it ran with: {', '.join(values)}")])
     base = file.absolute().parent.name
     slugs = [(base + suffix, cell) for cell, suffix in zip(cells, cell_names(cells), strict=True)]
     meant = [(slug, cell) for slug, cell in slugs if named is None or named.means(slug, cell)]

@@ -6,7 +6,7 @@ What cannot be read is said in the report, at its place: a report of a broken ru
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.results import LabResult, RunResult
+from labrun.lab.catalogue import portable
 from labrun.lab.problems import LabError
 from labrun.logic.visible import visible
 from labrun.observe.journeys import wiring_of
@@ -26,6 +27,7 @@ from labrun.report.ansi import plain_text
 from labrun.report.environment import environments
 from labrun.report.hypotheses import hypothesis_view
 from labrun.report.kernel import Course
+from labrun.report.lab_file import lab_file
 from labrun.report.ladder import Journey, Place, journeys_of, ladder_of
 from labrun.report.marks import Traced, marked
 from labrun.report.packets import CaptureRead, capture_view, with_journeys
@@ -62,13 +64,14 @@ def build_view(run: Path, result: RunResult) -> RunView:
         started=_when(record.started),
         where=_where(record),
         facts=_facts(record),
-        command=one_line(shlex.join(record.command)),
+        command=one_line(shlex.join(map(_without_folders, record.command))),
         counts=tuple(counts.items()),
         matrix=tuple(rows),
         labs=tuple(labs),
         environments=environments(read),
         files=tuple(Link(name, anchors.file_href(name)) for name in (layout.RESULTS, layout.RUN)),
         times_ms=_times(record, [variant for _, variants in read for variant in variants]),
+        total=len(labs),
     )  # fmt: skip
 
 
@@ -137,9 +140,34 @@ def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
         ("Run", record.id), ("Started", _when(record.started)), ("labrun", record.labrun),
         ("Engine", f"{record.engine} {record.engine_version}".strip()),
         ("Isolation", record.isolation + (f": {record.isolation_note}" if record.isolation_note else "")),
-        ("Kernel", record.kernel or ""), ("Image", image), ("Python on the host", record.python),
+        ("Kernel", record.kernel or ""), ("Image" if record.userland == "image" else "Programs of", image),
+        ("Python on the host", record.python), *_from(record),
     )  # fmt: skip
     return tuple((name, one_line(value)) for name, value in facts if value)
+
+
+def _from(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """The commit that has the labs, and the job that ran them."""
+    for checkout in record.checkouts:
+        words = f"git commit {checkout.commit}"
+        if len(record.checkouts) > 1 or len(checkout.labs) < len(record.labs):
+            words += f" ({', '.join(checkout.labs)})"
+        if checkout.changed is None:
+            words += "; whether they are as in it is not known"
+        elif checkout.changed:
+            every = len(checkout.changed) == len(checkout.labs)
+            words += f", and changes that are not in it{'' if every else ': ' + ', '.join(checkout.changed)}"
+        yield "Labs", words
+    if record.ci is not None:
+        job = f"{record.ci.service}, {record.ci.job}"
+        job += f", commit {record.ci.commit}" if record.ci.commit and not record.checkouts else ""
+        yield "CI job", f"{job}: {record.ci.url}" if record.ci.url else job
+
+
+def _without_folders(word: str) -> str:
+    """Of a command line: runs that an older labrun recorded have paths of their machine in it."""
+    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{sign}{portable(value)}" if value.count("/") > 1 and value.startswith("/") else word
 
 
 def _variants(run: Path, entry: LabEntry | None, slug: str) -> tuple[list[VariantRecord], list[str]]:
@@ -208,6 +236,7 @@ def _lab_view(
         files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
         standing=min(standings, key=_WORST.index, default="as-expected"),
         took_ms=sum(_ended_ms(variant) for variant in variants),
+        source_file=lab_file(run, entry, model.hypotheses if model else (), room) if entry else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from labrun.evidence.record import VariantRecord
@@ -14,6 +15,12 @@ _Made = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[st
 
 def _settings(hello: Hello) -> Iterable[tuple[str, str]]:
     return sorted((hello.settings or {}).items())
+
+
+def _digest(packages: Iterable[tuple[str, str]]) -> str:
+    """The same wherever a sandbox has the same programs, whatever engine made it."""
+    text = "".join(f"{name} {version}\n" for name, version in packages)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[Environment, ...]:
@@ -31,6 +38,7 @@ def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[E
                 *((f"{one_line(name)}, the machine's own", one_line(value)) for name, value in _settings(hello)),
             )  # fmt: skip
             packages = tuple(sorted((one_line(name), one_line(text)) for name, text in hello.packages.items()))
+            facts = (*facts, ("Digest of the packages", _digest(packages))) if packages else facts
             capabilities = tuple(sorted(one_line(name) for name in hello.capabilities))
             found.setdefault((facts, packages, capabilities), {})[one_line(slug)] = None
     return tuple(Environment(tuple(labs), *made) for made, labs in found.items())

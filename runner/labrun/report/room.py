@@ -19,6 +19,7 @@ _CITED_DUMPS_OF_VARIANT = 12  # more, for packets that a verdict refers to
 _LINES = 25_000  # of outputs
 _TEXT = 2_500_000  # characters of outputs
 _INLINE = 2_500_000  # bytes of captures
+_FILES = 1_500_000  # bytes of lab files
 _LEAST_ROWS = 8
 _LEAST_LINES = 12
 
@@ -32,6 +33,9 @@ class Room:
     lines_left: int = _LINES
     text_left: int = _TEXT
     inline_left: int = _INLINE
+    files_left: int = _FILES
+    files: set[str] = field(default_factory=set)
+    """The digests of the lab files that the page has."""
     packets: Mapping[str, Packet] = field(default_factory=dict)
     """Those of the variant that is being built, by the anchors of their rows."""
     _variant: int = 0
@@ -73,6 +77,14 @@ class Room:
     def took(self, lines: int, characters: int) -> None:
         self.lines_left = max(0, self.lines_left - lines)
         self.text_left = max(0, self.text_left - characters)
+
+    def lab_file(self, digest: str, size: int) -> bool:
+        """May the page have a lab's file of so many bytes?"""
+        if size > self.files_left:
+            return False
+        self.files_left -= size
+        self.files.add(digest)
+        return True
 
     def inline(self, size: int) -> bool:
         """May a file of so many bytes be carried in the page?"""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labrun.report.view import CaptureView, LabView, PacketGroup, RunView, StepView, StreamView, VariantView
+from labrun.report.lab_file import LEFT_OUT
+from labrun.report.view import CaptureView, LabFile, LabView, PacketGroup, RunView, StepView, StreamView, VariantView
 
 _LINES = 12
 _ROWS = 20
@@ -17,7 +18,7 @@ _MATRIX = 5_000
 LEVELS = (
     "captures within the page and hex dumps",
     "most lines of outputs and most packet rows",
-    "outputs, packets and the runs of controls",
+    "outputs, packets, the runs of controls and the labs' files",
     "all but the first labs that are as expected",
 )
 
@@ -45,7 +46,12 @@ def _lab(lab: LabView, level: int) -> LabView:
         experiment=_variant(lab.experiment, level) if lab.experiment else None,
         controls=tuple(_variant(v, level) for v in lab.controls),
         topology=lab.topology if level < 4 else None,
+        source_file=_file(lab.source_file) if level >= 3 else lab.source_file,
     )
+
+
+def _file(file: LabFile | None) -> LabFile | None:
+    return replace(file, text=None, exact=None, cut=LEFT_OUT) if file is not None and file.text is not None else file
 
 
 def _variant(variant: VariantView, level: int) -> VariantView:

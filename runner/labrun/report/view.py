@@ -213,6 +213,24 @@ class HypothesisView:
 
 
 @dataclass(frozen=True, slots=True)
+class LabFile:
+    """The lab's file as it ran, from which the page alone can run it again.
+
+    ``file``: as the run named it. ``values``: of its parameters, as JSON. ``only``: the ids of its hypotheses, spaces
+    between. ``text``: None where it stands with another run of the same lab, or is too large for the page (``cut``).
+    ``exact``: its bytes in base64, where the text shows some of them as signs. ``sha256``: of its bytes.
+    """
+
+    file: str
+    values: str
+    only: str
+    sha256: str
+    text: str | None = None
+    exact: str | None = None
+    cut: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LabView:
     slug: str
     anchor: str
@@ -235,6 +253,7 @@ class LabView:
     standing: Standing
     took_ms: int
     """How long its sandboxes ran, one after another; 0 where none did."""
+    source_file: LabFile | None = None
 
     @property
     def took(self) -> str | None:
@@ -289,6 +308,8 @@ class RunView:
     """When it began and when its evidence ends, since the epoch."""
     cut: str | None = None
     """What the page leaves out to stay small."""
+    total: int = 0
+    """How many labs there are, those included that the page leaves out."""
 
     def by_lab(self) -> Iterator[MatrixGroup]:
         """The matrix in its order."""

@@ -1,49 +1,42 @@
 """What can only come out one way: a capture or a trace that never keeps what the prediction asks for.
 
 "No ARP was seen" by a capture of `icmp` says nothing. libpcap finds that out: it refuses an expression that no packet
-can match. Where it is not sure, nothing is said; and it knows nothing of fields, so for these the widest expression
-counts that a packet with such a header matches: tunnels, quotes in ICMP errors, tags and extension headers included.
+can match. Where it is not sure, nothing is said; and it knows nothing of fields. All fields of a prediction are of one
+header stack: there must be such a stack, and for libpcap the widest expressions stand that packets with it match: tags
+and extension headers included.
 
 A trace follows IPv4 alone, or IPv6, where its step says so (``families``), or where its match can hold of one only.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 
 from labrun.lab.base import REFERENCE, is_reference
+from labrun.lab.check.satisfiable import known, outcomes
 from labrun.lab.compile import Placed
 from labrun.lab.load import Lab
-from labrun.lab.predictions import PacketSelector, TraceIs
+from labrun.lab.predictions import Check, PacketSelector, TraceIs
 from labrun.lab.text import Keys
+from labrun.packets.dissect.layer import Part
 from labrun.packets.dissect.registry import FIELDS
-from labrun.packets.dissect.walk import VXLAN_PORTS
+from labrun.packets.dissect.stacks import Stack, numbers, stacks
+from labrun.packets.dissect.walk import IP_PROTOCOLS
 from labrun.packets.libpcap import FilterSyntaxError, compile_filter
 from labrun.protocol.traces import FIRST_HOOKS
 
-_TUNNELS = " or ".join(
-    ["ip proto 4", "ip proto 41", "ip proto 47", *(f"udp port {port}" for port in sorted(VXLAN_PORTS))]
-)
-# Not told apart further: tags, and what stands behind IPv6's extension headers.
-_EXTENDED = "(ip6 and not ip6 proto 6 and not ip6 proto 17 and not ip6 proto 58)"
-_WIDE = f"ether proto 0x8100 or ether proto 0x88a8 or ether proto 0x9100 or {_EXTENDED} or {_TUNNELS}"
-_QUOTED = "icmp or icmp6"
-_MAY_HAVE = {
-    "arp": f"arp or {_WIDE}",
-    "ip": f"ip or {_WIDE}",
-    "ipv6": f"ip6 or {_WIDE} or {_QUOTED}",
-    "icmp": f"icmp or {_WIDE}",
-    "icmpv6": f"icmp6 or {_WIDE} or {_QUOTED}",
-    "tcp": f"tcp or {_WIDE} or {_QUOTED}",
-    "udp": f"udp or {_WIDE} or {_QUOTED}",
-    "dns": f"tcp or udp or {_WIDE} or {_QUOTED}",
-    "dhcp": f"udp or {_WIDE} or {_QUOTED}",
-}
+_TAGGED = "ether proto 0x8100 or ether proto 0x88a8 or ether proto 0x9100"
+# What stands behind the extension headers of IPv6 is not told apart.
+_EXTENDED = "ip6 and not ip6 proto 6 and not ip6 proto 17 and not ip6 proto 58"
+_ALL = "greater 0"
+_NETWORK = {"arp": "arp", "ip": "ip", "ipv6": "ip6"}
 
 
+_FURTHER: tuple[Literal["inner", "quoted"], ...] = ("inner", "quoted")
 _VERSIONS = {"ip": 4, "ip6": 6}
 # Statements of nft(8) that imply the network protocol ("payload expressions"), and so hold of one version alone.
 _ONLY = {
@@ -105,24 +98,69 @@ def never_kept(lab: Lab, steps: Sequence[Placed], selector: PacketSelector) -> s
 
     ``steps``: those of the experiment, or of a control.
     """
-    kept = _filter_of(lab, steps, selector)
-    match = selector.match
-    headers: dict[str, str] = {}
-    for name in selector.fields or {}:
-        field = FIELDS.get(name)
-        if field is not None and field.protocol in _MAY_HAVE:
-            headers[f"the field {name}"] = _MAY_HAVE[field.protocol]
+    asked = {
+        part: {name: check for name, check in its.items() if name in FIELDS and FIELDS[name].protocol != "frame"}
+        for part, its in selector.checks().items()
+    }
+    fields, then = asked["fields"], tuple(part for part in _FURTHER if asked[part])
+    for part, its in asked.items():
+        if not any(_stacks(its)):
+            others = (
+                ""
+                if part != "fields"
+                else ": what a tunnel or an ICMP error has in it is asked for with inner or quoted"
+            )
+            return f"no packet has {_named(its)} in one stack of headers{others}"
+    if not any(_stacks(fields, then)):
+        return f"no packet with {_named(fields)} has another in it: that is what {' and '.join(then)} asks for"
+    wanted = {_named({name: check}): _widest(_stacks({name: check})) for name, check in fields.items()}
+    wanted[_named(fields)] = _widest(_stacks(fields))
+    wanted |= {f"{_named(asked[part])} under {part}": _widest(_stacks(fields, (part,)), _NETWORK) for part in then}
+    kept, match = _filter_of(lab, steps, selector), selector.match
     if kept is not None:
         step, expression = kept
-        asked = headers if match is None else {f"'{match}'": match} | headers
-        for wanted, one in asked.items():
-            if _excludes(expression, one):
-                return f"the capture '{step}' keeps only '{expression}', and no such packet has or matches {wanted}"
+        for what, ones in (({} if match is None else {f"'{match}'": [match]}) | wanted).items():
+            if _excludes(expression, ones):
+                return f"the capture '{step}' keeps only '{expression}', and no such packet has or matches {what}"
     if match is not None:
-        for wanted, one in headers.items():
-            if _excludes(match, one):
-                return f"no packet that matches '{match}' has {wanted}"
+        for name, ones in wanted.items():
+            if _excludes(match, ones):
+                return f"no packet that matches '{match}' has {name}"
     return None
+
+
+def _named(checks: Mapping[str, Check]) -> str:
+    return f"the field{'s' if len(checks) > 1 else ''} {' and '.join(checks)}"
+
+
+def _stacks(checks: Mapping[str, Check], then: Collection[Part] = ()) -> Iterator[Stack]:
+    """The header stacks that can have all these fields, with values that say which header comes next."""
+    owners = [frozenset((FIELDS[name].protocol, FIELDS[name].also)) for name in checks]
+    for stack in stacks(owners, then):
+        if all(_may_say(name, check, stack) for name, check in checks.items()):
+            yield stack
+
+
+def _may_say(name: str, check: Check, stack: Stack) -> bool:
+    possible, given = numbers(name, stack), known(check.operators())
+    return possible is None or outcomes(given, possible) != {False}
+
+
+def _widest(found: Iterable[Stack], then: Collection[str] = ()) -> list[str]:
+    """Expressions of which each packet with one of these stacks outermost matches one.
+
+    ``then``: what follows an IP header that is the last of its stack; nothing: anything may.
+    """
+    expressions: dict[str, None] = {}
+    for stack in found:
+        if len(stack) == 1:
+            return [_ALL]
+        network = _NETWORK[stack[1]]
+        protocols = [number for number, protocol in IP_PROTOCOLS.items() if protocol in (stack[2:3] or then)]
+        expressions |= dict.fromkeys(f"{network} proto {number}" for number in protocols)
+        expressions |= dict.fromkeys([] if protocols else [network])
+        expressions |= dict.fromkeys([_EXTENDED] if protocols and network == "ip6" else [])
+    return [_TAGGED, *expressions]
 
 
 def _filter_of(lab: Lab, steps: Sequence[Placed], selector: PacketSelector) -> tuple[str, str] | None:
@@ -135,17 +173,18 @@ def _filter_of(lab: Lab, steps: Sequence[Placed], selector: PacketSelector) -> t
     return None
 
 
-def _excludes(kept: str, asked: str) -> bool:
-    """Can no packet match both? Only where each of them alone can be matched."""
-    if REFERENCE.search(kept) or REFERENCE.search(asked):
-        return False
-    try:
-        compile_filter(kept)
-        compile_filter(asked)
-    except FilterSyntaxError:
+def _excludes(kept: str, asked: Sequence[str]) -> bool:
+    """Can no packet match this and one of those? Only where each of them alone can be matched."""
+    if any(map(REFERENCE.search, (kept, *asked))) or any(_refused(one) for one in (kept, *asked)):
         return False  # said elsewhere
+    return all("rejects all packets" in _refused(f"({kept}) and ({one})") for one in asked)
+
+
+@functools.cache
+def _refused(expression: str) -> str:
+    """In libpcap's words; nothing if it is a filter."""
     try:
-        compile_filter(f"({kept}) and ({asked})")
+        compile_filter(expression)
     except FilterSyntaxError as error:
-        return "rejects all packets" in str(error)
-    return False
+        return str(error)
+    return ""

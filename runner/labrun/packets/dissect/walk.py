@@ -28,7 +28,7 @@ ICMPV6_ERRORS = frozenset((1, 2, 3, 4))  # RFC 4443
 ETHERTYPES = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6", 0x8100: "vlan", 0x9100: "vlan", 0x88A8: "ieee8021ad"}
 _GRE_TYPES = ETHERTYPES | {0x6558: "eth"}  # transparent Ethernet bridging: gretap
 IP_PROTOCOLS = {1: "icmp", 4: "ip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 58: "icmpv6"}
-_EXTENSIONS = frozenset((0, 43, 51, 60, 135))  # RFC 8200; AH (51) counts its length in other units
+EXTENSIONS = frozenset((0, 43, 51, 60, 135))  # RFC 8200; AH (51) counts its length in other units
 _IP, _TUNNELS = ("ip", "ipv6"), ("vxlan", "gre")
 FRAGMENT, _AUTHENTICATION = 44, 51
 
@@ -126,7 +126,7 @@ def _ipv6(data: bytes, start: int, end: int) -> Next:
     at, following = start + 40, data[start + 6]
     if payload:
         end = min(end, at + payload)
-    while following in _EXTENSIONS or following == FRAGMENT:
+    while following in EXTENSIONS or following == FRAGMENT:
         if (short := _short(data, at + 8, end)) is not None:
             return short
         if following == FRAGMENT and _half(data, at + 2) & 0xFFF8:

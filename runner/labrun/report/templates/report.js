@@ -160,10 +160,11 @@
     }
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   };
-  all(".step > pre:first-of-type > b, .again code").forEach((element) => {
+  all(".step > pre:first-of-type > b, .again code, .lab-file code").forEach((element) => {
     const button = make("button", { type: "button", class: "copy" }, "copy");
-    button.setAttribute("aria-label", "Copy the command");
-    const words = () => element.tagName === "B" ? element.textContent
+    const whole = element.matches("b, .lab-file code");
+    button.setAttribute("aria-label", element.closest(".lab-file") ? "Copy the lab's file" : "Copy the command");
+    const words = () => whole ? element.textContent
       : element.textContent.split("\n").map((line) => line.replace(/^\$ /, "").replace(/\s+#.*$/, "")).join("\n");
     button.addEventListener("click", () => copy(button, words()));
     element.closest("pre").before(button);
