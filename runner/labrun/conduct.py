@@ -6,7 +6,6 @@ imported when it is needed, so that sandboxes are at work meanwhile.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -226,7 +225,6 @@ def finish(run: Path, judged: Mapping[str, LabResult] | None = None) -> RunResul
 
 
 def write_results(run: Path, result: RunResult) -> None:
-    from labrun.judge.results import results_json
+    from labrun.judge.results import results_text
 
-    text = json.dumps(results_json(result), indent=1, ensure_ascii=False)
-    write_whole(run / layout.RESULTS, text + "\n")
+    write_whole(run / layout.RESULTS, results_text(result))

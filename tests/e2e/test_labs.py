@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from e2e.conftest import REPOSITORY, Backend, Labrun, Ran
+from labrun.finding.bundle import bundle
 from labrun.judge.run import judge_run
 from labrun.report.build import build_view
 from labrun.report.html import render_html
@@ -122,6 +123,15 @@ def test_judging_the_stored_run_again_gives_the_same_results(everything: Ran, tm
     html = (copy / "index.html").read_bytes()
     assert labrun("report", str(copy), env=no_engine).exit == 0
     assert (copy / "index.html").read_bytes() == html
+
+
+def test_the_run_makes_a_finding_that_is_verified_and_has_its_recipe(
+    every_lab: Callable[[str], Ran], tmp_path: Path, docker_labrun: Labrun
+) -> None:
+    everything = every_lab("docker")
+    assert bundle(everything.run, tmp_path / "finding.zip").no_recipe is None
+    found = docker_labrun("verify", str(tmp_path / "finding.zip"), env={"DOCKER_HOST": "unix:///nowhere.sock"})
+    assert (found.exit, found.out.splitlines()[-1]) == (0, "verified"), found.out
 
 
 def test_two_runs_agree_in_what_was_observed(everything: Ran, labrun: Labrun) -> None:

@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, Subject
+from labrun.cli.sides import side_of
+from labrun.evidence.files import EvidenceError
+from labrun.finding.bundle import bundle
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, Subject, results_text
 from labrun.report.difference import Change, Side, difference, side
-from labrun.report.difference_text import as_markdown, as_text
+from labrun.report.difference_text import as_html, as_markdown, as_text
+from labrun.report.results_side import side_of_results
 from support.recorded import hostile_run, recorded_run
 
 
@@ -109,3 +113,40 @@ def test_nothing_that_a_lab_says_steers_a_terminal_or_leaves_its_cell(tmp_path: 
     assert all(char == "\n" or char.isprintable() for char in text)
     rows = [line for line in as_markdown(got).split("\n") if line.startswith("| ")]
     assert rows and all(line.replace(r"\|", "").count("|") == 4 for line in rows)
+
+
+def test_a_finding_and_its_results_are_sides_too(tmp_path: Path) -> None:
+    run, result = recorded_run(tmp_path)
+    full = side(run, result)
+    results = results_text(result).encode()
+    brief = side_of_results(results, "results.json")
+    assert brief.id == full.id and brief.brief
+    for one, two in ((full, brief), (brief, full), (brief, brief)):
+        found = difference(one, two)
+        assert (found.sections, found.environment) == ((), ()), found
+    changed = results_text(result).replace('"verdict": "supported"', '"verdict": "refuted"', 1)
+    assert difference(full, side_of_results(changed.encode(), "r")).decided == 1
+    (tmp_path / "r.json").write_bytes(results)
+    bundle(run, tmp_path / "f.zip")
+    sides = [side_of(path, tmp_path) for path in (run, tmp_path / "f.zip", tmp_path / "r.json")]
+    assert [one.id for one in sides] == [full.id] * 3
+    assert difference(sides[0], sides[1]).sections == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"{}", b"null", b'{"schema": 2}', b'{"schema": 1, "run": {"id": 1}, "labs": []}', b"\xff", b"[" * 99999,
+     b'{"schema": 1, "run": {"id": "x"}, "labs": [{"id": "a", "title": "t", "file": "f", "status": "fine"}]}'],
+)  # fmt: skip
+def test_what_is_no_results_json_is_told(text: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        side_of_results(text, "results.json")
+
+
+def test_a_page_of_it_has_nothing_that_runs(tmp_path: Path) -> None:
+    hostile = replace(SIDE, id='<script>x</script>"', facts={"kernel": "</td><img src=x onerror=y>"})
+    page = as_html(difference(SIDE, hostile))
+    assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
+    assert "default-src &#39;none&#39;" in page
+    run, result = hostile_run(tmp_path)
+    assert "<script" not in as_html(difference(SIDE, side(run, result)))

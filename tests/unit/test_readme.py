@@ -36,6 +36,7 @@ def test_every_command_is_in_the_readme_and_the_other_way_round() -> None:
 def test_every_option_that_the_readme_names_is_there() -> None:
     told = README.partition("## Commands")[2].partition("## The report")[0]
     options = set(re.findall(r"`(--[a-z]+)", told)) - {"--privileged"}  # which is Docker's
-    there = set(re.findall(r"--[a-z]+", help_of("run") + help_of("report") + help_of("judge")))
+    helps = "".join(map(help_of, ("run", "report", "judge", "bundle", "verify")))
+    there = set(re.findall(r"--[a-z]+", helps))
     assert options
     assert options <= there

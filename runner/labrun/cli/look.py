@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class DiffFormat(StrEnum):
     text = "text"
     md = "md"
+    html = "html"
 
 
 @click.command(cls=Configured)
@@ -104,23 +105,28 @@ def _with_lab(lab: str, run: Path | None, out: Path) -> tuple[Path, list[LabEntr
 @click.argument(
     "after", metavar="[RUN]", type=options.PATH, default=Path("latest"), shell_complete=options.complete_runs
 )
-@click.option("--format", "form", type=click.Choice(DiffFormat), default=DiffFormat.text, help="text, or md: Markdown.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(DiffFormat),
+    default=DiffFormat.text,
+    help="text, md: Markdown, or html: a page.",
+)
 @options.out
 def diff(before: Path, after: Path, form: DiffFormat, out: Path) -> int:
     """Compare two runs (the second is the newest unless said): verdicts, what was observed, what they ran on.
 
-    Both are judged from their evidence. Exits with 1 where a verdict differs, or a lab is in one only.
+    RUN is a run directory or its id, a finding's file, or a results.json. Runs and findings are judged from their
+    evidence. Exits with 1 where a verdict differs, or a lab is in one only.
     """
+    from labrun.cli.sides import side_of
     from labrun.cli.terminal import console_for
-    from labrun.evidence.run import resolve_run
-    from labrun.judge.run import judge_run
-    from labrun.report.difference import difference, side
-    from labrun.report.difference_text import as_markdown, as_text
+    from labrun.report.difference import difference
+    from labrun.report.difference_text import as_html, as_markdown, as_text
 
-    one, two = (side(run, judge_run(run)) for run in (resolve_run(before, out), resolve_run(after, out)))
-    found = difference(one, two)
-    if form is DiffFormat.md:
-        sys.stdout.write(as_markdown(found))
+    found = difference(side_of(before, out), side_of(after, out))
+    if form is not DiffFormat.text:
+        sys.stdout.write(as_markdown(found) if form is DiffFormat.md else as_html(found))
     else:
         console_for(sys.stdout).print(as_text(found))
     return 1 if found.decided else 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from labrun.cli.shards import ShardName
     from labrun.lab.base import Scalar
     from labrun.lab.load import Lab
 
@@ -101,6 +102,18 @@ values = click.option(
     callback=lambda context, option, value: _values(value),
     help="Labs with this parameter run with this value; several values, several runs.",
 )
+shard = click.option(
+    "--shard",
+    metavar="K/N",
+    callback=lambda context, option, value: _shard(value),
+    help="Only this share of the labs, such as 2/5; `labrun merge` puts the runs together.",
+)
+durations = click.option(
+    "--durations",
+    metavar="FILE",
+    type=PATH,
+    help="A durations.json, to deal labs by how long they take. The same for every --shard.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say only what is not as expected.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show each step of the experiments, and what it printed.")
 timeout = click.option(
@@ -164,6 +177,12 @@ def complete_runs(context: click.Context, parameter: click.Parameter, typed: str
 
 
 run = click.argument("run", type=PATH, shell_complete=complete_runs)
+
+
+def _shard(text: str | None) -> ShardName | None:
+    from labrun.cli.shards import shard_name
+
+    return shard_name(text)
 
 
 def _duration_s(text: str | None) -> float | None:

@@ -25,9 +25,10 @@ from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
     from labrun.cli.provenance import State
+    from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab
+    from labrun.evidence.run import InvalidLab, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -56,6 +57,8 @@ class RunOptions:
     failed_first: bool
     first_failure: bool
     max_failures: int | None
+    shard: ShardName | None
+    durations: Path | None
     quiet: bool
     verbose: bool
     kernel: str | None = None
@@ -77,6 +80,8 @@ def run_options(command: Command) -> Command:
             options.failed_first,
             options.first_failure,
             options.max_failures,
+            options.shard,
+            options.durations,
             options.values,
             options.timeout,
             options.strict,
@@ -155,7 +160,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
         if at_once(wanted.engine, wanted.userland, wanted.kernel):
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
-        compiled, invalid = _usable(paths, wanted)
+        compiled, invalid, shard = _shared(*_usable(paths, wanted), wanted)
         if choice is None:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
@@ -186,6 +191,8 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
                 invalid=tuple(invalid),
                 engine_reason=choice.reason,
                 userland=info.userland,
+                processor=_processor() if info.kernel == platform.release() else None,
+                shard=shard,
                 checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
                 ci=ci_job(os.environ),
             ),
@@ -216,6 +223,8 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     if not conducted.whole:
         _say("interrupted: what was done is in the report")
         return run, 3
+    if shard is not None and not result.labs:
+        return run, 0
     return run, exit_code(result, wanted.strict)
 
 
@@ -257,6 +266,31 @@ def _usable(paths: Sequence[Named], wanted: RunOptions) -> tuple[Sequence[Compil
     return chosen.labs, chosen.invalid
 
 
+def _shared(
+    compiled: Sequence[CompiledLab], invalid: Sequence[InvalidLab], wanted: RunOptions
+) -> tuple[Sequence[CompiledLab], Sequence[InvalidLab], Shard | None]:
+    """Those that this machine has to run, and which share that is."""
+    if wanted.shard is None:
+        return compiled, invalid, None
+    from labrun.cli.shards import dealt
+    from labrun.evidence.durations import read_durations
+    from labrun.evidence.run import Shard
+
+    variants = {lab.lab.slug: tuple(plan.variant for plan in lab.plans) for lab in compiled}
+    every = {**variants, **{lab.slug: () for lab in invalid}}
+    file = wanted.durations.absolute() if wanted.durations is not None else None
+    seconds = read_durations(file.parent, file.name) if file is not None else {}
+    if file is not None and not seconds:
+        _say(f"{wanted.durations}: no durations are there; labs are dealt by their number of sandboxes")
+    mine = dealt(every, seconds, wanted.shard.of)[wanted.shard.number - 1]
+    _say(f"shard {wanted.shard.number}/{wanted.shard.of}: {len(mine)} of {len(every)} labs")
+    return (
+        [lab for lab in compiled if lab.lab.slug in mine],
+        [lab for lab in invalid if lab.slug in mine],
+        Shard(wanted.shard.number, wanted.shard.of, tuple(every)),
+    )
+
+
 def _conduct(compiled: Sequence[CompiledLab], engine: Engine, run: Path, wanted: RunOptions) -> Conducted:
     from labrun.cli.terminal import Detail, Lines, Live
     from labrun.conduct import conduct as go
@@ -278,6 +312,14 @@ def _get_ready() -> None:
     with suppress(Exception):
         for name in ("labrun.report.write", "rich.table"):
             importlib.import_module(name)
+
+
+def _processor() -> str | None:
+    """Of this host, in the kernel's words; None where it has none for it."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        lines = file.read(4096).splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return None
 
 
 def _about(info: EngineInfo, reason: str | None) -> str:

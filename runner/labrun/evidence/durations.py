@@ -17,10 +17,10 @@ _MAX_NAMES = 10_000
 _MAX_BYTES = 4 * 1024**2
 
 
-def read_durations(out: Path) -> dict[str, float]:
+def read_durations(out: Path, name: str = FILE) -> dict[str, float]:
     """What is known; nothing where the file is not there or makes no sense."""
     try:
-        told = json.loads(read_below(out, FILE, _MAX_BYTES))
+        told = json.loads(read_below(out, name, _MAX_BYTES))
     except (EvidenceError, ValueError, RecursionError):
         return {}
     if not isinstance(told, dict):

@@ -3,6 +3,8 @@
 reports/<run-id>/
     run.json                        RunRecord: engine, isolation, image, kernel, arguments
     left-out.json                   slugs of labs that were not begun (--max-failures); where none, not there
+    parts/<run-id>/                 of a run that was put together: evidence.attempts
+    finding.json                    Finding: in what was a finding's file, which labs of the run it has
     labs/<slug>/lab.yaml            the lab as it was run, for its reader
     labs/<slug>/lab.json            the same compiled, for `labrun judge` and `labrun report` (evidence.lab)
     labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
@@ -19,6 +21,8 @@ from pathlib import Path
 
 RUN = "run.json"
 LEFT_OUT = "left-out.json"
+FINDING = "finding.json"
+PARTS = "parts"
 LAB = "lab.yaml"
 COMPILED = "lab.json"
 PLAN = "plan.json"
@@ -26,6 +30,11 @@ EVENTS = "events.jsonl"
 AGENT_LOG = "agent.log"
 SEAL = "seal.json"
 RESULTS = "results.json"
+
+
+def part_folder(run: Path, part: str) -> Path:
+    """Of a run that was put together: the run that it is made of. See `evidence.attempts`."""
+    return run / PARTS / part
 
 
 def lab_folder(run: Path, slug: str) -> Path:

@@ -6,6 +6,7 @@ evidence in another variant's place does not fit either.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from labrun.evidence import layout
@@ -58,6 +59,8 @@ def broken(run: Path, variant: str) -> tuple[bool, str | None]:
         if not path.startswith(own) and path not in beside(variant):
             return True, f"{layout.SEAL} names {path[:200]!r}, which is no part of this evidence"
         try:
+            if path == layout.RUN and _is_a_parts(run, kept):
+                continue
             size = size_below(run, path)
             if size != kept.size:
                 return True, f"{path} has {size} bytes, and had {kept.size} when it was closed"
@@ -66,6 +69,29 @@ def broken(run: Path, variant: str) -> tuple[bool, str | None]:
         except EvidenceError as error:
             return True, _below(run, error)
     return True, None
+
+
+def _is_a_parts(run: Path, kept: Kept) -> bool:
+    """Was this the record of one of the runs that this one was put together from?"""
+    parts = run / layout.PARTS
+    names = sorted(path.name for path in parts.iterdir()) if parts.is_dir() and not parts.is_symlink() else ()
+    for name in names:
+        with suppress(EvidenceError):
+            if digest_below(run, f"{layout.PARTS}/{name}/{layout.RUN}") == (kept.size, kept.sha256):
+                return True
+    return False
+
+
+def own_files(run: Path, variant: str) -> tuple[str, ...]:
+    """The paths of all files of a sealed variant, its seal too. Raises EvidenceError where it was not closed."""
+    place = f"{variant}/{layout.SEAL}"
+    try:
+        seal = loads(Seal, read_below(run, place, MAX_BYTES))
+    except EvidenceMissing as error:
+        raise EvidenceError(f"{run / variant}: this evidence was never closed") from error
+    except ProtocolError as error:
+        raise EvidenceError(f"{run / place}: {error}") from error
+    return (*sorted(path for path in seal.files if path.startswith(f"{variant}/")), place)
 
 
 def _below(run: Path, error: Exception) -> str:

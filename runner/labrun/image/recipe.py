@@ -6,6 +6,7 @@ reads the folder; it builds nothing and talks to nobody.
 
 import hashlib
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def load_recipe(root: Path | None = None) -> Recipe:
             "Install labrun again, or restore images/lab in the checkout.",
         )
     suite = (folder / "suite").read_text(encoding="utf-8").strip()
-    return Recipe(root=folder, digest=_digest(folder), suite=suite)
+    return Recipe(root=folder, digest=digest_of(_read(folder)), suite=suite)
 
 
 def recipe_files(root: Path) -> tuple[Path, ...]:
@@ -62,17 +63,24 @@ def _is_dropping(path: Path) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in path.parts) or path.name.endswith("~")
 
 
-def _digest(root: Path) -> str:
+def is_executable(file: Path) -> bool:
+    """Like git, only this bit of a mode: the others depend on the umask of who cloned or installed."""
+    return bool(file.stat().st_mode & stat.S_IXUSR)
+
+
+def digest_of(files: Iterable[tuple[str, bool, bytes]]) -> str:
+    """``files``: name with slashes between, whether it is executable, content; in the order of the names."""
     whole = hashlib.sha256()
-    for path in recipe_files(root):
-        content = (root / path).read_bytes()
-        # Like git, only the executable bit of a mode: the others depend on the umask of who cloned or installed.
-        executable = bool((root / path).stat().st_mode & stat.S_IXUSR)
+    for path, executable, content in files:
         # Lengths first, so that no two recipes run together to the same bytes.
-        name = path.as_posix().encode()
+        name = path.encode()
         whole.update(b"%d:%s%c%d:" % (len(name), name, b"x" if executable else b"-", len(content)))
         whole.update(content)
     return whole.hexdigest()
+
+
+def _read(root: Path) -> Iterable[tuple[str, bool, bytes]]:
+    return ((path.as_posix(), is_executable(root / path), (root / path).read_bytes()) for path in recipe_files(root))
 
 
 def _shipped() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from labrun.evidence.ref import Ref
@@ -198,6 +199,11 @@ def exit_code(result: RunResult, strict: bool) -> int:
 def results_json(result: RunResult) -> dict[str, Any]:
     """The contract that others read (schema 1)."""
     return {"schema": RESULTS_SCHEMA, "run": result.run, "labs": [_lab(lab) for lab in result.labs]}
+
+
+def results_text(result: RunResult) -> str:
+    """results.json as a file has it. The same evidence, judged by the same labrun, gives the same text."""
+    return json.dumps(results_json(result), indent=1, ensure_ascii=False) + "\n"
 
 
 def _lab(lab: LabResult) -> dict[str, Any]:

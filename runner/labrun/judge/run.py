@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from labrun.evidence import layout
+from labrun.evidence.attempts import later_attempts
 from labrun.evidence.files import EvidenceMissing
 from labrun.evidence.lab import StoredLab, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
-from labrun.evidence.run import EvidenceError, LabEntry, read_run
+from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.edited import match
 from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
@@ -35,12 +36,23 @@ NONE: Mapping[str, LabResult] = {}
 def judge_run(run: Path, judged: Mapping[str, LabResult] = NONE) -> RunResult:
     """``judged``: slug -> result of labs that were judged already. Raises EvidenceError where the folder is no run."""
     record = read_run(run)
-    labs = [judged.get(entry.slug) or judge_entry(run, entry) for entry in record.labs]
+    labs = [judged.get(entry.slug) or _attempts(run, record, entry) for entry in record.labs]
     labs += [
         LabResult(lab.slug, lab.slug, lab.shown, "error", (), (), "invalid-lab", "\n".join(lab.problems))
         for lab in record.invalid
     ]
+    labs += [
+        LabResult(slug, slug, slug, "error", (), (), "shard-missing", f"this lab did not run: {why}")
+        for slug, why in (record.missing or {}).items()
+    ]
     return RunResult(encode(record), tuple(labs))
+
+
+def _attempts(run: Path, record: RunRecord, entry: LabEntry) -> LabResult:
+    """All attempts at a lab, where the run was put together from several; their verdicts must agree."""
+    results = [judge_entry(run, entry)]
+    results += [judge_entry(folder, other) for folder, other in later_attempts(run, record, entry.slug)]
+    return results[0] if len(results) == 1 else repeated(results)
 
 
 @dataclass(frozen=True, slots=True)

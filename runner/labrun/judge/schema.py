@@ -91,11 +91,16 @@ _CI = {
     "type": ["object", "null"],
 }  # fmt: skip
 _RUN = _object(
-    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id", "checkouts", "ci"),
+    "What ran, where, with what.", ("isolation_note", "kernel", "image", "image_id", "processor", "checkouts", "ci",
+                                    "shard", "parts", "missing"),
     id=_TEXT, started=_said(_TEXT, "UTC, ISO 8601"), labrun=_TEXT, engine=_TEXT, engine_version=_TEXT, isolation=_TEXT,
     isolation_note=_MAYBE, kernel=_MAYBE, image=_MAYBE, image_id=_MAYBE,
+    processor=_said(_MAYBE, "The host's, by name."),
     command=_list(_TEXT, "What runs it again, from the folder that it was run in."),
     checkouts=_list(_CHECKOUT), ci=_CI,
+    shard=_said({"type": "object"}, "Which share of the labs it is: number, of, and every lab's id."),
+    parts=_said({"type": "array"}, "Of a run that was put together: the runs."),
+    missing=_said({"type": "object"}, "Id of a lab -> why none of these runs has it."),
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from labrun.evidence import layout
@@ -14,7 +15,7 @@ from labrun.evidence.files import EvidenceError
 from labrun.evidence.lab import read_lab
 from labrun.evidence.record import read_variant
 from labrun.evidence.run import LabEntry, RunRecord, read_run
-from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, RunResult
+from labrun.judge.results import ControlResult, Evaluation, HypothesisResult, LabResult, RunResult, Subject
 from labrun.lab.problems import LabError
 from labrun.protocol.events import Hello
 from labrun.protocol.record import dataclass
@@ -59,12 +60,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A run, judged. ``plans``: slug -> variant -> digest of what was done. ``facts``: what it ran on."""
+    """A run, judged. ``plans``: slug -> variant -> digest of what was done. ``facts``: what it ran on.
+
+    ``brief``: results alone, without what was done and what was observed in controls: neither is compared then.
+    """
 
     id: str
     labs: tuple[LabResult, ...]
     plans: Mapping[str, Facts]
     facts: Facts
+    brief: bool = False
 
 
 def side(run: Path, result: RunResult) -> Side:
@@ -91,7 +96,8 @@ def _facts(record: RunRecord, hellos: Iterable[Hello]) -> Facts:
     found: dict[str, set[str]] = {
         "labrun": {record.labrun}, "engine": {record.engine}, "engine version": {record.engine_version},
         "isolation": {record.isolation}, "userland": {record.userland}, "kernel": {record.kernel or "not known"},
-        "image": {record.image or "none"}, "image id": {record.image_id or "none"}, "Python": {record.python},
+        "processor": {record.processor or "not known"}, "image": {record.image or "none"},
+        "image id": {record.image_id or "none"}, "Python": {record.python},
     }  # fmt: skip
     for hello in hellos:
         told = {"machine": hello.machine, "Python in the sandbox": hello.python, "agent": hello.agent}
@@ -106,6 +112,9 @@ def _facts(record: RunRecord, hellos: Iterable[Hello]) -> Facts:
 
 def difference(before: Side, after: Side) -> Difference:
     """Pure."""
+    brief = before.brief or after.brief
+    if brief:
+        before, after = _shortened(before), _shortened(after)
     old, new = ({lab.id: lab for lab in one.labs} for one in (before, after))
     sections: list[Section] = []
     same = 0
@@ -127,12 +136,25 @@ def difference(before: Side, after: Side) -> Difference:
             if found:
                 sections.append(Section(f"{slug}/{name}", found))
             same += not any(change.decided for change in found)
-    environment = tuple(
-        Change(name, before.facts.get(name), after.facts.get(name))
-        for name in dict.fromkeys((*before.facts, *after.facts))
-        if before.facts.get(name) != after.facts.get(name)
+    environment = []
+    for name in dict.fromkeys((*before.facts, *after.facts)):
+        one, two = before.facts.get(name), after.facts.get(name)
+        if one != two and not (brief and (one is None or two is None)):
+            environment.append(Change(name, one, two))
+    return Difference(before.id, after.id, same, tuple(environment), tuple(sections))
+
+
+def _shortened(one: Side) -> Side:
+    """As results.json has it."""
+    labs = tuple(
+        replace(lab, hypotheses=tuple(replace(h, controls=tuple(map(_brief, h.controls))) for h in lab.hypotheses))
+        for lab in one.labs
     )
-    return Difference(before.id, after.id, same, environment, tuple(sections))
+    return replace(one, labs=labs, plans={})
+
+
+def _brief(control: ControlResult) -> ControlResult:
+    return replace(control, trace=Evaluation("", Subject("the prediction"), control.truth))
 
 
 def _there(lab: LabResult | None) -> str | None:

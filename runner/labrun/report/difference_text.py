@@ -1,6 +1,11 @@
-"""The difference of two runs as text for a terminal, and as Markdown."""
+"""The difference of two runs as text for a terminal, as Markdown, and as a page that asks for nothing."""
 
 from __future__ import annotations
+
+import base64
+import hashlib
+
+from markupsafe import Markup, escape
 
 from labrun.logic.visible import visible
 from labrun.report import gfm
@@ -45,6 +50,47 @@ def _table(changes: tuple[Change, ...]) -> str:
 def _bold(change: Change) -> str:
     words = gfm.text(visible(change.what))
     return f"**{words}**" if change.decided else words
+
+
+_STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}th,td{border:1px solid #8888;padding:.3rem .5rem;text-align:left;"
+    "vertical-align:top;overflow-wrap:anywhere}td{font-family:ui-monospace,monospace;font-size:.875em}"
+)
+
+
+def as_html(difference: Difference) -> str:
+    """One page, without a script."""
+    before, after = escape(visible(difference.before)), escape(visible(difference.after))
+    parts = [Markup("<h1>From {} to {}</h1>\n<p>{}</p>").format(before, after, total(difference))]
+    sections = [(section.title, section.changes) for section in difference.sections]
+    if difference.environment:
+        sections.append(("What they ran on", difference.environment))
+    for title, changes in sections:
+        rows = Markup("\n").join(map(_row, changes))
+        parts.append(
+            Markup(
+                "<h2>{}</h2>\n<table>\n<thead><tr><th></th><th>before</th><th>after</th></tr></thead>\n"
+                "<tbody>\n{}\n</tbody></table>"
+            ).format(visible(title), rows)
+        )
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+    )
+    return Markup(
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" content="{}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>From {} to {}</title>\n'
+        "<style>{}</style>\n{}\n</html>\n"
+    ).format(policy, before, after, Markup(_STYLE), Markup("\n").join(parts))
+
+
+def _row(change: Change) -> Markup:
+    what = Markup("<strong>{}</strong>" if change.decided else "{}").format(visible(change.what))
+    return Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
+        what, _shown(change.before), _shown(change.after)
+    )
 
 
 def total(difference: Difference) -> str:

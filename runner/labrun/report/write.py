@@ -33,11 +33,24 @@ def write_reports(
     can be written.
     """
     names = [FORMATS[name] for name in formats]
-    view = build_view(run_dir, result)
-    for name in formats:
-        for file, text in _rendered(name, view, layout, evidence).items():
-            write_whole(run_dir / file, text)
+    for file, text in rendered(run_dir, result, formats, layout, evidence).items():
+        write_whole(run_dir / file, text)
     return tuple(run_dir / name for name in names)
+
+
+def rendered(
+    run_dir: Path,
+    result: RunResult,
+    formats: tuple[str, ...] = DEFAULT,
+    layout: str = "single",
+    evidence: str | None = None,
+) -> dict[str, str]:
+    """File -> its text, of all these formats. As `write_reports`, and writes nothing."""
+    view = build_view(run_dir, result)
+    found: dict[str, str] = {}
+    for name in formats:
+        found |= _rendered(name, view, layout, evidence)
+    return found
 
 
 def _rendered(name: str, view: RunView, layout: str, evidence: str | None) -> dict[str, str]:
