@@ -97,7 +97,8 @@ def _try(
     wanted = RunOptions(
         engine=EngineName.vm, isolation=None, userland=UserlandName.auto, jobs=jobs, out=out, tags=(),
         timeout_s=timeout_s, strict=False, as_json=False, repeat=1, words=None, values={}, last_failed=False,
-        failed_first=False, first_failure=False, max_failures=None, shard=None, durations=None, quiet=True, verbose=False, kernel=kernel,
+        failed_first=False, first_failure=False, max_failures=None, shard=None, durations=None,
+        quiet=True, verbose=False, kernel=kernel,
     )  # fmt: skip
     run, _ = run_labs(find_labs((what,), Path.cwd()), wanted)
     results = json.loads((run / layout.RESULTS).read_text(encoding="utf-8"))
