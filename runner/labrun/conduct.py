@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -71,6 +71,8 @@ class _Conductor:
     room: DiskRoom
     pace: Pace
     lasted_s: dict[str, float] = field(default_factory=dict)
+    running: int = 0
+    """Sandboxes that have begun to tell, and have not ended."""
 
     def variant(self, compiled: CompiledLab, plan: Plan, repeat: int) -> None:
         """One plan in one sandbox. Whatever goes wrong ends up in the evidence as a fault; nothing is raised."""
@@ -79,10 +81,12 @@ class _Conductor:
         name = layout.repeated(plan.variant, repeat)
         t_ns = 0
         done = False
-        with EvidenceWriter(folder, plan, self.room, self.run) as writer:
+        with EvidenceWriter(folder, plan, self.room, self.run) as writer, ExitStack() as stack:
             try:
                 with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
-                    for frame in frames:
+                    for number, frame in enumerate(frames):
+                        if number == 0:
+                            stack.enter_context(self._counted())
                         writer.put(frame)
                         if not isinstance(frame, Piece):
                             t_ns = frame.t_ns
@@ -102,6 +106,16 @@ class _Conductor:
             if self.interrupted.is_set():
                 fault = Fault(t_ns, "interrupted", "the run was interrupted")
             writer.put(fault)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self.lock:
+            self.running += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.running -= 1
 
     def _tell_step(self, slug: str, variant: str, step: str) -> None:
         with self.lock:
@@ -183,7 +197,7 @@ def _all(
     from labrun.judge.run import judge_entry
 
     while queue or pending:
-        while queue and conductor.pace.another(len(pending)):
+        while queue and conductor.pace.another(len(pending), len(pending) - conductor.running):
             one = queue.popleft()
             pending[pool.submit(work, *one)] = one[0]
         # Not for ever: a Ctrl-C that the kernel hands to another thread does not wake this one, which has to act on it.

@@ -23,8 +23,8 @@ class Pace(Protocol):
     @property
     def look_s(self) -> float: ...
 
-    def another(self, running: int) -> bool:
-        """May another be started now? Always, where none runs."""
+    def another(self, running: int, starting: int = 0) -> bool:
+        """May another be started now? Always, where none runs. ``starting``: those of them that have not begun yet."""
         ...
 
 
@@ -35,7 +35,7 @@ class Fixed:
     most: int
     look_s: float = 1.0
 
-    def another(self, running: int) -> bool:
+    def another(self, running: int, starting: int = 0) -> bool:
         return running < self.most
 
 
@@ -55,8 +55,8 @@ class Machine:
 class ByPressure:
     """One for each processor in any case; more while processors are hardly waited for and memory is free.
 
-    A sandbox that has just been started has not shown yet what it needs. So after a look that finds the machine idle,
-    no more than half as many are started as there are processors, until the next look.
+    A sandbox that has just been started has not shown yet what it needs. So never more of them start at once than there
+    are processors; and after a look that finds the machine idle, half as many are started, until the next look.
     """
 
     most = MOST
@@ -76,11 +76,11 @@ class ByPressure:
         self._before = self._look()
         self._may_start = 0
 
-    def another(self, running: int) -> bool:
+    def another(self, running: int, starting: int = 0) -> bool:
         """See `Pace.another`."""
         if running < self._always:
             return True
-        if running >= self.most:
+        if running >= self.most or starting >= self._always:
             return False
         now = self._clock()
         if now - self._looked_at >= self.look_s:

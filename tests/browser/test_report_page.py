@@ -276,14 +276,65 @@ def test_from_the_ladder_to_the_row_to_the_bytes(browser: Browser, pages: dict[s
             assert page.url.endswith("#lab-own-address-p-seen-1") and row.is_visible()
             row.get_by_role("link", name="A", exact=True).click()
             assert page.url.endswith("#lab-own-address-ladder-A") and page.locator("svg :target").is_visible()
-            row.get_by_role("link", name="50", exact=True).click()
             dump = page.locator("#lab-own-address-p-seen-1-b")
-            dump.get_by_text("ip.src").wait_for()  # the folds around a link's target open by themselves
+            assert not dump.is_visible()
+            row.locator(".unfold summary").click()
+            dump.get_by_text("ip.src").wait_for()
+            assert dump.bounding_box()["y"] > row.bounding_box()["y"]  # type: ignore[index]
             dump.locator("li", has_text="ip.src").hover()
             lit = dump.locator("pre i").evaluate_all(
                 "all => all.filter(i => getComputedStyle(i).backgroundColor !== 'rgba(0, 0, 0, 0)').map(i => i.textContent)"
             )
             assert " ".join(lit) == "ac 11 00 01"
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_an_address_of_bytes_opens_them(browser: Browser, pages: dict[str, Path], script: bool) -> None:
+    with Opened(browser, pages["recorded"], script=script) as opened:
+        opened.page.goto(opened.url + "#lab-own-address-p-seen-1-b")
+        opened.page.locator("#lab-own-address-p-seen-1-b").wait_for()
+
+
+@pytest.mark.parametrize("width", [1440, 1200, 768, 390])
+def test_nothing_of_a_packet_is_out_of_view(browser: Browser, pages: dict[str, Path], width: int) -> None:
+    with Opened(browser, pages["recorded"], width) as opened:
+        page = opened.page
+        page.locator("#lab-own-address summary", has_text="Captures").click()
+        cells = page.locator("#lab-own-address-p-seen-1 > td").evaluate_all(
+            "all => all.filter(one => one.textContent).map(one => [one.getBoundingClientRect().left, one.getBoundingClientRect().right])"
+        )
+        frame = page.locator(".scroll").first.evaluate(
+            "one => [one.scrollWidth - one.clientWidth, one.getBoundingClientRect().right]"
+        )
+        assert len(cells) == 9 and frame[0] == 0
+        assert all(0 <= left < right <= frame[1] <= width for left, right in cells)
+
+
+def test_what_is_wider_than_its_frame_has_a_shadow(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"], 390) as opened:
+        shadows = opened.page.locator(".picture, .scroll, .hex pre").evaluate_all(
+            "all => all.map(one => getComputedStyle(one).backgroundAttachment)"
+        )
+        assert shadows and set(shadows) == {"local, local, scroll, scroll"}
+
+
+def test_a_deep_link_is_there_at_once(browser: Browser, pages: dict[str, Path]) -> None:
+    """Smooth scrolling is for who clicks; whoever opens an address waits for nothing."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="no-preference")
+    page = context.new_page()
+    page.goto(pages["recorded"].as_uri() + "#environment")
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert page.locator("#environment").is_visible() and page.evaluate("scrollY") > 0
+    page.locator(".contents a[href='#lab-own-address']").click()
+    assert page.evaluate("document.documentElement.classList.contains('moves')")
+    context.close()
+
+
+def test_a_step_in_which_nothing_was_seen_is_said(browser: Browser, pages: dict[str, Path]) -> None:
+    with Opened(browser, pages["recorded"]) as opened:
+        opened.page.locator("#lab-own-address summary", has_text="Captures").click()
+        for place in ("#lab-own-address .packets .nothing", "#lab-own-address .ladder .nothing.band-text"):
+            assert opened.page.locator(place).first.text_content() == "during routes to before: nothing"
 
 
 def test_the_capture_in_the_page_is_one_that_wireshark_reads(

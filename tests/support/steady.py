@@ -7,6 +7,7 @@ Each rule has its reason. What no rule names must be the same in every run, on e
 - A question that nobody answers (ARP): a timer repeats it until the sandbox ends. It is one row, where it first was.
 - Rows of different interfaces: a router takes in the next packet before or after it has sent the one before. They are
   told interface by interface; those of one interface stay in their order.
+- Steps in whose time nothing was seen: a packet at the end of one step may come at the beginning of the next.
 - A listening socket that goes away: a server that has served its one client ends when the scheduler lets it, in this
   step's time or the next one's.
 """
@@ -58,7 +59,7 @@ def _variant(variant: VariantView, moved: Moved) -> VariantView:
         variant,
         steps=tuple(_step(step) for step in variant.steps),
         captures=tuple(_capture(capture, moved, raced) for capture in variant.captures),
-        ladder=None if raced else variant.ladder,
+        ladder=None if raced or variant.ladder is None else replace(variant.ladder, nothing=()),
     )
 
 

@@ -106,6 +106,7 @@ class Stage:
         self.run = path / "reports" / "run"
         self.path = path
         self.told = Told()
+        self.pace = None
 
     def go(self, scripts, labs=None, jobs=2, progress=None, engine=None, **options):
         """``scripts``: slug -> (experiment's, control's)."""
@@ -120,7 +121,9 @@ class Stage:
         begin(self.run, run_record([entry_of(compiled) for compiled in self.labs]))
         ticks = count()
         clock = lambda: float(next(ticks))  # noqa: E731
-        self.conducted = conduct(self.labs, self.engine, self.run, Fixed(jobs), progress or self.told, clock, **options)
+        self.conducted = conduct(
+            self.labs, self.engine, self.run, self.pace or Fixed(jobs), progress or self.told, clock, **options
+        )
         return self.conducted.whole
 
     def variant(self, slug, name="experiment"):
@@ -250,6 +253,24 @@ def test_a_lab_is_judged_when_its_last_variant_is_done(stage):
 def test_progress_is_told_one_call_at_a_time(stage):
     stage.go({f"lab-{n}": FINE for n in range(8)}, jobs=8)
     assert len(stage.told.calls) == 8 * 4
+
+
+def test_a_sandbox_starts_until_its_first_word(stage):
+    """What the pace is told: how many there are, and how many of them have said nothing yet."""
+    told = []
+
+    class Watched:
+        most, look_s = 2, 1.0
+
+        def another(self, running, starting=0):
+            told.append((running, starting))
+            return running < 2
+
+    stage.pace = Watched()
+    stage.go({f"lab-{n}": FINE for n in range(3)})
+    assert all(0 <= starting <= running for running, starting in told)
+    assert told[:2] == [(0, 0), (1, 1)] or told[:2] == [(0, 0), (1, 0)]
+    assert (0, 0) in told and len(stage.engine.names) == 6
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])

@@ -70,6 +70,14 @@ def test_after_each_look_that_finds_it_idle_half_as_many_more(cores, more):
     )
 
 
+@pytest.mark.parametrize(("starting", "more"), [(0, True), (1, True), (2, False), (9, False)])
+def test_those_that_start_are_waited_for(starting, more):
+    stage = Stage(2)
+    stage.now += LOOK_S * 1.01
+    assert stage.pace.another(10, starting) is more
+    assert stage.pace.another(1, starting) is True, "one for each processor in any case"
+
+
 def test_never_more_than_most():
     assert Stage(2).after_a_look(IDLE, running=MOST) == 0
     assert Stage(200).after_a_look(IDLE, running=0) <= MOST

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labrun.observe.journeys import Wiring, seen_on
-from labrun.packets.identity import identity, trace_keys
+from labrun.packets.describe import compared, field_bytes
+from labrun.packets.identity import fragment, identity, trace_keys
 from labrun.packets.pcapng import Packet
 from labrun.protocol.traces import TraceEvent
-from labrun.report.fields import compared, fields_of
-from labrun.report.ladder import Journey, Place, Sighting, journeys_of, ladder_of
+from labrun.report.ladder import Journey, Nothing, Place, Sighting, journeys_of, ladder_of
 from labrun.report.marks import Traced, marked
 from labrun.report.rungs import draw_ladder
 
@@ -41,7 +41,7 @@ A, B = "10.0.0.1", "192.0.2.2"
 
 @given(st.binary(max_size=80), st.sampled_from([0, 1, 101, 276]))
 def test_any_bytes_have_fields(data: bytes, linktype: int) -> None:
-    fields = fields_of(data, linktype)
+    fields = field_bytes(data, linktype)
     assert all(0 <= each.start < each.end <= len(data) for each in fields)
     assert (max((each.end for each in fields), default=0)) == len(data)
 
@@ -49,9 +49,9 @@ def test_any_bytes_have_fields(data: bytes, linktype: int) -> None:
 def seen(name: str, time_us: int, data: bytes, direction: str = "in", capture: str = "c", number: int = 1) -> Sighting:
     node, _, interface = name.partition(".")
     key, quotes = trace_keys(data, ETHERNET)
-    return Sighting(Place(node, interface), direction, time_us * 1000, "1.000 ms", "during probe", capture, number,  # type: ignore[arg-type]
+    return Sighting(Place(node, interface), direction, time_us * 1000, 1_000_000, "during probe", capture, number,  # type: ignore[arg-type]
                     f"{capture}-{name}-{time_us}", identity(data, ETHERNET, len(data)), "ICMP", (A, B), "echo", False,
-                    key, quotes)  # fmt: skip
+                    key, quotes, fragment(data, ETHERNET))  # fmt: skip
 
 
 def ways(journeys: tuple[Journey, ...]) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_ladder_is_bounded_and_says_so() -> None:
 
 
 def test_fields_have_their_bytes_and_what_a_hop_changed() -> None:
-    now, before = (fields_of(framed(ip(A, B, echo(), ttl=ttl), mac=ttl), ETHERNET) for ttl in (63, 64))
+    now, before = (field_bytes(framed(ip(A, B, echo(), ttl=ttl), mac=ttl), ETHERNET) for ttl in (63, 64))
     named = {each.name: each for each in compared(now, before)}
     assert (named["ip.ttl"].start, named["ip.ttl"].end, named["ip.ttl"].value) == (22, 23, "63")
     assert named["ip.ttl"].before == "64" and named["ip.src"].before is None
@@ -261,3 +261,87 @@ def test_two_packets_with_equal_headers_have_a_way_each() -> None:
         assert [(mark.kind, mark.text) for mark in journey.marks] == [("hook", "r: prerouting → forward → postrouting")]
     (first, second) = marked(journeys, [Traced("r", trace[:3])])
     assert first.marks == second.marks == ()  # whose way it is, is not known
+
+
+def part(first: int, more: bool, ident: int = 7, size: int = 16) -> bytes:
+    packet = bytearray(ip(A, B, echo()[:size], ident=ident))
+    packet[6:8] = struct.pack(">H", first // 8 | (0x2000 if more else 0))
+    return framed(bytes(packet))
+
+
+WHOLE = part(0, False, size=32)
+
+
+@pytest.mark.parametrize(
+    ("told", "marks", "wholes"),
+    [
+        ([WHOLE, part(0, True), part(16, False)],
+         ["in fragments: B, C", "fragment: bytes 0 to 15 of A", "fragment: bytes 16 to 31 of A"], [None, "A", "A"]),
+        ([part(0, True), part(16, False), WHOLE],
+         ["fragment: bytes 0 to 15 of C", "fragment: bytes 16 to 31 of C", "in fragments: A, B"], ["C", "C", None]),
+        ([part(0, True), part(16, False)], ["fragment: bytes 0 to 15, with B", "fragment: bytes 16 to 31, with A"], [None, None]),
+        ([part(16, False)], ["fragment: bytes 16 to 31"], [None]),
+        ([WHOLE, part(0, True, ident=8)], ["", "fragment: bytes 0 to 15"], [None, None]),
+        ([WHOLE, framed(ip(A, B, echo(seq=2)))], ["", ""], [None, None]),
+    ],
+)  # fmt: skip
+def test_fragments_are_joined_to_their_packet(told: list[bytes], marks: list[str], wholes: list[str | None]) -> None:
+    journeys = marked(journeys_of([seen("r.eth0", at, data) for at, data in enumerate(told, 1)]), ())
+    assert ["".join(mark.text for mark in journey.marks) for journey in journeys] == marks
+    assert [journey.whole for journey in journeys] == wholes
+
+
+def test_an_identification_that_comes_again_is_another_packet() -> None:
+    late = [seen("r.eth0", 1, WHOLE), seen("r.eth0", 31_000_000, part(0, True))]
+    assert [journey.whole for journey in marked(journeys_of(late), ())] == [None, None]
+    nearer = [seen("r.eth0", 1, WHOLE), seen("r.eth0", 9_000_000, WHOLE), seen("r.eth0", 9_000_001, part(0, True))]
+    assert [journey.whole for journey in marked(journeys_of(nearer), ())] == [None, None, "B"]
+
+
+def test_fragments_of_ipv6_are_joined_by_their_header() -> None:
+    def six(first: int, more: bool, ident: int) -> bytes:
+        payload = struct.pack(">BBHI", 58, 0, first | more, ident) + bytes(16)
+        return framed(struct.pack(">IHBB", 0x60000000, len(payload), 44, 64) + bytes(32) + payload, kind=0x86DD)
+
+    journeys = marked(
+        journeys_of(
+            [seen("r.eth0", at, six(*one)) for at, one in enumerate(((0, True, 5), (16, False, 5), (0, True, 6)))]
+        ),
+        (),
+    )
+    assert ["".join(mark.text for mark in journey.marks) for journey in journeys] == [
+        "fragment: bytes 0 to 15, with B", "fragment: bytes 16 to 31, with A", "fragment: bytes 0 to 15",
+    ]  # fmt: skip
+
+
+@given(st.binary(max_size=80), st.sampled_from([ETHERNET, RAW, 276]))
+def test_any_bytes_are_some_fragment_or_none(data: bytes, linktype: int) -> None:
+    found = fragment(data, linktype)
+    assert found is None or (found.first >= 0 and found.size >= 0)
+
+
+def test_nothing_is_drawn_where_it_was() -> None:
+    journeys = journeys_of([seen("h.eth0", 10, REQUEST), seen("h.eth0", 30, REPLY)])
+    nothing = [
+        Nothing(1_000, "during early: nothing"),
+        Nothing(20_000, "during between: nothing"),
+        Nothing(99_000, "during late: nothing"),
+    ]
+    ladder = ladder_of(journeys, [Place("h", "eth0")], nothing=nothing)
+    assert ladder is not None
+    told = [one.text if isinstance(one, Nothing) else one.name for one in ladder.in_order()]
+    assert told == ["during early: nothing", "A", "during between: nothing", "B", "during late: nothing"]
+    drawing = draw_ladder(ladder)
+    assert [band.text for band in drawing.bands if band.nothing] == [each.text for each in nothing]
+    places = [band.y for band in drawing.bands]
+    assert places == sorted(places) and drawing.bands[0].nothing and drawing.height > places[-1]
+    alone = ladder_of((), [Place("h", "eth0")], nothing=nothing)
+    assert alone is not None and draw_ladder(alone).summary == "0 packets. Nothing on h.eth0."
+    assert ladder_of((), [Place("h", "any")], nothing=nothing) is None and ladder_of((), [Place("h", "eth0")]) is None
+
+
+def test_times_of_one_packet_have_one_base() -> None:
+    (journey,) = journeys_of([seen("h.veth0", 1, REQUEST), seen("h.eth0", 2_500, REQUEST, "out")])
+    ladder = ladder_of([journey], ())
+    assert ladder is not None
+    assert [stop.time for stop in draw_ladder(ladder).rungs[0].stops] == ["1.000", "3.499"]

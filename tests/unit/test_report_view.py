@@ -10,11 +10,11 @@ import pytest
 from labrun.evidence import layout
 from labrun.evidence.run import EvidenceError
 from labrun.judge.results import Evaluation, RunResult, Subject
+from labrun.packets.describe import describe
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
 from labrun.report import anchors
 from labrun.report.build import build_view
-from labrun.report.dissect import dissect
 from labrun.report.drawing import draw
 from labrun.report.hypotheses import observed
 from labrun.report.packets import MAX_ROWS
@@ -69,10 +69,11 @@ def test_a_control_tells_what_is_different(view: RunView) -> None:
 def test_packets_know_their_step_and_who_cites_them(view: RunView) -> None:
     experiment = lab(view, "own-address").experiment
     assert experiment is not None
-    (group,) = experiment.captures[0].groups
+    before, group = experiment.captures[0].groups
+    assert (before.title, before.rows) == ("during routes to before: nothing", ())
     assert group.title == "during probe"
     first, second = group.rows
-    assert (first.time, first.direction, first.protocol) == ("5.000 ms", "in", "ICMP")
+    assert (first.time, first.direction, first.protocol) == ("5.000", "in", "ICMP")
     assert [link.text for link in first.cited] == ["goes-through-lo"] and second.cited == ()
 
 
@@ -157,16 +158,16 @@ def test_the_observed_sentence_is_short(tmp_path: Path) -> None:
 
 
 def test_packets_in_words() -> None:
-    assert dissect(icmp("10.0.0.1", "10.0.0.2", 0), 1).info == "echo reply id 7 seq 1"
+    assert describe(icmp("10.0.0.1", "10.0.0.2", 0), 1).info == "echo reply id 7 seq 1"
     arp = bytes(12) + bytes.fromhex("0806000108000604000102000000000a0a0000010000000000000a000002")
-    assert dissect(arp, 1).info == "who has 10.0.0.2? tell 10.0.0.1"
+    assert describe(arp, 1).info == "who has 10.0.0.2? tell 10.0.0.1"
     syn = bytes.fromhex("4500002800010000400600000a0000010a00000222c4005000000001000000005002200000000000")
-    words = dissect(syn, 101)
+    words = describe(syn, 101)
     assert (words.protocol, words.destination) == ("TCP", "10.0.0.2:80")
     assert words.info == "SYN seq 1 ack 0 win 8192 len 0"
     for data in (b"", b"\x45", b"\x60" * 7, bytes(13), bytes(12) + b"\x86\xdd\x60", b"\xff" * 60):
         for linktype in (1, 101, 276):
-            assert dissect(data, linktype).info
+            assert describe(data, linktype).info
 
 
 def _network(links: list[tuple[str, str]], nodes: list[str]) -> list[Step]:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from labrun.packets.dissect.layer import Cut
 from labrun.packets.dissect.registry import FIELDS
-from labrun.packets.dissect.walk import ETHERNET, ICMP_ERRORS, ICMPV6_ERRORS, RAW, walk
+from labrun.packets.dissect.walk import ETHERNET, FRAGMENT, ICMP_ERRORS, ICMPV6_ERRORS, RAW, walk
 
 SIZE = 8  # bytes of ``same`` and of ``like``: both have to agree
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
@@ -191,6 +191,52 @@ def _values(data: bytes, linktype: int) -> dict[str, tuple[object, ...]]:
         ]
         found[name] = tuple(None if isinstance(value, Cut) else value for value in values)
     return found
+
+
+class Fragment(NamedTuple):
+    """The part of an IP packet that an appearance has: all of it, or a fragment. ``key``: the same for all parts of one
+    packet (RFC 791 and 8200: addresses, protocol, identification). ``first``: its first byte behind the IP header."""
+
+    key: bytes
+    first: int
+    size: int
+    more: bool
+
+    @property
+    def whole(self) -> bool:
+        return not self.first and not self.more
+
+
+def fragment(data: bytes, linktype: int) -> Fragment | None:
+    """None where it is no IP, and of whole packets that nobody may cut: their identification says nothing (RFC 6864).
+
+    IPv6 packets have an identification only once they were cut.
+    """
+    layers, _ = walk(data, linktype, len(data))
+    network = next((layer for layer in layers if layer.protocol in ("ip", "ipv6") and layer.stack == 0), None)
+    if network is None:
+        return None
+    at = network.start
+    if network.protocol == "ipv6":
+        return _fragment_of_ipv6(data, at)
+    if len(data) < at + 20:
+        return None
+    bits = int.from_bytes(data[at + 6 : at + 8])
+    if bits & 0x4000 and not bits & 0x3FFF:
+        return None
+    size = int.from_bytes(data[at + 2 : at + 4]) - (data[at] & 15) * 4
+    key = data[at + 4 : at + 6] + data[at + 9 : at + 10] + data[at + 12 : at + 20]
+    return Fragment(key, (bits & 0x1FFF) * 8, max(0, size), bool(bits & 0x2000))
+
+
+def _fragment_of_ipv6(data: bytes, at: int) -> Fragment | None:
+    """Where the fragment header comes first, as it nearly always does."""
+    if len(data) < at + 48 or data[at + 6] != FRAGMENT:
+        return None
+    bits = int.from_bytes(data[at + 42 : at + 44])
+    size = int.from_bytes(data[at + 4 : at + 6]) - 8
+    key = data[at + 44 : at + 48] + data[at + 40 : at + 41] + data[at + 8 : at + 40]
+    return Fragment(key, bits & 0xFFF8, max(0, size), bool(bits & 1))
 
 
 def trace_key(network: bytes, transport: bytes) -> bytes | None:

@@ -30,7 +30,7 @@ from labrun.report.kernel import Course
 from labrun.report.lab_file import lab_file
 from labrun.report.ladder import Journey, Place, journeys_of, ladder_of
 from labrun.report.marks import Traced, marked
-from labrun.report.packets import CaptureRead, capture_view, with_journeys
+from labrun.report.packets import CaptureRead, capture_view, nothing_seen, with_journeys
 from labrun.report.references import Places, cited_packets
 from labrun.report.room import Room
 from labrun.report.topology import TopologyView, topology_of
@@ -348,7 +348,7 @@ def _variant_view(
     sightings = [sighting for capture in read for sighting in capture.sightings]
     every = marked(journeys_of(sightings, wiring_of(variant)), _traces(variant))
     watched = [Place(c.view.node, name) for c in read for name in c.view.interfaces]
-    ladder = ladder_of(_looked_at(every) if is_control else every, watched, len(every))
+    ladder = ladder_of(_looked_at(every) if is_control else every, watched, len(every), nothing_seen(read))
     drawn = frozenset(journey.name for journey in (ladder.journeys if ladder else ()))
     captures = [with_journeys(capture, every, drawn, slug, variant.plan.variant, room) for capture in read]
     faults = tuple(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from labrun.packets.describe import FieldBytes
 from labrun.protocol.record import dataclass
-from labrun.report.fields import MAX_BYTES, FieldBytes
 
+MAX_BYTES = 384  # shown of one packet
 _WIDTH = 16
 
 

@@ -111,8 +111,8 @@ def _digest(text: str) -> str:
 
 def _field_css(view: RunView) -> str:
     """Pointing at a field lights up its bytes, and at bytes their fields: a rule a field, for want of a script."""
-    dumps = (dump for variant in _variants(view) for capture in variant.captures for dump in capture.bytes)
-    every = range(max((len(dump.fields) for dump in dumps), default=0))
+    rows = (row for variant in _variants(view) for capture in variant.captures for row in capture.rows())
+    every = range(max((len(row.bytes.fields) for row in rows if row.bytes is not None), default=0))
     if not every:
         return ""
     to_bytes = ",".join(f".hex:has(li:nth-child({n + 1}):hover) .x{n}" for n in every)

@@ -7,14 +7,14 @@ bridge made are branches; and what is not joined stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 from labrun.observe.journeys import UNKNOWN_WIRING, Sight, Wiring, journeys
 from labrun.observe.journeys import Journey as Found
-from labrun.packets.identity import Identity
+from labrun.packets.identity import Fragment, Identity
 from labrun.protocol.record import dataclass
 
 MAX_JOURNEYS = 40  # of one ladder; those that a verdict refers to come first
@@ -37,8 +37,8 @@ class Sighting:
     place: Place
     direction: Literal["in", "out"] | None
     time_ns: int
-    since: str
-    """Since its step's start, in words."""
+    since_ns: int | None
+    """Since its step began; None before the first step."""
     moment: str
     """In which step's time: during probe, after probe."""
     capture: str
@@ -52,6 +52,8 @@ class Sighting:
     key: bytes | None = None
     """What a trace and an ICMP error tell of it; ``quotes``: the same of the packet that it quotes."""
     quotes: bytes | None = None
+    part: Fragment | None = None
+    """Which part of an IP packet it is; None where nothing tells."""
     unjoined: bool = False
     """It differs from the one before in what a router may rewrite: it may be another packet."""
     twins: tuple[str, ...] = ()
@@ -63,9 +65,10 @@ class Sighting:
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What else the evidence has of a packet: hooks that it crossed, where it was dropped, what answered it, where a
-    bridge copied it, and that others have the same content, so that nobody knows which is which."""
+    bridge copied it, which fragments are one packet, and that others have the same content, so that nobody knows which
+    is which."""
 
-    kind: Literal["hook", "drop", "answer", "copies", "alike"]
+    kind: Literal["hook", "drop", "answer", "copies", "part", "alike"]
     text: str
 
 
@@ -76,6 +79,8 @@ class Journey:
     name: str
     sightings: tuple[Sighting, ...]
     marks: tuple[Mark, ...] = ()
+    whole: str | None = None
+    """Of a fragment: the name of the packet that it is of, where that was captured."""
 
     @property
     def first(self) -> Sighting:
@@ -87,6 +92,14 @@ class Journey:
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing:
+    """Neighbouring steps in whose time nothing was seen, though all of it was captured."""
+
+    time_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ladder:
     """``quiet``: captured interfaces on which nothing was seen. ``cut``: what is left out, in words."""
 
@@ -94,12 +107,24 @@ class Ladder:
     quiet: frozenset[Place]
     journeys: tuple[Journey, ...]
     cut: str | None = None
+    nothing: tuple[Nothing, ...] = ()
+
+    def in_order(self) -> Iterator[Journey | Nothing]:
+        """What was seen, and when nothing was, as time goes."""
+        left = list(self.nothing)
+        for journey in self.journeys:
+            while left and left[0].time_ns <= journey.first.time_ns:
+                yield left.pop(0)
+            yield journey
+        yield from left
 
 
-def ladder_of(every: Sequence[Journey], watched: Sequence[Place], of: int = 0) -> Ladder | None:
+def ladder_of(
+    every: Sequence[Journey], watched: Sequence[Place], of: int = 0, nothing: Sequence[Nothing] = ()
+) -> Ladder | None:
     """``watched``: all captured interfaces, also those that nothing passed. ``of``: how many packets there are, if
     that is more than ``every``. None where there is nothing to draw."""
-    if not every:
+    if not every and not (nothing and any(place.interface != "any" for place in watched)):
         return None
     chosen = tuple(every)
     if len(every) > MAX_JOURNEYS:
@@ -125,7 +150,7 @@ def ladder_of(every: Sequence[Journey], watched: Sequence[Place], of: int = 0) -
             if (within := tuple(each for each in journey.sightings if each.place in kept))
         )
     words = "; ".join(cut) + ". The tables have more." if cut else None
-    return Ladder(tuple(columns), frozenset(quiet), chosen, words)
+    return Ladder(tuple(columns), frozenset(quiet), chosen, words, tuple(nothing))
 
 
 def journeys_of(sightings: Sequence[Sighting], wiring: Wiring = UNKNOWN_WIRING) -> tuple[Journey, ...]:

@@ -27,7 +27,8 @@ MAX_LINES = 100  # of an output
 MAX_ROWS = 50  # of a capture; cited packets are always there
 _TAIL = 20
 _PACKET_HEAD = (
-    "No.", "When", "Time", "Packet", "Interface", "Way", "Protocol", "From", "To", "What", "Bytes", "Cited by",
+    "No.", "When", "Time since the step began", "Packet", "Interface", "Way", "Protocol", "From", "To", "What",
+    "Bytes", "Cited by",
 )  # fmt: skip
 _FOLD_LINES = 40
 _MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
@@ -212,6 +213,8 @@ def _capture(capture: CaptureView) -> Iterator[str]:
     rows: list[list[str]] = []
     left_out = 0
     for group in capture.groups:
+        if not group.rows:
+            rows.append(["", gfm.text(group.title), *([""] * (len(_PACKET_HEAD) - 2))])
         for row in group.rows:
             if len(rows) >= MAX_ROWS and not row.cited:
                 left_out += 1
@@ -220,16 +223,17 @@ def _capture(capture: CaptureView) -> Iterator[str]:
     if rows:
         head = list(_PACKET_HEAD)
         content = gfm.table(head, rows)
-        yield gfm.details(f"{len(rows)} packets", content) if len(rows) > 12 else content
+        shown = sum(len(group.rows) for group in capture.groups) - left_out
+        yield gfm.details(f"{shown} packets", content) if len(rows) > 12 else content
     cut = f"{left_out} more rows are in the HTML report. " if left_out else ""
     yield gfm.text(cut + (capture.cut or ""))
 
 
 def _packet(title: str, row: PacketRow) -> list[str]:
-    letter = row.journey.text if row.journey else ""
+    letter = row.journey.text + (f" of {row.whole}" if row.whole else "") if row.journey else ""
     words = (
         title,
-        row.time,
+        f"{row.time} ms" if row.time else "",
         letter,
         row.interface,
         row.direction or "",

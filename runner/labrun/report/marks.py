@@ -19,6 +19,7 @@ from labrun.report.ladder import Journey, Mark
 from labrun.report.visible import one_line, shorten
 
 _MAX_TEXT = 60
+_WAITS_NS = 30_000_000_000
 _MAX_WAYS = 4  # through one node, of one packet
 
 
@@ -42,7 +43,48 @@ def marked(journeys: Sequence[Journey], traces: Iterable[Traced]) -> tuple[Journ
         answer = answers.get(journey.first.key) if journey.first.key is not None else None
         if answer is not None and answer is not journey:
             found[journey.name].append(Mark("answer", f"answered by {answer.name}: {answer.first.info}"))
-    return tuple(replace(journey, marks=tuple(found[journey.name])) for journey in journeys)
+    joined = tuple(replace(journey, marks=tuple(found[journey.name])) for journey in journeys)
+    return _with_fragments(joined)
+
+
+def _with_fragments(journeys: Sequence[Journey]) -> tuple[Journey, ...]:
+    """Fragments with the packet that they are of: the one that was seen before them, else the one made of them."""
+    groups: dict[bytes, list[Journey]] = {}
+    for journey in journeys:
+        if journey.first.part is not None:
+            groups.setdefault(journey.first.part.key, []).append(journey)
+    whole_of: dict[str, str] = {}
+    marks: dict[str, list[str]] = {}
+    for group in groups.values():
+        parts = [journey for journey in group if journey.first.part and not journey.first.part.whole]
+        wholes = [journey for journey in group if journey.first.part and journey.first.part.whole]
+        for journey in parts:
+            whole = _whole(journey, wholes)
+            others = [other.name for other in parts if other is not journey]
+            assert journey.first.part is not None
+            first, size = journey.first.part.first, journey.first.part.size
+            of = f" of {whole.name}" if whole else f", with {', '.join(others)}" if others else ""
+            marks.setdefault(journey.name, []).append(f"fragment: bytes {first} to {first + size - 1}{of}")
+            if whole is not None:
+                whole_of[journey.name] = whole.name
+        for one in wholes:
+            if names := [journey.name for journey in parts if whole_of.get(journey.name) == one.name]:
+                marks.setdefault(one.name, []).append(f"in fragments: {', '.join(names)}")
+    return tuple(
+        replace(
+            journey,
+            marks=(*journey.marks, *(Mark("part", text) for text in marks.get(journey.name, ()))),
+            whole=whole_of.get(journey.name),
+        )
+        for journey in journeys
+    )
+
+
+def _whole(part: Journey, wholes: Sequence[Journey]) -> Journey | None:
+    """Identifications come again: no fragment waits for longer than this (RFC 791, 3.2; net.ipv4.ipfrag_time)."""
+    near = [one for one in wholes if abs(one.first.time_ns - part.first.time_ns) <= _WAITS_NS]
+    before = [one for one in near if one.first.time_ns <= part.first.time_ns]
+    return before[-1] if before else near[0] if near else None
 
 
 _Keyed = tuple[PacketPath, frozenset[bytes]]

@@ -7,7 +7,7 @@ digits and a few harmless signs; everything else becomes its entity code.
 
 from __future__ import annotations
 
-from labrun.report.ladder import Ladder
+from labrun.report.ladder import Ladder, Nothing
 from labrun.report.topology import TopologyView
 from labrun.report.visible import shorten
 
@@ -52,7 +52,11 @@ def ladder(view: Ladder) -> str | None:
         lines.append(f"  participant {name} as {words(f'{place.node}.{place.interface}', 40)}")
     messages = 0
     moment = None
-    for journey in view.journeys:
+    for journey in view.in_order():
+        if isinstance(journey, Nothing):
+            lines.append(f"  Note over {names[view.columns[0]]}: {words(journey.text)}")
+            moment = None
+            continue
         if moment != journey.first.moment:
             moment = journey.first.moment
             lines.append(f"  Note over {names[view.columns[0]]}: {words(moment)}")

@@ -13,24 +13,26 @@ from pathlib import Path
 from labrun.evidence.files import EvidenceError, EvidenceMissing
 from labrun.evidence.record import StepRecord, VariantRecord
 from labrun.observe.packets import another_capture
-from labrun.packets.identity import identity, trace_keys
+from labrun.observe.window import clock_was_set
+from labrun.packets.describe import FieldBytes, compared, describe, field_bytes
+from labrun.packets.identity import fragment, identity, trace_keys
 from labrun.packets.pcapng import Packet, PcapngError, read_packets
 from labrun.protocol.actions import Capture
 from labrun.protocol.events import CaptureResult
 from labrun.protocol.record import dataclass
 from labrun.report import anchors
-from labrun.report.dissect import dissect
-from labrun.report.fields import compared, fields_of
 from labrun.report.hexdump import PacketBytes
-from labrun.report.ladder import Journey, Place, Sighting
+from labrun.report.ladder import Journey, Nothing, Place, Sighting
 from labrun.report.room import Room
 from labrun.report.view import CaptureView, Link, PacketGroup, PacketRow
-from labrun.report.visible import one_line, shorten, size
+from labrun.report.visible import milliseconds, one_line, shorten, size
 
 MAX_ROWS = 200  # of a capture
 MAX_CITED = 100  # more rows, for packets that a verdict refers to
 MAX_INLINE = 1024 * 1024  # bytes of a capture that the page itself carries
 MAX_READ = 2_000_000  # packets looked at to find those
+_MAX_INFO = 160
+_MAX_FIELD, _MAX_VALUE = 40, 60
 
 Cited = Mapping[int, tuple[Link, ...]]
 """Packet number -> the hypotheses that refer to it."""
@@ -38,11 +40,12 @@ Cited = Mapping[int, tuple[Link, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A step's time. ``end_ns`` is None where it never ended."""
+    """A step's time. ``end_ns`` is None where it never ended. ``sure``: and nobody set the clock meanwhile."""
 
     step: str
     start_ns: int
     end_ns: int | None
+    sure: bool
 
 
 def capture_path(record: StepRecord) -> str | None:
@@ -61,6 +64,10 @@ class CaptureRead:
     sightings: tuple[Sighting, ...]
     packets: Mapping[str, Packet]
     """By the anchors of their rows."""
+    looked: Mapping[str, int]
+    """Steps in whose time it captured, and when each began."""
+    nothing: frozenset[str]
+    """Those of them in whose time there was surely nothing."""
 
 
 def capture_view(
@@ -85,7 +92,7 @@ def capture_view(
             anchor = anchors.packet(slug, name, record.step.id, packet.number)
             row = _row(packet, anchor, since_ns, cited.get(packet.number, ()))
             rows.append((title, row))
-            sightings.append(_sighting(packet, row, node, title, one_line(record.step.id)))
+            sightings.append(_sighting(packet, row, node, title, one_line(record.step.id), since_ns))
             packets[anchor] = packet
     except EvidenceMissing:
         note = "The file is not there: it never left the sandbox."
@@ -98,10 +105,13 @@ def capture_view(
     kept = record.capture.packets if record.capture else None
     if note is None and kept is not None and kept > len(rows):
         note = f"{len(rows)} of {kept} packets are shown; the file has them all."
-    groups = tuple(
-        PacketGroup(title, tuple(row for _, row in part)) for title, part in groupby(rows, key=lambda item: item[0])
-    )
     health, healthy = _health(record)
+    looked = _looked(record, windows)
+    seen = {title for title, _ in rows}
+    # What is not shown may have been anywhere.
+    sure = note is None and healthy and kept is not None and kept == len(rows)
+    nothing = frozenset(window.step for window in looked if sure and f"during {window.step}" not in seen)
+    groups = _groups(rows, sightings, looked, nothing)
     view = CaptureView(
         step=record.step.id,
         anchor=anchors.capture(slug, name, record.step.id),
@@ -117,7 +127,60 @@ def capture_view(
         inline=_inline(variant, path, room),
         size=_size(variant, path),
     )
-    return CaptureRead(view, tuple(sightings), packets)
+    began = {window.step: window.start_ns for window in looked}
+    return CaptureRead(view, tuple(sightings), packets, began, nothing)
+
+
+def _looked(record: StepRecord, windows: Sequence[_Window]) -> list[_Window]:
+    """The steps that were captured from their start to their end, on all interfaces."""
+    ended = record.capture
+    if ended is None:
+        return []
+    began_ns = max((ended.started_ns, *(ended.interface_starts or ())))
+    return [
+        window
+        for window in windows
+        if window.sure and window.end_ns is not None and began_ns <= window.start_ns and window.end_ns <= ended.ended_ns
+    ]
+
+
+def _groups(
+    rows: Sequence[tuple[str, PacketRow]],
+    sightings: Sequence[Sighting],
+    looked: Sequence[_Window],
+    nothing: frozenset[str],
+) -> tuple[PacketGroup, ...]:
+    """Rows by the step in whose time they were; in between, when nothing was seen."""
+    quiet = nothings([(window.step, window.start_ns) for window in looked], nothing)
+    found: list[PacketGroup] = []
+    for title, each in groupby(zip(rows, sightings, strict=True), key=lambda item: item[0][0]):
+        part = list(each)
+        while quiet and quiet[0].time_ns <= part[0][1].time_ns:
+            found.append(PacketGroup(quiet.pop(0).text, ()))
+        found.append(PacketGroup(title, tuple(row for (_, row), _ in part)))
+    return (*found, *(PacketGroup(each.text, ()) for each in quiet))
+
+
+def nothings(looked: Sequence[tuple[str, int]], nothing: frozenset[str]) -> list[Nothing]:
+    """``looked``: the steps in order, and when each began. Neighbours without a packet are told in one line, three or
+    more of them by the first and the last."""
+    found: list[Nothing] = []
+    for quiet, part in groupby(looked, key=lambda one: one[0] in nothing):
+        if quiet:
+            steps = [*part]
+            first, last = one_line(steps[0][0]), one_line(steps[-1][0])
+            names = first if len(steps) == 1 else f"{first}, {last}" if len(steps) == 2 else f"{first} to {last}"
+            found.append(Nothing(steps[0][1], f"during {names}: nothing"))
+    return found
+
+
+def nothing_seen(read: Sequence[CaptureRead]) -> list[Nothing]:
+    """When none of a variant's captures saw anything, and those that ran meanwhile kept all."""
+    began = {step: time_ns for capture in read for step, time_ns in capture.looked.items()}
+    quiet = {step for step in began if all(step in c.nothing for c in read if step in c.looked)}
+    seen = {sighting.moment for capture in read for sighting in capture.sightings}
+    steps = sorted(began.items(), key=lambda one: one[1])
+    return nothings(steps, frozenset(step for step in quiet if f"during {step}" not in seen))
 
 
 def _interfaces(record: StepRecord, action: Capture) -> tuple[str, ...]:
@@ -127,13 +190,13 @@ def _interfaces(record: StepRecord, action: Capture) -> tuple[str, ...]:
     return tuple(sorted(names) if action.interfaces == ("any",) else names)
 
 
-def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str) -> Sighting:
+def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: str, since_ns: int | None) -> Sighting:
     key, quotes = trace_keys(packet.data, packet.linktype)
     return Sighting(
         place=Place(node, row.interface),
         direction=packet.direction,
         time_ns=packet.time_ns,
-        since=row.time,
+        since_ns=since_ns,
         moment=moment,
         capture=capture,
         number=packet.number,
@@ -145,6 +208,7 @@ def _sighting(packet: Packet, row: PacketRow, node: str, moment: str, capture: s
         ends=(row.source, row.destination),
         info=row.info,
         cited=bool(row.cited),
+        part=fragment(packet.data, packet.linktype),
     )
 
 
@@ -178,7 +242,7 @@ def with_journeys(
             if sighting.after is not None:
                 earlier[sighting.anchor] = sighting.after
     step = read.view.step
-    dumps: list[PacketBytes] = []
+    wholes = {journey.name: journey.whole for journey in journeys if journey.whole is not None}
     groups = []
     packets = room.packets
     for group in read.view.groups:
@@ -188,20 +252,26 @@ def with_journeys(
             link = (
                 Link(letter, f"#{anchors.rung(slug, variant, letter)}" if letter in drawn else "") if letter else None
             )
-            href = None
+            shown = None
             packet = read.packets[row.anchor]
             if packet.data and room.dump(bool(row.cited)):
                 anchor = anchors.packet_bytes(slug, variant, step, row.number)
-                fields = fields_of(packet.data, packet.linktype)
+                fields = _fields(packet)
                 previous = packets.get(earlier.get(row.anchor, ""))
                 if previous is not None:
-                    fields = compared(fields, fields_of(previous.data, previous.linktype))
+                    fields = compared(fields, _fields(previous))
                 title = f"{row.protocol} {row.info}" + (f" on {row.interface}" if row.interface else "")
-                dumps.append(PacketBytes(anchor, row.number, title, packet.data, fields, read.view.file.text))
-                href = f"#{anchor}"
-            rows.append(replace(row, journey=link, bytes=href))
+                shown = PacketBytes(anchor, row.number, title, packet.data, fields, read.view.file.text)
+            rows.append(replace(row, journey=link, whole=wholes.get(letter or ""), bytes=shown))
         groups.append(replace(group, rows=tuple(rows)))
-    return replace(read.view, groups=tuple(groups), bytes=tuple(dumps))
+    return replace(read.view, groups=tuple(groups))
+
+
+def _fields(packet: Packet) -> tuple[FieldBytes, ...]:
+    return tuple(
+        replace(each, name=shorten(one_line(each.name), _MAX_FIELD), value=shorten(one_line(each.value), _MAX_VALUE))
+        for each in field_bytes(packet.data, packet.linktype, packet.length, packet.offload)
+    )
 
 
 def _chosen(packets: Iterator[Packet], cited: Cited, most: int) -> Iterator[Packet]:
@@ -220,7 +290,12 @@ def _chosen(packets: Iterator[Packet], cited: Cited, most: int) -> Iterator[Pack
 
 def _windows(variant: VariantRecord) -> list[_Window]:
     return [
-        _Window(record.step.id, record.started.wall_ns, record.ended.wall_ns if record.ended else None)
+        _Window(
+            record.step.id,
+            record.started.wall_ns,
+            record.ended.wall_ns if record.ended else None,
+            record.ended is not None and not clock_was_set(record.started, record.ended),
+        )
         for record in variant.steps
         if record.started is not None and record.step.phase == "lab"
     ]
@@ -236,7 +311,10 @@ def _moment(windows: list[_Window], time_ns: int) -> tuple[str, int | None]:
 
 
 def _row(packet: Packet, anchor: str, since_ns: int | None, cited: tuple[Link, ...]) -> PacketRow:
-    words = dissect(packet.data, packet.linktype)
+    words = describe(packet.data, packet.linktype, packet.length)
+    protocol, source, destination, info = (
+        shorten(one_line(text), _MAX_INFO) for text in (words.protocol, words.source, words.destination, words.info)
+    )
     return PacketRow(
         number=packet.number,
         anchor=anchor,
@@ -244,17 +322,12 @@ def _row(packet: Packet, anchor: str, since_ns: int | None, cited: tuple[Link, .
         interface=shorten(one_line(packet.interface), 40),
         direction=packet.direction,
         length=packet.length,
-        protocol=words.protocol,
-        source=words.source,
-        destination=words.destination,
-        info=words.info,
+        protocol=protocol,
+        source=source,
+        destination=destination,
+        info=info,
         cited=cited,
     )
-
-
-def milliseconds(duration_ns: int) -> str:
-    """Integer arithmetic, so that no rounding differs between machines."""
-    return f"{duration_ns // 1_000_000}.{duration_ns // 1000 % 1000:03} ms"
 
 
 def _health(record: StepRecord) -> tuple[str, bool]:

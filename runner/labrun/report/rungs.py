@@ -11,16 +11,16 @@ from collections.abc import Iterable
 from typing import Literal
 
 from labrun.protocol.record import dataclass
-from labrun.report.ladder import Journey, Ladder, Place, Sighting
-from labrun.report.visible import shorten
+from labrun.report.ladder import Journey, Ladder, Nothing, Place, Sighting
+from labrun.report.visible import milliseconds, shorten
 
 _CHAR = 6.7  # advance of the 11 px monospace text
 _LEFT, _STUB, _RIGHT = 66, 38, 6
 _GAP_LEAST, _GAP_MOST = 96, 168
 _NODE, _HEAD, _BAND, _LABEL, _ROW, _AFTER = 24, 20, 30, 22, 26, 8
 _ARROW = 7
-_MARK, _MARK_X = 16, 24  # their text begins left of the rungs, for it is long
-_SIGNS = {"hook": "", "drop": "✕ ", "answer": "↩ ", "copies": "⋔ ", "alike": "? "}
+_MARK, _MARK_X = 16, 24  # their text begins left of the rungs, for it is long, as does what a packet is
+_SIGNS = {"hook": "", "drop": "✕ ", "answer": "↩ ", "copies": "⋔ ", "part": "⊂ ", "alike": "? "}
 _MAX_NAME = 18
 
 
@@ -48,10 +48,11 @@ class Roof:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Where another step's time begins."""
+    """Where another step's time begins. ``nothing``: and ends, with nothing seen."""
 
     y: int
     text: str
+    nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,17 @@ def draw_ladder(ladder: Ladder) -> LadderDrawing:
     width = _LEFT + _STUB + gap * (count - 1) + _STUB + _RIGHT
     width = max(width, 344)
     top = _NODE + _HEAD
-    y = top
+    y = top + (_HEAD if ladder.quiet and not ladder.journeys else 0)
     bands: list[Band] = []
     rungs: list[Rung] = []
     outside: dict[Place, int] = {}
     moment = None
-    for journey in ladder.journeys:
+    for journey in ladder.in_order():
+        if isinstance(journey, Nothing):
+            moment = None
+            bands.append(Band(y + 20, shorten(journey.text, int(width / _CHAR)), True))
+            y += _BAND
+            continue
         if journey.first.moment != moment:
             moment = journey.first.moment
             bands.append(Band(y + 20, moment))
@@ -161,7 +167,6 @@ def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards
         ways[kind] = ways.get(kind, "") + _arrow(x1, y1, x2, y2)
 
     sign = 1 if rightwards else -1
-    first_ns = journey.first.time_ns
     row = y + _LABEL + 6
     for index, sighting in enumerate(journey.sightings):
         x = at[sighting.place]
@@ -176,10 +181,7 @@ def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards
             arrow(kind, before.x, row if bend else before.y, x, row)
             if sighting.unjoined and note is None:
                 note, note_at = "rewritten?", ((before.x + x) // 2, (before.y + row) // 2 - 5)
-        time = sighting.since if index == 0 else f"+{(sighting.time_ns - first_ns) // 1000} µs"
-        if sighting.time_ns - first_ns >= 10_000_000:
-            time = f"+{(sighting.time_ns - first_ns) // 1_000_000} ms"
-        stops.append(_stop(sighting, x, row, time if len(time) <= 9 else time.removesuffix(" ms")))
+        stops.append(_stop(sighting, x, row, _since(journey.first, sighting)))
         drawn[sighting.anchor] = stops[-1]
         row += _ROW
     for sighting, stop in zip(journey.sightings, stops, strict=True):
@@ -188,11 +190,17 @@ def _rung(journey: Journey, at: dict[Place, int], y: int, width: int, rightwards
             away = sign if before is None else 1 if stop.x > before.x else -1
             arrow("outer", stop.x, stop.y, stop.x + away * (_STUB - 4), stop.y + 7)
     words = " → ".join(journey.first.ends) if journey.first.ends[0] else ""
-    room = int((width - _LEFT - 12) / _CHAR) - len(journey.first.protocol) - 3
+    room = int((width - _MARK_X - 6) / _CHAR) - len(journey.first.protocol) - 3
     text = f"{journey.first.info}  {words}".strip() if len(journey.first.info) + len(words) + 2 <= room else (
         journey.first.info)  # fmt: skip
-    return Rung(journey.name, journey.first.protocol, shorten(text, max(12, room)), _LEFT, y + 15, tuple(stops),
+    begin = _MARK_X + 6 * (len(journey.name) - 1)
+    return Rung(journey.name, journey.first.protocol, shorten(text, max(12, room)), begin, y + 15, tuple(stops),
                 tuple(ways.items()), note, note_at, _marks(journey, row - _ROW + 22, width))  # fmt: skip
+
+
+def _since(first: Sighting, sighting: Sighting) -> str:
+    """All of a packet's times count from the start of the step in which it was first seen."""
+    return "" if first.since_ns is None else milliseconds(first.since_ns + sighting.time_ns - first.time_ns)
 
 
 def _marks(journey: Journey, y: int, width: int) -> tuple[tuple[str, int, str], ...]:
@@ -233,9 +241,8 @@ def _roofs(columns: tuple[Place, ...], at: dict[Place, int], gap: int) -> Iterab
 def _summary(ladder: Ladder) -> str:
     """The picture in a sentence, for those who cannot see it. What it holds is text and links, and read as such."""
     count = len(ladder.journeys)
-    words = (
-        f"{count} packet{'' if count == 1 else 's'} on {_names(p for p in ladder.columns if p not in ladder.quiet)}."
-    )
+    on = _names(p for p in ladder.columns if p not in ladder.quiet)
+    words = f"{count} packet{'' if count == 1 else 's'}{' on ' if on else ''}{on}."
     return words + (f" Nothing on {_names(p for p in ladder.columns if p in ladder.quiet)}." if ladder.quiet else "")
 
 

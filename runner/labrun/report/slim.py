@@ -85,7 +85,7 @@ def _stream(stream: StreamView, level: int) -> StreamView:
 
 
 def _capture(capture: CaptureView, level: int) -> CaptureView:
-    slim = replace(capture, bytes=(), inline=None, groups=tuple(_unlinked(group) for group in capture.groups))
+    slim = replace(capture, inline=None, groups=tuple(_unlinked(group) for group in capture.groups))
     if level < 2:
         return slim
     rows = list(slim.rows())
@@ -93,7 +93,8 @@ def _capture(capture: CaptureView, level: int) -> CaptureView:
     kept |= {row.anchor for row in rows[:_ROWS]}
     groups = tuple(replace(g, rows=tuple(row for row in g.rows if row.anchor in kept)) for g in slim.groups)
     note = slim.cut if len(kept) == len(rows) else f"{len(kept)} of {len(rows)} rows are shown; the file has them all."
-    return replace(slim, groups=tuple(group for group in groups if group.rows), cut=note)
+    left = tuple(group for group, whole in zip(groups, slim.groups, strict=True) if group.rows or not whole.rows)
+    return replace(slim, groups=left, cut=note)
 
 
 def _unlinked(group: PacketGroup) -> PacketGroup:

@@ -86,6 +86,7 @@ class PacketRow:
     number: int
     anchor: str
     time: str
+    """Milliseconds since its step began."""
     interface: str
     direction: Literal["in", "out"] | None
     length: int
@@ -97,13 +98,15 @@ class PacketRow:
     """The hypotheses whose judging refers to this packet."""
     journey: Link | None = None
     """The letter of the packet in the ladder: rows of one letter are one packet."""
-    bytes: str | None = None
-    """Where its hex dump is: #anchor."""
+    whole: str | None = None
+    """Of a fragment: the letter of the packet that it is of."""
+    bytes: PacketBytes | None = None
+    """Its fields and its hex dump."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacketGroup:
-    """Packets of one step's time. Their times count from its start."""
+    """Packets of one step's time, and where there are none, that nothing was seen."""
 
     title: str
     rows: tuple[PacketRow, ...]
@@ -122,7 +125,6 @@ class CaptureView:
     healthy: bool
     groups: tuple[PacketGroup, ...]
     cut: str | None
-    bytes: tuple[PacketBytes, ...] = ()
     inline: str | None = None
     """The whole file as base64, where it is small."""
     size: str | None = None

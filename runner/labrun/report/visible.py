@@ -60,6 +60,11 @@ def code_spans(text: str) -> tuple[tuple[bool, str], ...]:
     return tuple(pieces)
 
 
+def milliseconds(duration_ns: int) -> str:
+    """Without the unit, which is said once. Integer arithmetic, so that no rounding differs between machines."""
+    return f"{duration_ns // 1_000_000}.{duration_ns // 1000 % 1000:03}"
+
+
 def size(count: int) -> str:
     """Bytes in words, for people: 512 bytes, 1.5 KiB, 50 MiB."""
     if count < 1024:

@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from labrun.packets.dissect.layer import CUT, Found, Reader, Value, ipv4_text
+from labrun.packets.dissect.layer import CUT, Spot, Spotted, Value, ipv4_text
 
 _COOKIE_AT, _OPTIONS_AT = 236, 240
 _COOKIE = b"\x63\x82\x53\x63"
 _PAD, _END = 0, 255
 
 
-def _option(code: int, form: Callable[[bytes], tuple[Value, ...]]) -> Reader:
-    def read(data: bytes, start: int, end: int) -> Found:
-        found: list[Value] = []
+def _option(code: int, form: Callable[[bytes], tuple[Value, ...]]) -> Spotted:
+    def spots(data: bytes, start: int, end: int) -> Iterator[Spot]:
         at = start + _OPTIONS_AT
+        cut: Spot = CUT, len(data), len(data)
         if at > end:
-            return ()
+            return
         if at > len(data):
-            return (CUT,)
+            yield cut
+            return
         if data[start + _COOKIE_AT : at] != _COOKIE:
-            return ()
+            return
         while at < end:
             if at >= len(data):
-                return (*found, CUT)
+                yield cut
+                return
             if data[at] == _END:
-                break
+                return
             if data[at] == _PAD:
                 at += 1
                 continue
             if at + 2 > end:
-                break
+                return
             if at + 2 > len(data):
-                return (*found, CUT)
+                yield cut
+                return
             kind, stop = data[at], at + 2 + data[at + 1]
             if stop > end:
-                break
+                return
             if kind == code:
                 if stop > len(data):
-                    return (*found, CUT)
-                found += form(data[at + 2 : stop])
+                    yield cut
+                    return
+                yield from ((value, at, stop) for value in form(data[at + 2 : stop]))
             at = stop
-        return tuple(found)
 
-    return read
+    return Spotted(spots)
 
 
-def option_number(code: int, size: int) -> Reader:
+def option_number(code: int, size: int) -> Spotted:
     return _option(code, lambda raw: (int.from_bytes(raw),) if len(raw) == size else ())
 
 
-def option_addresses(code: int, several: bool = False) -> Reader:
+def option_addresses(code: int, several: bool = False) -> Spotted:
     """Addresses of four bytes each. Without ``several`` just one is right."""
 
     def form(raw: bytes) -> tuple[Value, ...]:
@@ -61,5 +64,5 @@ def option_addresses(code: int, several: bool = False) -> Reader:
     return _option(code, form)
 
 
-def option_text(code: int) -> Reader:
+def option_text(code: int) -> Spotted:
     return _option(code, lambda raw: (raw.rstrip(b"\0").decode("utf-8", "replace"),) if raw else ())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from labrun.packets.dissect.layer import CUT, Found, Reader, Value, ipv4_text, ipv6_text
+from labrun.packets.dissect.layer import CUT, Spot, Spotted, ipv4_text, ipv6_text
 
 _A, _CNAME, _AAAA = 1, 5, 28
 _MAX_JUMPS = 64
@@ -27,6 +27,8 @@ class _Record(NamedTuple):
     question: bool
     name: str
     type: int
+    at: int
+    after: int  # its name, which is from ``at`` up to here
     ttl: int = 0
     start: int = 0  # of the data, which a question has not
     end: int = 0
@@ -72,48 +74,47 @@ def _records(data: bytes, start: int, end: int) -> Iterator[_Record]:
     questions, *others = (int.from_bytes(header[at : at + 2]) for at in (4, 6, 8, 10))
     at = start + 12
     for index in range(questions + sum(others)):
-        name, at = _name(data, at, start, end)
+        begin = at
+        name, at = _name(data, begin, start, end)
         kind = int.from_bytes(_take(data, at, 4, end)[:2])
         if index < questions:
+            yield _Record(True, name, kind, begin, at)
             at += 4
-            yield _Record(True, name, kind)
             continue
         ttl = int.from_bytes(_take(data, at + 4, 4, end))
         size = int.from_bytes(_take(data, at + 8, 2, end))
-        at += 10
-        yield _Record(False, name, kind, ttl, at, at + size)
-        at += size
+        yield _Record(False, name, kind, begin, at, ttl, at + 10, at + 10 + size)
+        at += 10 + size
 
 
-def _value(what: str, data: bytes, start: int, end: int, record: _Record) -> Value | None:
-    shown: dict[str, Value] = {"qry.name": record.name, "qry.type": record.type}
+def _spot(what: str, data: bytes, start: int, end: int, record: _Record) -> Spot | None:
+    name: Spot = record.name, record.at, record.after
+    kind: Spot = record.type, record.after, record.after + 2
     if record.question:
-        return shown.get(what)
+        return {"qry.name": name, "qry.type": kind}.get(what)
     size = record.end - record.start
     if what == "a" and record.type == _A and size == 4:
-        return ipv4_text(_take(data, record.start, 4, end))
+        return ipv4_text(_take(data, record.start, 4, end)), record.start, record.end
     if what == "aaaa" and record.type == _AAAA and size == 16:
-        return ipv6_text(_take(data, record.start, 16, end))
+        return ipv6_text(_take(data, record.start, 16, end)), record.start, record.end
     if what == "cname" and record.type == _CNAME:
-        return _name(data, record.start, start, end)[0]
-    shown = {"resp.name": record.name, "resp.type": record.type, "resp.ttl": record.ttl}
-    return shown.get(what)
+        return _name(data, record.start, start, end)[0], record.start, record.end
+    ttl: Spot = record.ttl, record.after + 4, record.after + 8
+    return {"resp.name": name, "resp.type": kind, "resp.ttl": ttl}.get(what)
 
 
-def of_records(what: str) -> Reader:
+def of_records(what: str) -> Spotted:
     """A field of questions (qry.*) or resource records, from every section, as Wireshark shows them."""
 
-    def read(data: bytes, start: int, end: int) -> Found:
-        found: list[Value] = []
+    def spots(data: bytes, start: int, end: int) -> Iterator[Spot]:
         try:
             for record in _records(data, start, end):
-                value = _value(what, data, start, end, record)
-                if value is not None:
-                    found.append(value)
+                spot = _spot(what, data, start, end, record)
+                if spot is not None:
+                    yield spot
         except _Malformed:
-            return tuple(found)
+            return
         except _NotKept:
-            return (*found, CUT)
-        return tuple(found)
+            yield CUT, len(data), len(data)
 
-    return read
+    return Spotted(spots)

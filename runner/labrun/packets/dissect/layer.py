@@ -7,7 +7,7 @@ the capture kept is CUT: whoever asks for it gets no answer, and never a wrong o
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from labrun.protocol.record import dataclass
@@ -28,6 +28,19 @@ CUT: Final = Cut()
 Found = tuple[Value | Cut, ...]
 Reader = Callable[[bytes, int, int], Found]
 """(what was kept, where the header begins, where it ends on the wire) -> values, with CUT among them if any are."""
+
+Spot = tuple[Value | Cut, int, int]
+"""A value, and the place of its bytes [begin, end), both counted from the packet's start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spotted:
+    """A reader of what stands at no fixed place of its header: it also knows where."""
+
+    spots: Callable[[bytes, int, int], Iterator[Spot]]
+
+    def __call__(self, data: bytes, start: int, end: int) -> Found:
+        return tuple(value for value, _, _ in self.spots(data, start, end))
 
 
 Part = Literal["outer", "inner", "quoted"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from labrun.packets.dissect.layer import CUT, Found
+from collections.abc import Iterator
+
+from labrun.packets.dissect.layer import CUT, Found, Spot, Spotted
 
 _HEADER = 20
 _END, _NOP, _MSS = 0, 1, 2
@@ -25,33 +27,39 @@ def payload_length(data: bytes, start: int, end: int) -> Found:
     return (end - stop,) if stop <= end else ()
 
 
-def mss(data: bytes, start: int, end: int) -> Found:
-    """The values of all maximum segment size options."""
+def _segment_sizes(data: bytes, start: int, end: int) -> Iterator[Spot]:
     stop = _options_end(data, start, end)
     if not isinstance(stop, int):
-        return stop
+        yield from ((value, len(data), len(data)) for value in stop)
+        return
     stop = min(stop, end)
-    found: list[int | bool | str] = []
+    cut: Spot = CUT, len(data), len(data)
     at = start + _HEADER
     while at < stop:
         if at >= len(data):
-            return (*found, CUT)
+            yield cut
+            return
         kind = data[at]
         if kind == _END:
-            break
+            return
         if kind == _NOP:
             at += 1
             continue
         if at + 2 > stop:
-            break
+            return
         if at + 2 > len(data):
-            return (*found, CUT)
+            yield cut
+            return
         size = data[at + 1]
         if size < 2 or at + size > stop:
-            break
+            return
         if kind == _MSS and size == 4:
             if at + 4 > len(data):
-                return (*found, CUT)
-            found.append(data[at + 2] << 8 | data[at + 3])
+                yield cut
+                return
+            yield data[at + 2] << 8 | data[at + 3], at, at + 4
         at += size
-    return tuple(found)
+
+
+mss = Spotted(_segment_sizes)
+"""The values of all maximum segment size options."""

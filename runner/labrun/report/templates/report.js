@@ -96,12 +96,19 @@
     if (!target) return;
     for (let element = target; element; element = element.parentElement) {
       if (element.tagName === "DETAILS") element.open = true;
+      if (element.matches(".detail")) element.previousElementSibling.querySelector(".unfold").open = true;
       element.hidden = false;
     }
     // What a link names is open too: how a hypothesis was judged, what is in a fold that is named itself.
     if (target.matches(".hypothesis")) all(":scope > details", target).forEach((each) => { each.open = true; });
     target.scrollIntoView();
   };
+  // Who clicks sees where it goes. Who opens an address is there at once.
+  addEventListener("click", (event) => {
+    if (!event.target.closest?.("a[href^='#']")) return;
+    document.documentElement.classList.add("moves");
+    setTimeout(() => document.documentElement.classList.remove("moves"), 1000);
+  });
   addEventListener("hashchange", reveal);
   addEventListener("popstate", recall);
   addEventListener("beforeprint", () => all("details.rest, details.evidence, details.how").forEach((each) => { each.open = true; }));
