@@ -19,6 +19,7 @@ from labrun.engines.base import Engine, EngineError
 from labrun.evidence import layout
 from labrun.evidence.durations import keep_durations, read_durations
 from labrun.evidence.files import write_whole
+from labrun.evidence.kept import keep_files
 from labrun.evidence.lab import lab_json, stored
 from labrun.evidence.run import LabEntry, RunRecord, point_latest, write_left_out, write_run
 from labrun.evidence.writer import DiskRoom, EvidenceFull, EvidenceWriter
@@ -83,7 +84,7 @@ class _Conductor:
         done = False
         with EvidenceWriter(folder, plan, self.room, self.run) as writer, ExitStack() as stack:
             try:
-                with self.engine.sandbox(plan, f"{slug}-{name}") as frames:
+                with self.engine.sandbox(plan, f"{slug}-{name}", compiled.lab.files.contents) as frames:
                     for number, frame in enumerate(frames):
                         if number == 0:
                             stack.enter_context(self._counted())
@@ -148,6 +149,7 @@ def conduct(
         folder.mkdir(parents=True)
         write_whole(folder / layout.LAB, compiled.lab.text)
         write_whole(folder / layout.COMPILED, lab_json(stored(compiled)))
+        keep_files(folder, compiled.lab.files.entries, compiled.lab.files.contents)
     queue = [(lab, plan, repeat) for lab in labs for repeat in range(1, repeats + 1) for plan in lab.plans]
     if max_failures is None and not in_order:
         lasted_s = read_durations(run.parent)

@@ -245,6 +245,18 @@ SAMPLES: dict[str, dict[str, Sample]] = {
         "a step before it": judged(EXIT, lambda evidence: evidence.run(
             "cause", stderr=b"Try `iptables -h' for more information.\n", exit=2, shell="iptables -j DORP").run("probe").done()),
     },
+    "test-skipped": {
+        "the whole program": judged({"tests": "probe"}, ran(4, b"SKIP: needs jq\n")),
+        "a test of it": judged({"tests": "probe", "name": "a"}, ran(0, b"TEST: a   [SKIP]\nTEST: b   [ OK ]\n")),
+    },
+    "test-contradicts-exit": {
+        "it says failed and exits with 0": judged({"tests": "probe"}, ran(0, b"run a test\nfailed\nrun b test\nok\n")),
+        "it exits with 1 and says no reason": judged({"tests": "probe"}, ran(1, b"TEST: a   [ OK ]\n")),
+    },
+    "tests-unfinished": {
+        "fewer than planned": judged({"tests": "probe"}, ran(0, b"1..3\nok 1 a\nok 2 b\n")),
+        "not one of them": judged({"tests": "probe", "name": "c"}, ran(0, b"1..2\nok 1 a\nok 2 b\n")),
+    },
     "timeout": {"the command itself": judged(EXIT, SLOW), "every check of it": judged(SAYS, SLOW)},
     "step-failed": {
         "an earlier step": judged(EXIT, FAILED),

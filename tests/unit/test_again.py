@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -147,12 +148,15 @@ def test_a_name_means_a_run_or_a_page_or_neither(tmp_path: Path) -> None:
     for lab in result.labs:
         (run / "labs" / lab.id / "lab.yaml").write_text(json.dumps({**_own(run, lab.id), "extra": 1}))
     (tmp_path / "page.html").write_bytes(page(entry()))
-    named = {name: again(name, Path("reports"), tmp_path) for name in (run.name, f"reports/{run.name}", str(run))}
+    stack = ExitStack()
+    named = {
+        name: again(name, Path("reports"), tmp_path, stack) for name in (run.name, f"reports/{run.name}", str(run))
+    }
     assert {len(found or ()) for found in named.values()} == {4}
-    assert len(again("page.html", Path("reports"), tmp_path) or ()) == 1
-    assert again("own-address", Path("reports"), tmp_path) is None
+    assert len(again("page.html", Path("reports"), tmp_path, stack) or ()) == 1
+    assert again("own-address", Path("reports"), tmp_path, stack) is None
     with pytest.raises(EvidenceError, match="not a run directory"):
-        labs_of_run(tmp_path)
+        labs_of_run(tmp_path, stack)
 
 
 def _own(run: Path, lab: str) -> dict[str, object]:

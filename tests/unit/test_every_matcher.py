@@ -29,6 +29,7 @@ from labrun.lab.predictions import (
     PacketsAre,
     PacketSelector,
     StateIs,
+    SuiteIs,
     Timed,
     TraceIs,
 )
@@ -223,6 +224,8 @@ CASES: dict[str, tuple[dict[str, Any], Build, Build, Build]] = {
     "trace.path": ({"trace": {"at": "hooks"}, "path": PATH}, FORWARDED, DROPPED, UNHEALTHY),
     "trace.ends": ({"trace": {"at": "hooks", "during": "probe"}, "ends": "accept"}, FORWARDED, DROPPED, UNHEALTHY),
     "trace.count": ({"trace": {"at": "hooks", "where": {"protocol": "icmp"}}, "count": 1}, FORWARDED, traced(), traced(*forwarded(1), drops=1)),
+    "tests.name": ({"tests": "probe", "name": "a"}, ran(b"ok 1 a\nnot ok 2 b\n", 1), ran(b"not ok 1 a\n", 1), slow),
+    "tests": ({"tests": "probe"}, ran(b"ok 1 a\n"), ran(b"not ok 1 a\n", 1), ran(b"not ok 1 a\n")),
     "expr: command": (value("a + 1 == 3", a={"command": "probe", "of": "exit"}), ran(exit=2), ran(exit=3), slow),
     "expr: json": (value("a / b > 1", a={"command": "probe", "json": "a"}, b={"command": "probe", "json": "b"}),
                    ran(b'{"a": 3, "b": 2}'), ran(b'{"a": 2, "b": 3}'), ran(b'{"a": 3, "b": 0}')),
@@ -356,14 +359,14 @@ def test_what_it_tells_is_golden(case: str, tmp_path: Path) -> None:
     assert "\n".join(text) == file.read_text(encoding="utf-8")
 
 
-NO_MATCHERS = {"command", "change", "packets", "lookup", "trace", "changes", *STATE_KINDS, *Timed.model_fields}
+NO_MATCHERS = {"command", "change", "packets", "lookup", "trace", "tests", "changes", *STATE_KINDS, *Timed.model_fields}
 
 
 def test_no_matcher_is_left_out() -> None:
     """What a prediction may have besides its selector; the kinds of state and the words of time; and packet selectors."""
     leaves = {
         "command": CommandIs, "change": ChangeIs, "packets": PacketsAre, "state": StateIs, "changes": ChangesAre,
-        "lookup": LookupIs, "trace": TraceIs,
+        "lookup": LookupIs, "trace": TraceIs, "tests": SuiteIs,
     }  # fmt: skip
     wanted = {f"{name}.{field}" for name, leaf in leaves.items() for field in leaf.model_fields.keys() - NO_MATCHERS}
     wanted |= {*STATE_KINDS, *Timed.model_fields} | {f"packets: {field}" for field in PacketSelector.model_fields}

@@ -28,7 +28,7 @@ hypotheses:
     claim: C
     predict: {command: probe, exit: 0}
 """
-KNOWN = "Known: background, conclusion, hypotheses, parameters, question, requires, source, steps, tags, timeout, title, topology, watch."
+KNOWN = "Known: background, conclusion, defaults, env, files, hypotheses, include, parameters, question, requires, source, steps, tags, timeout, title, topology, userland, watch."
 VERBS = "run, start, stop, capture, namespace, link, address, route, rule, neighbour, sysctl, nft, send, snapshot, lookup, trace, wait"
 
 
@@ -115,8 +115,9 @@ WRONG_SHAPE = {
                                  "7:5: step 'probe': unknown key 'tiemout'. Did you mean 'timeout'?"),
     "a mistyped key deep inside": (change("route: {add: default, vai: 10.0.0.1}"),
                                    "6:27: step 'probe': route: unknown key 'vai'. Did you mean 'via'?"),
-    "what is missing": ("title: T\n", "1:1: 'question' is missing\nlab.yaml:1:1: 'steps' is missing\n"
-                                      "lab.yaml:1:1: 'hypotheses' is missing"),
+    "what is missing": ("title: T\n", "1:1: 'question' is missing\nlab.yaml:1:1: 'steps' is missing"),
+    "an empty list of claims": (LAB[: LAB.index("hypo")] + "hypotheses: []\n",
+                                "8:13: hypotheses: this is empty; at least one is needed"),
     "a list for text": (instead("question: Q", "question: [1]"), "2:11: question: text is needed, not [1]"),
     "a number for text": (instead("title: T", "title: 5"), "1:8: title: text is needed, not 5 (in quotes it is text)"),
     "nothing for text": (instead("title: T", "title:"), "1:1: title: text is needed, not None"),
@@ -144,7 +145,7 @@ WRONG_SHAPE = {
                         "7:14: step 'probe': timeout: a duration is needed, such as 500ms, 2s or 1m, not '2w'"),
     "ready without start": (step('run: "true"\n    ready: {port: 1}'), "5:5: step 'probe': ready goes with start"),
     "ready with two": (step('start: "true"\n    ready: {port: 1, output: x}'),
-                       "7:12: step 'probe': ready: ready needs exactly one of port, output; given: port, output"),
+                       "7:12: step 'probe': ready: ready needs exactly one of port, output, succeeds; given: port, output"),
     "a port too high": (step('start: "true"\n    ready: {port: 65536}'),
                         "7:19: step 'probe': ready.port: 65536 is not at most 65535"),
     "a short MAC": (change("link: {set: eth0, mac: 52:54:00:12:34}"),
@@ -171,7 +172,7 @@ WRONG_SHAPE = {
                                                     "{command: STEP, exit: 0}"),
     "a mistyped selector": (predict("{comand: probe, exit: 0}"),
                             "11:14: hypothesis 'h': predict: a prediction needs one of all, any, not, command, change, "
-                            "packets, changes, lookup, trace, expr, links, addresses, routes, rules, neighbours, sockets, nft, nft_counters, counters. "
+                            "packets, changes, lookup, tests, trace, expr, links, addresses, routes, rules, neighbours, sockets, nft, nft_counters, counters. "
                             "Did you mean 'command'?"),
     "two selectors": (predict("{command: probe, links: {at: x}, exit: 0}"),
                       "11:14: hypothesis 'h': predict: one thing at a time: command, links are given; join them with "

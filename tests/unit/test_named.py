@@ -174,7 +174,7 @@ WRONG = [
     ('{command: probe, json: {a: {contains: "${rate}"}}}', "{command", "'rate' is saved as a number (float), and text is needed"),
     ('{links: {at: before, where: {name: "${nam}"}}, count: 1}', "{links", "no step saves 'nam', and it is no parameter."),
     # shapes
-    ("{comand: probe, exit: 0}", "{comand", "a prediction needs one of all, any, not, command, change, packets, changes, lookup, trace, expr"),
+    ("{comand: probe, exit: 0}", "{comand", "a prediction needs one of all, any, not, command, change, packets, changes, lookup, tests, trace, expr"),
     ("{command: probe, exist: 0}", "exist", "unknown key 'exist'. Did you mean 'exit'?"),
     ("{command: probe, exit: {equal: 0}}", "equal", "unknown key 'equal'. Did you mean 'equals'?"),
     ("{links: {at: before, wher: {}}, count: 1}", "wher", "unknown key 'wher'. Did you mean 'where'?"),

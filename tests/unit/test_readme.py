@@ -19,6 +19,13 @@ def test_the_lab_in_the_readme_is_valid_and_has_twenty_lines_at_most() -> None:
     assert compiled.controls == {"goes-through-lo": ("goes-through-lo",)}
 
 
+def test_the_firewall_in_the_readme_is_valid_and_has_twenty_five_lines_at_most() -> None:
+    text = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    assert len(text.splitlines()) <= 25
+    compiled = compile_lab(parse_lab(text, Path("lab.yaml"), "firewall", "lab.yaml"))
+    assert list(compiled.controls) == ["web-is-open", "ssh-is-closed"]
+
+
 def help_of(*command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "labrun", *command, "--help"], capture_output=True, text=True, check=True

@@ -195,10 +195,16 @@ def test_what_is_not_of_the_hypotheses_is_the_first_runs(tmp_path):
     assert repeated([first, replace(second, status="error")]).title == "second"
 
 
-def test_runs_of_different_labs_are_not_one(tmp_path):
+@pytest.mark.parametrize("first", [True, False])
+def test_what_not_every_run_has_is_not_known(tmp_path, first):
+    """As a test of a program that ended early."""
     lab = judge_entry(tmp_path, ran(tmp_path, probe()))
-    with pytest.raises(ValueError, match="shorter"):
-        repeated([lab, replace(lab, hypotheses=lab.hypotheses[:1])])
+    less = replace(lab, hypotheses=lab.hypotheses[:1])
+    result = repeated([lab, less] if first else [less, lab])
+    assert [(one.id, one.verdict, one.reason) for one in result.hypotheses] == [
+        ("flips", "supported", "as-predicted"), ("fast", "inconclusive", "unstable"),
+    ]  # fmt: skip
+    assert result.hypotheses[1].message == "only 1 of 2 runs have it"
 
 
 @pytest.mark.parametrize("repeats", [1, 2])

@@ -25,6 +25,9 @@ def lab(*verdicts: str, status: str = "done") -> LabResult:
         ((lab(status="skipped"),), "0 hypotheses judged, 1 lab skipped, 0 broken. Nothing was judged."),
         ((lab("supported", "refuted"),), "2 hypotheses judged (1 supported, 1 refuted), 0 labs skipped, 0 broken. 1 not as expected."),
         ((lab("supported", "inconclusive"),), "2 hypotheses judged (1 supported, 1 inconclusive), 0 labs skipped, 0 broken. 1 not decided."),
+        ((lab(),), "0 hypotheses judged, 0 labs skipped, 0 broken. Nothing was claimed."),
+        ((lab(), lab(status="error")), "0 hypotheses judged, 0 labs skipped, 1 broken. Not all ran."),
+        ((lab(), lab("supported")), "1 hypothesis judged (1 supported), 0 labs skipped, 0 broken. All as expected."),
         ((lab("supported"), lab(status="error")), "1 hypothesis judged (1 supported), 0 labs skipped, 1 broken. Not all was judged."),
     ],
 )  # fmt: skip

@@ -417,6 +417,7 @@ def test_each_lab_of_a_run_has_a_status(tmp_path):
     assert "events.jsonl:1" in labs["damaged"].message
     assert result.counts() == {
         "hypotheses": 3, "supported": 1, "refuted": 0, "inconclusive": 2, "surprises": 0, "skipped": 1, "errors": 5,
+        "claimless": 0,
     }  # fmt: skip
     assert exit_code(result, strict=False) == 2
 
@@ -495,6 +496,7 @@ def test_exit_code(labs, usual, strict):
 def test_every_verdict_is_counted():
     assert RunResult({}, (FINE, SURPRISE, SURPRISED, UNSURE, UNSURE, SKIPPED, BROKEN, INVALID)).counts() == {
         "hypotheses": 6, "supported": 2, "refuted": 2, "inconclusive": 2, "surprises": 2, "skipped": 1, "errors": 2,
+        "claimless": 0,
     }  # fmt: skip
 
 

@@ -109,6 +109,12 @@ def _start(stage: Stage, step: Step, action: actions.Start, deadline: float) -> 
     if ready.output is not None:
         is_ready = process.wait_output(ready.output, _left(deadline))
         awaited = f"output that matches {ready.output!r}"
+    elif ready.succeeds is not None:
+        is_ready = poll(
+            lambda: process.ended or _succeeds(stage, step, ready.succeeds or (), deadline), deadline, _POLL_S
+        )
+        is_ready = is_ready and not process.ended
+        awaited = f"success of: {' '.join(ready.succeeds)}"
     else:
         assert ready.port is not None and step.node is not None
         with stage.nodes.inside(step.node):
@@ -180,7 +186,9 @@ def _trace(stage: Stage, step: Step, action: actions.Trace, deadline: float) -> 
 
 def _namespace(stage: Stage, step: Step, action: actions.Namespace, deadline: float) -> Result:
     def change() -> None:
-        if action.op == "add":
+        if action.op == "add" and action.machine is not None:
+            stage.nodes.add_machine(action.name, action.machine)
+        elif action.op == "add":
             stage.nodes.add(action.name)
         else:
             stage.forget_node(action.name)
@@ -412,13 +420,15 @@ def _condition(stage: Stage, step: Step, action: actions.Wait, deadline: float) 
         return lambda: process.wait_output(pattern, 0), f"output of {action.output} that matches {pattern!r}"
     argv = action.succeeds or ()
 
-    def succeeds() -> bool:
-        attempt = stage.spawn(step, argv, None)
-        done = attempt.wait(_left(deadline))
-        attempt.stop("KILL", 1.0)
-        return done and attempt.status == (0, None)
+    return lambda: _succeeds(stage, step, argv, deadline), f"success of: {' '.join(argv)}"
 
-    return succeeds, f"success of: {' '.join(argv)}"
+
+def _succeeds(stage: Stage, step: Step, argv: tuple[str, ...], deadline: float) -> bool:
+    """Whether one attempt does. What it prints is no evidence."""
+    attempt = stage.spawn(step, argv, None, f"{step.id}.attempt")
+    done = attempt.wait(_left(deadline))
+    attempt.stop("KILL", 1.0)
+    return done and attempt.status == (0, None)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -11,11 +11,17 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labrun.agent import namespaces as ns
 
+if TYPE_CHECKING:
+    from labrun.protocol.actions import Machine, Put
+
 TUN = Path("/dev/net/tun")
 STAGE = Path("/run/labrun-lab")
+BESIDE = Path("/run/labrun-files")  # what the agent puts there is at LAB_FILES for the lab
+LAB_FILES = "/lab"
 BYTES, INODES = 512 * 1024**2, 262_144  # of all that a lab writes into files
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 FILES = (("/etc/hosts", HOSTS), ("/etc/hostname", "lab\n"), ("/etc/resolv.conf", ""))
@@ -31,15 +37,16 @@ _LINKS = (
 )
 
 
-def enter_lab_root(binds: tuple[str, ...]) -> None:
+def enter_lab_root(binds: tuple[str, ...], machine: Machine | None = None, hostname: str = "lab") -> None:
     """Build it, and go there, in a mount namespace of the caller's own.
 
     ``binds``: what is mounted below / and belongs to the lab too. /proc is that of the caller's pid namespace.
+    ``machine``: of a node of its own, what it has on top.
     """
     os.umask(0o022)
     STAGE.mkdir(exist_ok=True)
     ns.mount("lab", str(STAGE), "tmpfs", ns.MS_NODEV, f"size={BYTES},nr_inodes={INODES},mode=755")
-    root = _layers()
+    root = _layers(None if machine is None else _puts(machine, hostname), binds)
     for name, mode in (("run", 0o755), ("tmp", 0o1777)):
         _own_folder(name, root / name, mode)
     _mount_point(root / "proc")
@@ -57,10 +64,22 @@ def enter_lab_root(binds: tuple[str, ...]) -> None:
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
-        ns.mount(path, str(target), None, ns.MS_BIND | ns.MS_REC)
+        if (over := STAGE / f"over{path.replace('/', '-')}").exists():
+            _overlay(path, over, over.with_name(f"work{path.replace('/', '-')}"), target)
+        else:
+            ns.mount(path, str(target), None, ns.MS_BIND | ns.MS_REC)
+    with contextlib.suppress(OSError):  # without overlay there is no place for it
+        _files(Path(f"{root}{LAB_FILES}"))
     ns.pivot_to(str(root))
-    for name, text in FILES:
+    for name, text in FILES if machine is None else ():
         _put(Path(name), text)
+
+
+def _files(target: Path) -> None:
+    """The lab's files, read-only for it; the agent may still be going to put them there."""
+    _mount_point(target)
+    ns.mount(str(BESIDE), str(target), None, ns.MS_BIND)
+    ns.mount("", str(target), None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV)
 
 
 def _python(binds: tuple[str, ...]) -> tuple[str, ...]:
@@ -78,15 +97,52 @@ def make_tun_device() -> None:
             os.mknod(TUN, 0o666 | stat.S_IFCHR, os.makedev(10, 200))  # Documentation/admin-guide/devices.txt
 
 
-def _layers() -> Path:
-    """The sandbox's root below and the tmpfs above. Without overlay (before Linux 5.11), it can be read alone."""
-    root, upper, work = (STAGE / name for name in ("root", "upper", "work"))
-    for folder in (root, upper, work):
-        folder.mkdir()
+def _puts(machine: Machine, hostname: str) -> tuple[Put, ...]:
+    from labrun.protocol.actions import Put
+
+    hosts = HOSTS + "".join(f"{address}\t{name}\n" for address, name in machine.hosts)
+    if hostname not in (name for _, name in machine.hosts):
+        hosts += f"127.0.1.1\t{hostname}\n"
+    texts = (("/etc/hosts", hosts), ("/etc/hostname", f"{hostname}\n"), ("/etc/resolv.conf", ""))
+    return (*(Put(path, text=text) for path, text in texts), *machine.files)
+
+
+def _overlay(lower: str, upper: Path, work: Path, root: Path) -> None:
+    """Raises OSError where the kernel has no overlay for us."""
+    work.mkdir(exist_ok=True)
+    trouble: OSError | None = None
     for extra in (",userxattr", ""):
-        with contextlib.suppress(OSError):
-            ns.mount("lab", str(root), OVERLAY, 0, f"lowerdir=/,upperdir={upper},workdir={work}{extra}")
-            return root
+        try:
+            ns.mount("lab", str(root), OVERLAY, 0, f"lowerdir={lower},upperdir={upper},workdir={work}{extra}")
+            return
+        except OSError as error:
+            trouble = error
+    assert trouble is not None
+    raise trouble
+
+
+def _layers(puts: tuple[Put, ...] | None, binds: tuple[str, ...] = ()) -> Path:
+    """The sandbox's root below and the tmpfs above. Without overlay (before Linux 5.11), it can be read alone.
+
+    ``puts``: what a machine has in its upper layer; it has to have one.
+    """
+    root, upper = STAGE / "root", STAGE / "upper"
+    for folder in (root, upper):
+        folder.mkdir()
+    if puts is not None:
+        from labrun.agent.node_files import OWN, Upper, fill, move_out
+
+        for name in OWN:
+            (STAGE / name).mkdir()
+        fill(puts, Upper(upper, STAGE, BESIDE))
+        for path in binds:
+            move_out(upper, path, STAGE)
+    try:
+        _overlay("/", upper, STAGE / "work", root)
+        return root
+    except OSError as error:
+        if puts is not None:
+            raise OSError(error.errno, f"a node of its own needs overlayfs: {error.strerror}") from error
     ns.mount("/", str(root), None, ns.MS_BIND)
     with contextlib.suppress(OSError):  # it is read-only already, and locked
         ns.mount("", str(root), None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY)
@@ -102,7 +158,7 @@ def _layers() -> Path:
 def _own_folder(name: str, target: Path, mode: int) -> None:
     """A folder of the one tmpfs."""
     own = STAGE / name
-    own.mkdir()
+    own.mkdir(exist_ok=True)
     own.chmod(mode)
     _mount_point(target)
     ns.mount(str(own), str(target), None, ns.MS_BIND)

@@ -18,6 +18,7 @@ A request is a line of words with descriptors; the answer is "ok" with words and
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import marshal
 import os
@@ -25,14 +26,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from labrun.agent import namespaces as ns
 from labrun.agent import seccomp
-from labrun.agent.lab_root import enter_lab_root, make_tun_device
+from labrun.agent.lab_root import BESIDE, LAB_FILES, enter_lab_root, make_tun_device
+
+if TYPE_CHECKING:
+    from labrun.protocol.actions import Machine
 
 RUN_NETNS = Path("/run/netns")
 REFUSED = 70  # the exit status when the kernel refuses the lab's namespaces
@@ -50,6 +54,7 @@ def begin(shape: str) -> LabSide:
     with refusing():
         seccomp.install()
         make_tun_device()
+        BESIDE.mkdir()
         ns.give_up_mknod()
         return LabSide(**json.loads(shape))
 
@@ -67,14 +72,24 @@ def refusing() -> Iterator[None]:
 class LabSide:
     """The agent's end of the line."""
 
-    def __init__(self, nested: bool, binds: tuple[str, ...]) -> None:
-        """``nested``: in a user namespace of its own. It gets ready while the caller goes on; see `ready`."""
+    def __init__(
+        self, nested: bool, binds: tuple[str, ...], machine: Machine | None = None, hostname: str = "lab"
+    ) -> None:
+        """``nested``: in a user namespace of its own. It gets ready while the caller goes on; see `ready`.
+
+        ``machine``: it is the side of one node alone.
+        """
+        self._shape = (nested, binds)
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         starter = os.fork()
         if starter == 0:
-            _starter(theirs, nested, binds)
+            _starter(theirs, nested, functools.partial(enter_lab_root, binds, machine, hostname))
         theirs.close()
         self._line.settimeout(_TIMEOUT_S)
+        self.home = "/"
+        """Where commands start."""
+        self.has_files = False
+        """Whether the lab can be given files, once it is ready."""
         self._names = -1
         self._trouble: OSError | None = None
         self._getting_ready = threading.Thread(target=self._get_ready, args=(starter, nested), name="lab", daemon=True)
@@ -89,9 +104,23 @@ class LabSide:
                     same = "".join(f"{first} {first} {count}\n" for first, _, count in own)
                     Path(f"/proc/{starter}/{kind}").write_text(same, encoding="ascii")
                 self._line.send(b"mapped")
-            _, (self._names,) = self._answer()
+            words, (self._names,) = self._answer()
+            self.has_files = words == "files"
         except OSError as error:
             self._trouble = error
+
+    def machine(self, name: str, machine: Machine) -> LabSide:
+        """A side for one node, with a root, processes and a user namespace of its own. It gets ready meanwhile.
+
+        From the main thread alone, and before there are many others: it is a fork of the agent, as the lab's was.
+        """
+        made = LabSide(*self._shape, machine, name)
+        made.home = self.home
+        return made
+
+    def end(self) -> None:
+        """The starter ends, and with it all that is in this side."""
+        self._line.close()
 
     def ready(self) -> None:
         """Wait until commands can be started. Raises OSError with what could not be made."""
@@ -129,7 +158,7 @@ class LabSide:
         job = os.memfd_create("job")
         try:
             with open(job, "wb", closefd=False) as file:
-                marshal.dump((argv, environment, tuple(files)), file)
+                marshal.dump((argv, environment, tuple(files), self.home), file)
             words, _ = self._ask("start", job, theirs, *namespaces, *files.values())
             os.close(theirs)
             theirs = -1
@@ -169,7 +198,7 @@ def _received(line: socket.socket) -> tuple[bytes, list[int]]:
 # --- the starter ---
 
 
-def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoReturn:
+def _starter(line: socket.socket, nested: bool, enter: Callable[[], None]) -> NoReturn:
     try:
         _be_alone(line.fileno())
         own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # the lab's /proc does not know us
@@ -179,7 +208,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
         if os.fork() == 0:
             line.close()
             talk.close()
-            _process_1(theirs, binds)
+            _process_1(theirs, enter)
         theirs.close()
         _expect(talk, "built")
         if nested:
@@ -201,7 +230,7 @@ def _starter(line: socket.socket, nested: bool, binds: tuple[str, ...]) -> NoRet
             os.close(fd)
         talk.close()
         names = os.open(RUN_NETNS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        socket.send_fds(line, [b"ok"], [names])
+        socket.send_fds(line, [b"ok files" if os.path.ismount(LAB_FILES) else b"ok"], [names])
         os.close(names)
         while _request(line, own):
             pass
@@ -235,13 +264,13 @@ def _expect(talk: socket.socket, word: str) -> None:
         raise OSError(int(code or errno.EPIPE), words or "process 1 of the lab is gone")
 
 
-def _process_1(talk: socket.socket, binds: tuple[str, ...]) -> NoReturn:
+def _process_1(talk: socket.socket, enter: Callable[[], None]) -> NoReturn:
     """No signal of its own namespace ends it (pid_namespaces(7))."""
     try:
         ns.prctl(ns.PR_SET_DUMPABLE, 0)  # until it is another program, which only the lab's user namespace owns
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps (wait(2)); this outlives exec
-        enter_lab_root(binds)
+        enter()
         talk.send(b"built")
         _data, fds = _received(talk)
         for fd in fds:
@@ -304,7 +333,8 @@ def _start(fds: list[int], ours: tuple[int, int]) -> int:
         ns.setns(mounts, ns.CLONE_NEWNS)
         os.lseek(job, 0, os.SEEK_SET)
         with open(job, "rb", closefd=False) as file:
-            argv, environment, numbers = marshal.load(file)
+            argv, environment, numbers, home = marshal.load(file)
+        os.chdir(home)
         _place(dict(zip(numbers, files, strict=True)))
         os.execvpe(argv[0], argv, environment)
     except BaseException as error:  # noqa: BLE001

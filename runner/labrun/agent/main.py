@@ -16,6 +16,7 @@ import labrun
 from labrun.agent import environment
 from labrun.agent.emitter import Emitter, as_no_room
 from labrun.agent.handlers import TimedOut, carry_out
+from labrun.agent.lab_root import LAB_FILES
 from labrun.agent.lab_side import LabSide, refusing
 from labrun.agent.load import LoadWatch
 from labrun.agent.nodes import Nodes
@@ -40,6 +41,11 @@ def main(lab: LabSide) -> None:
     with refusing():
         lab.ready()
     plan = loads(Plan, sys.stdin.buffer.readline())
+    if plan.files is not None:
+        from labrun.agent.lab_files import receive
+
+        receive(plan.files, sys.stdin.buffer)
+        lab.home = LAB_FILES
     threading.Thread(target=_lifeline, name="lifeline", daemon=True).start()
     folder = Path(f"/tmp/labrun-{os.urandom(8).hex()}")
     folder.mkdir(mode=0o700)
@@ -108,6 +114,10 @@ def _begin(stage: Stage) -> bool:
         if without:
             words = ", ".join(f"{name} ({why})" for name, why in without.items())
             trouble = Fault(t_ns, "missing-feature", f"not in this kernel: {words}", None, {"lacking": without})
+    layered = plan.files is not None or any(getattr(step.action, "machine", None) is not None for step in plan.steps)
+    if trouble is None and layered and not stage.nodes.lab.has_files:
+        words = "own files need overlayfs, which this kernel does not give to user namespaces (Linux 5.11 does)"
+        trouble = Fault(t_ns, "missing-feature", words, None, {"lacking": {"overlay": "no file systems in layers"}})
     if trouble is not None:
         emitter.event(trouble)
         return False

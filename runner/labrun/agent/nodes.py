@@ -2,19 +2,20 @@
 
 A command of a node sees the node's own /sys and host name too (as `ip netns exec` does for /sys), through a mount
 and UTS namespace made when the first command runs there. All of them are the lab's (see lab_side.py). Everything dies
-with the sandbox.
+with the sandbox. A node that is a machine has more of its own: a lab side for itself.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from labrun.agent import namespaces as ns
 from labrun.agent.lab_side import LabSide
 from labrun.agent.settings import Settings
+from labrun.protocol.actions import Machine
 
 
 class Nodes:
@@ -23,6 +24,7 @@ class Nodes:
     def __init__(self, lab: LabSide) -> None:
         self.lab = lab
         self._net: dict[str, int] = {}
+        self._sides: dict[str, LabSide] = {}  # of nodes that are machines
         self._views: dict[str, tuple[int, int]] = {}
         self._settings = Settings()
         self._spare: int | None = None
@@ -33,12 +35,26 @@ class Nodes:
             self._spare = self._new()
         return self._settings.left
 
-    def _new(self) -> int:
-        fd = self.lab.make_network()
+    def prepare(self, machines: Iterable[tuple[str, Machine]]) -> None:
+        """Several machines get ready at a time: `add` then waits for its own."""
+        for name, machine in machines:
+            self._sides[name] = self.lab.machine(name, machine)
+
+    def _new(self, side: LabSide | None = None) -> int:
+        fd = (side or self.lab).make_network()
         with ns.kept(("net", ns.CLONE_NEWNET)):
             ns.setns(fd, ns.CLONE_NEWNET)
             self._settings.pin()
         return fd
+
+    def add_machine(self, name: str, machine: Machine) -> None:
+        """A node with a root file system and processes of its own. Raises OSError with what could not be made."""
+        if name in self._net:
+            raise FileExistsError(errno.EEXIST, f"there is a node named {name}")
+        if name not in self._sides:
+            self.prepare([(name, machine)])
+        self._sides[name].ready()
+        self._net[name] = self._new(self._sides[name])
 
     def add(self, name: str) -> None:
         """A bare namespace, with the settings of `protocol.settings`. Raises FileExistsError if the name is taken."""
@@ -57,7 +73,11 @@ class Nodes:
         del self._net[name]
         for fd in self._views.pop(name, ()):
             os.close(fd)
-        self.lab.remove_name(name)
+        side = self._sides.pop(name, None)
+        if side is not None:
+            side.end()
+        else:
+            self.lab.remove_name(name)
 
     def netns_fd(self, name: str) -> int:
         """Also one that a command made with `ip netns add`. Raises FileNotFoundError with the name."""
@@ -83,7 +103,8 @@ class Nodes:
     def start(self, name: str, argv: tuple[str, ...], environment: dict[str, str], files: dict[int, int]) -> int:
         """A command of the node, with the node's own /sys and host name: its pid. See `LabSide.start`."""
         network = self.netns_fd(name)
+        side = self._sides.get(name, self.lab)
         if name not in self._views:
-            self._views[name] = self.lab.make_view(name, network)
+            self._views[name] = side.make_view(name, network)
         mounts, names = self._views[name]
-        return self.lab.start(argv, environment, files, (network, names, mounts))
+        return side.start(argv, environment, files, (network, names, mounts))

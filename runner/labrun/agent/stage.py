@@ -70,7 +70,7 @@ class Stage:
                 (err, self.emitter.path(err)),
                 self.plan.limits.output_bytes,
                 functools.partial(self.nodes.start, step.node),
-                {name: str(value) for name, value in self.values.items()},
+                self.environment(step),
                 shell=argv[0].rpartition("/")[2] == "bash",
             )
         except FileNotFoundError as error:
@@ -81,6 +81,13 @@ class Stage:
             if (full := as_no_room(error, self.emitter.folder)) is not None:
                 raise full from error
             raise StepFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+
+    def environment(self, step: Step) -> dict[str, str]:
+        """What a command of the step gets on top of what all have: the lab's values, and what is said of it."""
+        from labrun.agent.values import filled
+
+        own = {name: filled(text, self.values) for name, text in step.env or ()}
+        return {**{name: str(value) for name, value in self.values.items()}, **own}
 
     def began(self, step_id: str) -> None:
         self._running.append(step_id)

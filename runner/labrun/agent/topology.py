@@ -45,6 +45,8 @@ class _Batch:
 
 def build(stage: Stage, steps: tuple[Step, ...], deadline: float) -> bool:
     """Whether all of it was done. Tells each step with its two events."""
+    made = [step.action for step in steps if isinstance(step.action, actions.Namespace)]
+    stage.nodes.prepare([(action.name, action.machine) for action in made if action.machine is not None])
     told: dict[str, tuple[Time, Time]] = {}
     failed: dict[str, str] = {}
     late: Step | None = None

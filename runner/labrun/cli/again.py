@@ -11,7 +11,9 @@ import hashlib
 import html
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from labrun.evidence.run import LabEntry, read_run
 from labrun.lab.catalogue import Kept, Named
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import MAX_BYTES, as_text
+from labrun.protocol.plan import EXPERIMENT
 
 _PAGE = 32 * 1024 * 1024  # bytes of a page; labrun's own stay under 10 MB
 _END = b"</code></pre>"
@@ -31,30 +34,30 @@ _FILE = re.compile(
 )
 
 
-def again(name: str, out: Path, cwd: Path) -> tuple[Named, ...] | None:
+def again(name: str, out: Path, cwd: Path, stack: ExitStack) -> tuple[Named, ...] | None:
     """The labs of the run, or of the page, that ``name`` means; None where it means neither.
 
-    A run is named by its directory, or by its id below ``out``. Raises EvidenceError or LabError where it has no lab
-    that can run again.
+    A run is named by its directory, or by its id below ``out``. ``stack``: for how long what was beside its labs is
+    laid out. Raises EvidenceError or LabError where it has no lab that can run again.
     """
     path = cwd / name
     if path.is_file() and path.suffix.lower() in (".html", ".htm"):
         return labs_of_page(_read(path), name)
     for folder in (path, cwd / out / name):
         if (folder / layout.RUN).is_file():
-            return labs_of_run(folder.resolve())
+            return labs_of_run(folder.resolve(), stack)
     return None
 
 
-def labs_of_run(run: Path) -> tuple[Named, ...]:
+def labs_of_run(run: Path, stack: ExitStack) -> tuple[Named, ...]:
     """Raises EvidenceError where it is no run, has no lab, or a lab's file cannot be read."""
     entries = read_run(run).labs
     if not entries:
         raise EvidenceError(f"{run}: no lab ran in it")
-    return tuple(_of_entry(run, entry) for entry in entries)
+    return tuple(_of_entry(run, entry, stack) for entry in entries)
 
 
-def _of_entry(run: Path, entry: LabEntry) -> Named:
+def _of_entry(run: Path, entry: LabEntry, stack: ExitStack) -> Named:
     from labrun.evidence.lab import read_lab
 
     text = as_text(read_below(run, f"labs/{entry.slug}/{layout.LAB}", MAX_BYTES), entry.shown)
@@ -62,16 +65,33 @@ def _of_entry(run: Path, entry: LabEntry) -> Named:
         ids = tuple(hypothesis.id for hypothesis in read_lab(run, entry).hypotheses)
     except (EvidenceError, LabError):
         ids = ()  # all that its file has, which is checked as every file is
-    return _named(entry.shown, text, entry.cell, ids)
+    return _named(entry.shown, text, entry.cell, ids, _beside(run, entry, stack))
 
 
-def _named(file: str, text: str, values: Any, hypotheses: Sequence[str]) -> Named:
+def _beside(run: Path, entry: LabEntry, stack: ExitStack) -> Path | None:
+    """The files that were beside the lab's own, in a folder of their own."""
+    from labrun.evidence.kept import lay_out
+    from labrun.evidence.record import read_variant
+
+    try:
+        files = read_variant(layout.variant_folder(run, entry.slug, EXPERIMENT), run).plan.files
+    except EvidenceError:
+        return None  # the lab is checked as every lab is: what it needs and has not is told then
+    if not files:
+        return None
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="labrun-beside-")), "labs", "lab")
+    folder.mkdir(parents=True)
+    lay_out(run, entry.slug, files, folder)
+    return folder
+
+
+def _named(file: str, text: str, values: Any, hypotheses: Sequence[str], folder: Path | None = None) -> Named:
     """``file``: as the run named it; its folder's name is the lab's. It is not opened."""
     if "\0" in file or not plain_name(Path(file).parent.name):
         raise LabError([Problem(file, 0, 0, "its folder has no name that a lab could have")])
     if not isinstance(values, dict) or not all(isinstance(one, str | int | float) for one in values.values()):
         raise LabError([Problem(file, 0, 0, "the values of its parameters make no sense")])
-    return Named(Path(file), kept=Kept(text, values, tuple(hypotheses)))
+    return Named(Path(file), kept=Kept(text, values, tuple(hypotheses), folder))
 
 
 def _read(page: Path) -> bytes:

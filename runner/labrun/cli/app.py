@@ -27,6 +27,7 @@ COMMANDS = {
     "show": "labrun.cli.labs:show",
     "check": "labrun.cli.labs:check",
     "new": "labrun.cli.new:new",
+    "import": "labrun.cli.imports:import_labs",
     "judge": "labrun.cli.runs:judge",
     "report": "labrun.cli.runs:report",
     "explain": "labrun.cli.look:explain",

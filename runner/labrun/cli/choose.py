@@ -50,7 +50,7 @@ def choose_labs(paths: Sequence[Named], wanted: Wanted) -> Chosen:
 
         hint = did_you_mean(unknown[0], parameters)
         raise LabError([Problem(f"--set {unknown[0]}", 0, 0, f"no lab here has this parameter.{hint}")])
-    chosen = [(lab, ids) for lab, named in compiled if (ids := means.of(lab.lab, named))]
+    chosen = [(lab, ids) for lab, named in compiled if (ids := means.of(lab.lab, named)) is not None]
     if not chosen and not invalid:
         asked = " ".join([*([f"-k '{wanted.words}'"] if wanted.words else []), *(f"--tag '{t}'" for t in wanted.tags)])
         what = "hypothesis is" if wanted.words else "lab is"

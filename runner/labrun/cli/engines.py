@@ -10,8 +10,8 @@ import json
 import os
 import platform
 import pwd
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from labrun.image.recipe import Recipe
 
 Say = Callable[[str], None]
+_SANDBOXES = 1_000_000  # more than one engine makes in a run
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -269,6 +270,43 @@ def native_rootfs(recipe: Recipe, say: Say) -> Path:
     except EngineError:
         client = None
     return ensure_rootfs(recipe, say, first_id=FIRST_ID if os.geteuid() == 0 else None, client=client)
+
+
+def with_packages(engine: Any, wanted: Iterable[tuple[str, ...]], stack: ExitStack, say: Say) -> Any:
+    """The engine, and one beside it for each of these sets of Debian packages, whose images are built now if need be.
+
+    Where an image cannot be had, the plans that need it are told why, and skipped.
+    """
+    from labrun.engines.several import SeveralEngines
+    from labrun.image.errors import ImageError
+
+    others: dict[tuple[str, ...], Any] = {}
+    for number, packages in enumerate(sorted(set(wanted)), start=1):
+        try:
+            others[packages] = stack.enter_context(_sibling(engine, packages, 1 + number * _SANDBOXES, say))
+        except (EngineError, ImageError) as error:
+            why = getattr(error, "what", None) or str(error)
+            others[packages] = EngineError("missing-tool", f"no image with {', '.join(packages)}: {why}")
+    return SeveralEngines(engine, others) if others else engine
+
+
+def _sibling(engine: Any, packages: tuple[str, ...], first: int, say: Say) -> Any:
+    """Raises EngineError and ImageError."""
+    from labrun.image.recipe import load_recipe
+    from labrun.image.recipe import with_packages as with_these
+
+    info = engine.info
+    recipe = with_these(load_recipe(), packages)
+    if info.name in ("docker", "podman"):
+        from labrun.image.build import ensure_image
+
+        return engine.sibling(recipe.tag, ensure_image(engine.client, recipe, say), first)
+    if info.name == "native" and info.userland == "image":
+        from labrun.engines.userland import image_userland
+
+        return engine.sibling(image_userland(recipe.tag, native_rootfs(recipe, say)), first)
+    words = "this machine's own programs" if info.name == "native" else f"the {info.name} engine"
+    raise EngineError("missing-tool", f"packages come with the lab image, and this run has {words}")
 
 
 def _packages(recipe: Recipe) -> tuple[str, ...]:

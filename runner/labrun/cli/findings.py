@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,7 +147,7 @@ def reproduce(
     from labrun.cli.run import RunOptions, run_labs
     from labrun.evidence.run import read_run
 
-    with tempfile.TemporaryDirectory(prefix="labrun-reproduce-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="labrun-reproduce-") as scratch, ExitStack() as stack:
         into = Path(scratch) / "finding"
         found = _verified(file, into, key)
         print(found.word, flush=True)
@@ -159,7 +160,7 @@ def reproduce(
             repeat=max(repeats, default=1), words=None, values={}, last_failed=False, failed_first=False,
             first_failure=False, max_failures=None, shard=None, durations=None, quiet=True, verbose=False,
         )  # fmt: skip
-        run, _ = run_labs(labs_of_run(into), wanted)
+        run, _ = run_labs(labs_of_run(into, stack), wanted)
         compared = _compared(into, run)
     _tell(compared)
     if compared.level >= level:

@@ -41,7 +41,7 @@ def list_labs(tags: tuple[str, ...]) -> int:
             print(visible(told(error), "\n\t"), file=sys.stderr)
             continue
         lab = cells[0]
-        if not means.of(lab, None):
+        if means.of(lab, None) is None:
             continue
         listed.append(cells)
         slug = path.absolute().parent.name

@@ -15,10 +15,13 @@ from labrun.lab.check.predictions import OBJECTS, state_fields
 from labrun.lab.expression import FUNCTIONS
 from labrun.packets.fields import FIELDS
 
-_LAB = (model.LabModel, model.SourceModel, model.RequiresModel)
+_LAB = (
+    model.LabModel, model.SourceModel, model.RequiresModel, model.UserlandModel, model.DefaultsModel,
+    model.LinkDefaults, model.StepDefaults,
+)  # fmt: skip
 _TOPOLOGY = (
-    topology.TopologyModel, topology.NodeModel, topology.BridgeModel, topology.LinkModel, topology.EndModel,
-    topology.RouteTo,
+    topology.TopologyModel, topology.NodeModel, topology.PutModel, topology.ServiceModel, topology.BridgeModel,
+    topology.LinkModel, topology.EndModel, topology.RouteTo,
 )  # fmt: skip
 _STEPS = (
     steps.StepModel, steps.ReadyModel, steps.SaveModel, steps.StopModel, steps.CaptureModel, steps.NamespaceModel,
@@ -29,8 +32,9 @@ _HYPOTHESES = (model.HypothesisModel, model.ControlModel)
 _PREDICTIONS = (
     predictions.CommandIs, predictions.ChangeIs, predictions.PacketsAre, predictions.PacketSelector,
     predictions.StateIs, predictions.StateSelector, predictions.Eventually, predictions.Throughout,
-    predictions.ChangesAre, predictions.ChangesSelector, predictions.LookupIs, predictions.TraceIs,
-    predictions.TraceSelector, predictions.ExprIs, predictions.ValueOf, predictions.Window, predictions.Check,
+    predictions.ChangesAre, predictions.ChangesSelector, predictions.LookupIs, predictions.SuiteIs,
+    predictions.TraceIs, predictions.TraceSelector, predictions.ExprIs, predictions.ValueOf, predictions.Window,
+    predictions.Check,
 )  # fmt: skip
 
 _INTRODUCTION = """\

@@ -117,14 +117,17 @@ def some_labs(labs: tuple[str, ...], **given: Any) -> int:
     """Run the given labs. LAB is a slug, a folder with a lab.yaml, or a file.
 
     LAB/HYPOTHESIS is one hypothesis of a lab, LAB[mtu=1400] one run of a lab with parameters. A run (its directory or
-    id), or its index.html alone, stands for all its labs, as they ran then.
+    id), or its index.html alone, stands for all its labs, as they ran then. A folder in a format that `labrun import`
+    knows is imported for this run.
     """
     wanted = RunOptions(**given)
-    return run_labs(_meant(labs, wanted.out), wanted)[1]
+    with ExitStack() as stack:
+        return run_labs(_meant(labs, wanted.out, stack), wanted)[1]
 
 
-def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
-    """Labs of earlier runs come after the others."""
+def _meant(names: Sequence[str], out: Path, stack: ExitStack) -> tuple[Named, ...]:
+    """Labs of earlier runs come after the others. ``stack``: for how long what is imported stays."""
+    from labrun.cli.foreign import as_labs
     from labrun.lab.catalogue import find_labs
 
     from_runs: list[Named] = []
@@ -134,12 +137,12 @@ def _meant(names: Sequence[str], out: Path) -> tuple[Named, ...]:
         if "/" in name or name[:1].isdigit() or name == "latest" or name.endswith((".html", ".htm")):
             from labrun.cli.again import again
 
-            found = again(name, out, Path.cwd())
+            found = again(name, out, Path.cwd(), stack)
         if found is None:
             others.append(name)
         else:
             from_runs += found
-    return (*find_labs(others, Path.cwd()), *from_runs)
+    return (*find_labs(as_labs(others, Path.cwd(), stack, _say), Path.cwd()), *from_runs)
 
 
 def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
@@ -165,6 +168,12 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
             choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
 
+        engine = choice.engine
+        wanted_packages = {plan.userland for lab in compiled for plan in lab.plans if plan.userland is not None}
+        if wanted_packages:
+            from labrun.cli.engines import with_packages
+
+            engine = with_packages(engine, wanted_packages, stack, _say)
         from labrun.cli.provenance import checkouts, ci_job
         from labrun.conduct import begin, entry_of
         from labrun.evidence.run import RunRecord
@@ -197,7 +206,7 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
                 ci=ci_job(os.environ),
             ),
         )
-        conducted = _conduct(compiled, choice.engine, run, wanted)
+        conducted = _conduct(compiled, engine, run, wanted)
 
     from labrun.conduct import finish
     from labrun.judge.results import exit_code, results_json

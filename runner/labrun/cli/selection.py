@@ -20,21 +20,25 @@ class Selection:
     tags: tuple[Meaning, ...] = ()
     not_tags: tuple[Meaning, ...] = ()
 
-    def of(self, lab: Lab, named: frozenset[str] | None) -> frozenset[str]:
-        """The ids of the lab's hypotheses that are meant. ``named``: the only ones that were asked for by name."""
+    def of(self, lab: Lab, named: frozenset[str] | None) -> frozenset[str] | None:
+        """The ids of the lab's hypotheses that are meant; None where the lab is not meant at all.
+
+        ``named``: the only ones that were asked for by name. A lab without hypotheses is meant by its name and tags.
+        """
         tags = {tag.lower() for tag in lab.model.tags}
 
         def tagged(word: str) -> bool:
             return word.lower() in tags
 
         if self.tags and not any(one(tagged) for one in self.tags):
-            return frozenset()
+            return None
         if not all(one(tagged) for one in self.not_tags):
-            return frozenset()
+            return None
         ids = [h.id for h in lab.model.hypotheses if named is None or h.id in named]
         if self.words is not None:
             ids = [name for name in ids if self.words(_within(f"{lab.slug}/{name}", *tags))]
-        return frozenset(ids)
+        whole = not lab.model.hypotheses and (self.words is None or self.words(_within(lab.slug, *tags)))
+        return frozenset(ids) if ids or whole else None
 
 
 def selection(words: str | None, tags: Sequence[str]) -> Selection:

@@ -117,12 +117,18 @@ def lab_line(result: LabResult, seconds: float) -> Text:
     """A lab in one line: how it went, and how long it took."""
     from rich.text import Text
 
-    from labrun.judge.results import is_surprise
+    from labrun.judge.results import claims_nothing, is_surprise
 
     line = Text()
     if result.status == "skipped":
         line.append("  – ", "yellow")
         line.append(f"{result.id}  skipped: {visible(result.message or '')}")
+        return line
+    if claims_nothing(result):
+        line.append("  ✔ ", "green")
+        line.append(result.id, "bold")
+        line.append(f"  {visible((result.message or '').partition(chr(10))[0])}  ")
+        line.append(f"{seconds:.1f} s", "dim")
         return line
     surprises = sum(is_surprise(h) for h in result.hypotheses)
     unsure = sum(h.verdict == "inconclusive" for h in result.hypotheses)
@@ -165,7 +171,7 @@ def _lines(result: RunResult, width: int | None) -> Iterator[Text]:
     """Mark, verdict, the name that `labrun explain` takes, and what of the claim fits into ``width`` (None: all)."""
     from rich.text import Text
 
-    from labrun.judge.results import is_surprise
+    from labrun.judge.results import claims_nothing, is_surprise
 
     rows: list[tuple[str, str, str, str]] = []
     for lab in result.labs:
@@ -174,6 +180,8 @@ def _lines(result: RunResult, width: int | None) -> Iterator[Text]:
             word = f"{mark} {one.verdict}{' !' if is_surprise(one) else ''}"
             rows.append((word, style, f"{lab.id}/{one.id}", one.claim))
         rows += [("– skipped", "yellow", f"{lab.id}/{name}", lab.reason or "") for name in lab.unjudged]
+        if claims_nothing(lab):
+            rows.append(("✔ ran", "green", lab.id, (lab.message or "").partition("\n")[0]))
         if lab.status == "error" and not lab.hypotheses:
             rows.append(("– not run", "yellow", lab.id, lab.reason or ""))
     names = max((len(name) for _, _, name, _ in rows), default=0)
@@ -202,7 +210,7 @@ def _print_troubles(console: Console, lab: LabResult, run: Path | None) -> None:
     from rich.text import Text
 
     from labrun.judge.explain import explain
-    from labrun.judge.results import is_surprise
+    from labrun.judge.results import claims_nothing, is_surprise
 
     same: list[str] = []
     if lab.status != "done":
@@ -212,6 +220,9 @@ def _print_troubles(console: Console, lab: LabResult, run: Path | None) -> None:
         undecided = f"\n  so nothing is known of: {', '.join(same)}" if same else ""
         console.print(Text(f"{lab.id}: {lab.status}: {message}{undecided}", "yellow"))
         _print_output(console, lab, None, run)
+    if claims_nothing(lab) and "\n" in (lab.message or ""):
+        console.print()
+        console.print(Text(f"{lab.id}: {visible(lab.message or '', chr(10))}"))
     for hypothesis in lab.hypotheses:
         if hypothesis.as_expected or hypothesis.id in same:
             continue
@@ -256,6 +267,8 @@ def _totals(counts: dict[str, int]) -> Text:
     text = Text(f"{words}, {counted(counts['skipped'], 'lab')} skipped, {counts['errors']} broken. ")
     if counts["surprises"]:
         text.append(f"{counts['surprises']} not as expected.", "bold red")
+    elif not counts["hypotheses"] and counts["claimless"]:
+        text.append("Not all ran." if counts["errors"] else "Nothing was claimed.", "yellow")
     elif not counts["hypotheses"]:
         text.append("Nothing was judged.", "bold yellow")
     elif counts["inconclusive"] or counts["errors"]:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from labrun.protocol.events import Event
 from labrun.protocol.frames import Piece
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
 Isolation = Literal["privileged", "least", "user-namespace", "virtual-machine"]
@@ -57,11 +57,14 @@ class Engine(Protocol):
         """End every sandbox of this engine now, from any thread; none starts after. Their iterators end."""
         ...
 
-    def sandbox(self, plan: Plan, name: str) -> AbstractContextManager[Iterator[Frame]]:
+    def sandbox(
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS
+    ) -> AbstractContextManager[Iterator[Frame]]:
         """A fresh sandbox in which the plan runs, gone when the context ends, whatever happened.
 
         The iterator ends when the sandbox does: after `Done`, or early if it died. It raises EngineError where
-        the engine itself fails. ``name`` labels the sandbox for people and for `labrun clean`.
+        the engine itself fails. ``name`` labels the sandbox for people and for `labrun clean`. ``contents``: the bytes
+        of the plan's files.
         """
         ...
 

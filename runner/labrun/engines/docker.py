@@ -28,7 +28,7 @@ from labrun.engines.shipment import agent_command, parcel
 from labrun.lease import expired, lease
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 LABEL = "labrun.run"
 # Beyond Docker's default set: namespaces and mounts (SYS_ADMIN), interfaces and routes (NET_ADMIN), packet sockets.
@@ -75,14 +75,17 @@ def _context() -> dict[str, Any]:
 class DockerEngine:
     """Containers on one daemon. Enter it before use: that finds out which isolation is to be had."""
 
-    def __init__(self, client: Any, image: str, image_id: str, isolation: Isolation, run_id: str) -> None:
+    def __init__(
+        self, client: Any, image: str, image_id: str, isolation: Isolation, run_id: str, first: int = 1
+    ) -> None:
+        """``first``: the number of the first container of this run."""
         self._client = client
         self._image = image
         self._image_id = image_id
         self._isolation: Isolation = isolation
         self._note: str | None = None
         self._run_id = run_id
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
         self._spare: _Container | None = None
         self._lock = threading.Lock()
         self._version: dict[str, Any] = {}
@@ -129,6 +132,15 @@ class DockerEngine:
             self.cancel()
 
     @property
+    def client(self) -> Any:
+        """Of the daemon, a docker.DockerClient."""
+        return self._client
+
+    def sibling(self, image: str, image_id: str, first: int) -> DockerEngine:
+        """An engine of the same run with another image. ``first``: the number of its first container."""
+        return DockerEngine(self._client, image, image_id, self._isolation, self._run_id, first)
+
+    @property
     def info(self) -> EngineInfo:
         return EngineInfo(
             name=name_of(self._version),
@@ -153,7 +165,7 @@ class DockerEngine:
                 discard(self._client, container.id)
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         with self._lock:
             container, self._spare = self._spare, None
@@ -163,7 +175,7 @@ class DockerEngine:
             raise EngineError("interrupted", "interrupted before it started")
         try:
             container.rename(f"labrun-{self._run_id}-{name}")
-            yield container.frames(plan)
+            yield container.frames(plan, contents)
         finally:
             container.remove()
 
@@ -250,13 +262,13 @@ class _Container:
         with contextlib.suppress(DockerException, OSError):
             self._client.api.rename(self._id, name)
 
-    def frames(self, plan: Plan) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents = NO_CONTENTS) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
         self._deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
         log: list[bytes] = []
         done = False
         try:
-            sender = threading.Thread(target=self._send, args=(parcel(plan),), name="parcel", daemon=True)
+            sender = threading.Thread(target=self._send, args=(parcel(plan, contents),), name="parcel", daemon=True)
             sender.start()
             for frame in read_frames(self._stdout(log)):
                 yield from self._logged(log)

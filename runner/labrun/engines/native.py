@@ -31,7 +31,7 @@ from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
 from labrun.engines.userland import Userland
 from labrun.protocol.codec import ProtocolError
 from labrun.protocol.frames import Piece, read_frames
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 # Imported and not run by its path: so its bytecode is kept.
 _LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); import launcher; del sys.path[0]; launcher.main()"
@@ -61,13 +61,14 @@ class NativeEngine:
         limits: Limits | None = None,
         note: str | None = None,
         ahead: int = 1,
+        first: int = 1,
     ) -> None:
-        """``ahead``: how many sandboxes are started before anybody asks for them."""
+        """``ahead``: how many sandboxes are started before anybody asks for them. ``first``: number of the first."""
         self._userland = userland
         self._run_id = run_id
         self._limits = limits or find_limits()
         self._note = note
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
         self._lock = threading.Lock()
         self._live: set[_Sandbox] = set()
         self._cancelled = False
@@ -94,6 +95,10 @@ class NativeEngine:
             sandbox.remove()
         self._starter.shutdown()
 
+    def sibling(self, userland: Userland, first: int) -> NativeEngine:
+        """An engine of the same run with other programs. ``first``: the number of its first sandbox."""
+        return NativeEngine(userland, self._run_id, self._limits, self._note, 1, first)
+
     @property
     def info(self) -> EngineInfo:
         words = [self._note, f"limits: {self._limits.words}"]
@@ -117,12 +122,12 @@ class NativeEngine:
             sandbox.end()
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         sandbox = self._starter.submit(self._take).result()
         self._starter.submit(self._prepare)  # should that fail, whoever needs the one that is not there is told
         try:
-            yield sandbox.frames(plan, self.grace_s)
+            yield sandbox.frames(plan, contents, self.grace_s)
         finally:
             sandbox.remove()
             with self._lock:
@@ -217,14 +222,14 @@ class _Sandbox:
         self._sending = threading.Thread(target=self._send, args=(agent_parcel,), name="agent", daemon=True)
         self._sending.start()
 
-    def frames(self, plan: Plan, grace_s: float) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents, grace_s: float) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
         deadline = time.monotonic() + plan.limits.lab_timeout_s + grace_s
         log: list[bytes] = []
         tail = b""
         left = _LOG_LIMIT
         done = False
-        threading.Thread(target=self._send_plan, args=(plan,), name="plan", daemon=True).start()
+        threading.Thread(target=self._send_plan, args=(plan, contents), name="plan", daemon=True).start()
         try:
             for frame in itertools.chain(read_frames(self._chunks(log, deadline)), [None]):
                 while log:
@@ -242,9 +247,9 @@ class _Sandbox:
         if not done:
             raise self._cause(tail)
 
-    def _send_plan(self, plan: Plan) -> None:
+    def _send_plan(self, plan: Plan, contents: Contents) -> None:
         self._sending.join()
-        self._send(lambda: plan_parcel(plan))
+        self._send(lambda: plan_parcel(plan, contents))
 
     def _send(self, parcel: Callable[[], bytes]) -> None:
         assert self._process.stdin is not None

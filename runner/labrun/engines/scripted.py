@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from labrun.engines.base import EngineError, EngineInfo, Frame
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
 
@@ -54,7 +54,7 @@ class ScriptedEngine:
         self._cancelled.set()
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         if self._cancelled.is_set():
             raise EngineError("interrupted", "interrupted before it started")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labrun.protocol.codec import dumps
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 
 AGENT_ZIP = "/run/labrun-agent.zip"
 _KEPT = 8  # of the compiled sources: as many checkouts as somebody may have
@@ -96,9 +96,9 @@ def _zip(package: Path, files: list[Path]) -> bytes:
     return out.getvalue()
 
 
-def parcel(plan: Plan) -> bytes:
+def parcel(plan: Plan, contents: Contents = NO_CONTENTS) -> bytes:
     """All that is written to the sandbox's stdin."""
-    return agent_parcel() + plan_parcel(plan)
+    return agent_parcel() + plan_parcel(plan, contents)
 
 
 def agent_parcel() -> bytes:
@@ -107,6 +107,10 @@ def agent_parcel() -> bytes:
     return b"%d\n" % len(source) + source
 
 
-def plan_parcel(plan: Plan) -> bytes:
-    """What comes next. stdin then stays open: closing it ends the sandbox."""
-    return dumps(plan).encode() + b"\n"
+def plan_parcel(plan: Plan, contents: Contents = NO_CONTENTS) -> bytes:
+    """What comes next: the plan, and the bytes of the lab's files, each once, in the order in which the plan has them.
+
+    stdin then stays open: closing it ends the sandbox.
+    """
+    files = dict.fromkeys(file.sha256 for file in plan.files or () if file.sha256 is not None)
+    return b"".join((dumps(plan).encode(), b"\n", *(contents[digest] for digest in files)))

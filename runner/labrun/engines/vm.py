@@ -27,7 +27,7 @@ from labrun.engines.native import NativeEngine, sandbox_job
 from labrun.engines.shipment import agent_command
 from labrun.engines.userland import host_userland
 from labrun.protocol.frames import Piece
-from labrun.protocol.plan import Plan
+from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
 MEMORY_MIB = 768  # with QEMU's own it stays below the limit of a sandbox
@@ -104,9 +104,9 @@ class VmEngine(NativeEngine):
         return {**job, "command": self._command, "files": []}
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str) -> Iterator[Iterator[Frame]]:
+    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
-        with super().sandbox(plan, name) as frames:
+        with super().sandbox(plan, name, contents) as frames:
             yield _until_done(frames)
 
 

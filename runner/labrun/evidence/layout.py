@@ -7,6 +7,7 @@ reports/<run-id>/
     finding.json                    Finding: in what was a finding's file, which labs of the run it has
     labs/<slug>/lab.yaml            the lab as it was run, for its reader
     labs/<slug>/lab.json            the same compiled, for `labrun judge` and `labrun report` (evidence.lab)
+    labs/<slug>/lab.files/          what is beside the lab's file, as far as it is kept (evidence.kept)
     labs/<slug>/experiment/         one folder a variant: the experiment, and each control by its id;
                                         repeats of it in experiment.2, experiment.3, ...
         plan.json events.jsonl agent.log seal.json
@@ -25,6 +26,7 @@ FINDING = "finding.json"
 PARTS = "parts"
 LAB = "lab.yaml"
 COMPILED = "lab.json"
+FILES = "lab.files"  # no variant has such a name
 PLAN = "plan.json"
 EVENTS = "events.jsonl"
 AGENT_LOG = "agent.log"

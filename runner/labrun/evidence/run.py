@@ -172,7 +172,8 @@ def _read_left_out(run: Path) -> tuple[str, ...]:
     except ProtocolError as error:
         raise EvidenceError(f"{run / layout.LEFT_OUT}: {error}") from error
     for slug in slugs:
-        if not plain_name(slug) or any(path.is_dir() for path in (run / "labs" / slug).glob("*")):
+        found = (run / "labs" / slug).glob("*") if plain_name(slug) else ()
+        if not plain_name(slug) or any(path.is_dir() and path.name != layout.FILES for path in found):
             raise EvidenceError(f"{run / layout.LEFT_OUT}: {slug[:80]!r} is no lab that was left out: it has evidence")
     return slugs
 

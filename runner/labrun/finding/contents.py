@@ -9,6 +9,8 @@ from pathlib import Path
 from labrun.evidence import layout
 from labrun.evidence.attempts import check_parts
 from labrun.evidence.files import EvidenceError, EvidenceMissing, size_below
+from labrun.evidence.kept import kept_paths
+from labrun.evidence.record import read_variant
 from labrun.evidence.run import LabEntry, RunRecord, read_run
 from labrun.evidence.seal import broken, own_files
 
@@ -37,6 +39,7 @@ def _of_labs(root: Path, entries: Iterable[LabEntry], run: Path) -> Iterator[str
             with suppress(EvidenceMissing):  # where a seal names it, that is told below
                 size_below(root, path)
                 yield path
+        beside: dict[str, None] = {}
         for variant in variants(entry):
             if not (root / variant).exists():
                 continue  # it never ran, which is what will be said of it
@@ -44,6 +47,8 @@ def _of_labs(root: Path, entries: Iterable[LabEntry], run: Path) -> Iterator[str
             if damage is not None:
                 raise EvidenceError(f"{run}: {damage}")
             yield from own_files(root, variant)
+            beside |= dict.fromkeys(kept_paths(root, entry.slug, read_variant(root / variant, root).plan.files or ()))
+        yield from beside
 
 
 def variants(entry: LabEntry) -> Iterator[str]:

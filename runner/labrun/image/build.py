@@ -177,6 +177,9 @@ def make_context(recipe: Recipe, work: Path, say: Say) -> Context:
     for path in recipe_files(recipe.root):
         (root / "recipe" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe.root / path, root / "recipe" / path)
+    if recipe.extra:
+        with (root / "recipe" / "packages.txt").open("a", encoding="utf-8") as file:
+            file.write("\n# of the lab\n" + "".join(f"{package}\n" for package in recipe.extra))
     say("fetching the pinned Python packages")
     unpack_wheels(root / "recipe" / "requirements.txt", root / "site", log=work / "pip.log")
     subprocess.run(["chmod", "-R", "u=rwX,go=rX", str(root)], check=True)

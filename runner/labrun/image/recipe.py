@@ -6,8 +6,8 @@ reads the folder; it builds nothing and talks to nobody.
 
 import hashlib
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labrun.image.errors import ImageError
@@ -31,6 +31,9 @@ class Recipe:
     suite: str
     """The Debian release that the packages come from, like `bookworm`."""
 
+    extra: tuple[str, ...] = ()
+    """Debian packages that a lab wants beside those of the recipe, as apt takes them: `frr`, or `frr=8.4.4-1.1`."""
+
     @property
     def tag(self) -> str:
         """The image's full name; a different recipe has a different one."""
@@ -51,6 +54,13 @@ def load_recipe(root: Path | None = None) -> Recipe:
         )
     suite = (folder / "suite").read_text(encoding="utf-8").strip()
     return Recipe(root=folder, digest=digest_of(_read(folder)), suite=suite)
+
+
+def with_packages(recipe: Recipe, packages: Collection[str]) -> Recipe:
+    """The same with these packages on top. Addressed by its content, as the recipe itself is."""
+    extra = tuple(sorted(set(packages)))
+    text = "\n".join((recipe.digest, *extra))
+    return replace(recipe, digest=hashlib.sha256(text.encode()).hexdigest(), extra=extra) if extra else recipe
 
 
 def recipe_files(root: Path) -> tuple[Path, ...]:

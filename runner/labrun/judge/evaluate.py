@@ -32,6 +32,7 @@ from labrun.judge.lookups import evaluate_lookup
 from labrun.judge.paths import evaluate_path
 from labrun.judge.results import Evaluation, Subject
 from labrun.judge.series import in_time
+from labrun.judge.suites import evaluate_suite
 from labrun.lab.predictions import (
     AllOf,
     AnyOf,
@@ -46,6 +47,7 @@ from labrun.lab.predictions import (
     PacketSelector,
     Prediction,
     StateIs,
+    SuiteIs,
     TraceIs,
 )
 from labrun.logic.compare import Count, Truth, any_of, holds, negate
@@ -336,5 +338,6 @@ _LEAVES: dict[type, _Evaluate] = {
     StateIs: _state_in_time,
     ChangesAre: evaluate_changes,
     LookupIs: evaluate_lookup,
+    SuiteIs: evaluate_suite,
     TraceIs: evaluate_path,
 }

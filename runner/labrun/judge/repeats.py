@@ -19,13 +19,19 @@ def repeated(results: Sequence[LabResult]) -> LabResult:
     first = next((result for result in results if result.status != "done"), results[0])
     if any(not result.hypotheses for result in results):
         return first
-    columns = zip(*(result.hypotheses for result in results), strict=True)
-    return replace(first, hypotheses=tuple(_same(column) for column in columns))
+    judged = [{one.id: one for one in result.hypotheses} for result in results]
+    ids = dict.fromkeys(name for each in judged for name in each)
+    columns = [[each[name] for each in judged if name in each] for name in ids]
+    return replace(first, hypotheses=tuple(_same(column, len(results)) for column in columns))
 
 
-def _same(column: Sequence[HypothesisResult]) -> HypothesisResult:
+def _same(column: Sequence[HypothesisResult], runs: int) -> HypothesisResult:
+    """``runs``: how many there were. A test that not every run has is in fewer."""
     counts: dict[str, int] = dict(sorted(Counter(str(result.verdict) for result in column).items()))
     first = replace(column[0], repeats=counts, timing=_timing(column))
+    if len(column) < runs:
+        text = f"only {len(column)} of {runs} runs have it"
+        return replace(first, verdict="inconclusive", as_expected=False, reason="unstable", message=text)
     if len(counts) == 1:
         return first
     odd = next(result for result in column if result.verdict != column[0].verdict)

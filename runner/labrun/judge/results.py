@@ -132,8 +132,8 @@ class CaptureSummary:
 class LabResult:
     """``status``: done; skipped (something that it requires is missing: not judged); error (it broke on the way).
 
-    ``reason`` is a code and ``message`` a sentence where the status is not done. ``unjudged``: the ids of the
-    hypotheses of a skipped lab.
+    ``reason`` is a code and ``message`` a sentence where the status is not done; a lab that claims nothing has the
+    message alone, what it ran and what failed. ``unjudged``: the ids of the hypotheses of a skipped lab.
     """
 
     id: str
@@ -155,7 +155,7 @@ class RunResult:
     labs: tuple[LabResult, ...]
 
     def counts(self) -> dict[str, int]:
-        """How many verdicts of each kind, surprises, and labs skipped or broken."""
+        """How many verdicts of each kind, surprises, and labs skipped, broken, or without a claim."""
         every = [h for lab in self.labs for h in lab.hypotheses]
         return {
             "hypotheses": len(every),
@@ -165,7 +165,13 @@ class RunResult:
             "surprises": sum(is_surprise(h) for h in every),
             "skipped": sum(lab.status == "skipped" for lab in self.labs),
             "errors": sum(lab.status == "error" for lab in self.labs),
+            "claimless": sum(map(claims_nothing, self.labs)),
         }
+
+
+def claims_nothing(lab: LabResult) -> bool:
+    """A lab without hypotheses that ran to its end."""
+    return lab.status == "done" and not lab.hypotheses
 
 
 def is_surprise(hypothesis: HypothesisResult) -> bool:
@@ -185,14 +191,15 @@ AUTHORS_FAULTS = ("invalid-lab", "bad-filter")
 def exit_code(result: RunResult, strict: bool) -> int:
     """0 every verdict as expected; 1 a surprise; 2 a lab is wrong; 3 inconclusive, broken, or nothing was judged.
 
-    A wrong lab comes before a surprise: what it would have said is not known. ``strict`` makes a skip 3.
+    A wrong lab comes before a surprise: what it would have said is not known. ``strict`` makes a skip 3. A lab that
+    claims nothing and ran is 0.
     """
     counts = result.counts()
     if any(lab.reason in AUTHORS_FAULTS for lab in result.labs):
         return 2
     if counts["surprises"]:
         return 1
-    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    unsure = counts["inconclusive"] or counts["errors"] or not (counts["hypotheses"] or counts["claimless"])
     return 3 if unsure or (strict and counts["skipped"]) else 0
 
 

@@ -17,18 +17,21 @@ from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
 from labrun.judge.edited import match
 from labrun.judge.repeats import repeated
 from labrun.judge.results import CaptureSummary, LabResult, RunResult
+from labrun.judge.suites import SKIPPED, with_each_test
 from labrun.judge.verdict import judge_hypothesis, variant_prefix
 from labrun.lab.problems import LabError
-from labrun.observe.outcome import Accounts
+from labrun.observe.outcome import Accounts, failure
 from labrun.observe.packets import scan_ahead
 from labrun.observe.unknown import Unknown, first_cause
-from labrun.protocol.actions import Capture
+from labrun.protocol.actions import Capture, Run, Start
 from labrun.protocol.codec import encode
 from labrun.protocol.events import CaptureResult
 from labrun.protocol.plan import EXPERIMENT, Plan
 from labrun.protocol.record import dataclass
 
 SKIPPING = ("missing-tool", "missing-feature")  # faults that say: this sandbox cannot run the lab, nothing was tried
+
+_TOLD = 20  # failed commands of a lab without claims
 
 NONE: Mapping[str, LabResult] = {}
 
@@ -121,14 +124,29 @@ def _result(lab: StoredLab, entry: LabEntry, variants: dict[str, VariantRecord],
     if skip is not None:
         ids = tuple(hypothesis.id for hypothesis in lab.hypotheses)
         return LabResult(entry.slug, lab.title, entry.shown, "skipped", (), (), skip.code, skip.message, ids)
-    hypotheses = tuple(judge_hypothesis(lab, hypothesis, variants, gone) for hypothesis in lab.hypotheses)
+    judged = [hypothesis for one in lab.hypotheses for hypothesis in with_each_test(one, lab, experiment)]
+    hypotheses = tuple(judge_hypothesis(lab, hypothesis, variants, gone) for hypothesis in judged)
+    if hypotheses and all(one.reason == SKIPPED for one in hypotheses):
+        ids, why = tuple(one.id for one in hypotheses), hypotheses[0].trace.note or hypotheses[0].message
+        return LabResult(entry.slug, lab.title, entry.shown, "skipped", (), (), SKIPPED, why, ids)
     captures = _captures(experiment, entry.slug) if experiment is not None else ()
     cause = first_cause(experiment) if experiment is not None else None
     if experiment is None:
         cause = gone.get(EXPERIMENT) or Unknown("not-run", "it did not run")
     status: Literal["done", "error"] = "done" if cause is None else "error"
     code, message = (None, None) if cause is None else (cause.code, cause.message)
+    if not lab.hypotheses and cause is None and experiment is not None:
+        message = _ran(experiment)
     return LabResult(entry.slug, lab.title, entry.shown, status, hypotheses, captures, code, message)
+
+
+def _ran(variant: VariantRecord) -> str:
+    """What a lab did that claims nothing, and a line for each command of it that failed."""
+    commands = [record for record in variant.steps if isinstance(record.step.action, Run | Start)]
+    failures = [found.why.message for record in commands if (found := failure(variant, record)) is not None]
+    count = f"{len(commands)} command{'' if len(commands) == 1 else 's'}"
+    more = [f"and {len(failures) - _TOLD} more"] if len(failures) > _TOLD else []
+    return "\n".join([f"ran, {count}, {len(failures)} failed, nothing was claimed", *failures[:_TOLD], *more])
 
 
 def _captures(variant: VariantRecord, slug: str) -> tuple[CaptureSummary, ...]:

@@ -15,6 +15,7 @@ from labrun.logic.suggest import did_you_mean
 
 REFERENCE = re.compile(r"\$\{([a-z_][a-z0-9_]{0,31})\}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 
@@ -130,6 +131,20 @@ def _interface(value: str) -> str:
     return value
 
 
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise fail("env", f"{value[:60]!r} is no name of a variable: letters, digits and _, not first a digit")
+    if value == "BASH_ENV":
+        raise fail("env", "BASH_ENV is labrun's own: by it a shell tells what its exit status does not")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise fail("nul", "there can be no NUL character in it")
+    return value
+
+
 def as_text(value: object) -> object:
     """YAML gives numbers for `8900` and true for `true`; where text is wanted they are taken as they are written."""
     if isinstance(value, bool):
@@ -169,6 +184,9 @@ Mtu = Annotated[
     Field(ge=68, le=65535, strict=True),
     BeforeValidator(lambda value: value, json_schema_input_type=Annotated[int, Field(ge=68, le=65535)] | ReferenceText),
 ]
+EnvName = Annotated[str, AfterValidator(_env_name), Field(json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"})]
+EnvText = Annotated[Text, AfterValidator(_no_nul), Field(max_length=32768)]
+Env = dict[EnvName, EnvText]
 OneOrMore = BeforeValidator(_listed, json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)])
 Interfaces = Annotated[tuple[Interface, ...], Field(min_length=1), OneOrMore]
 Nodes = Annotated[tuple[Slug, ...], Field(min_length=1), OneOrMore]

@@ -21,11 +21,12 @@ _CELL = re.compile(r"(.+?)(?:\[(.+)\]|(--[^/]+))", re.DOTALL)
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A lab as an earlier run had it. ``values``: of its parameters. ``hypotheses``: the ids of those that were meant;
-    none: all."""
+    none: all. ``folder``: where the files are that were beside its own; None: there were none."""
 
     text: str
     values: Mapping[str, Any]
     hypotheses: tuple[str, ...]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

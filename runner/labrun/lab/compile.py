@@ -12,7 +12,7 @@ from typing import Any
 from labrun.lab.base import Scalar, as_text
 from labrun.lab.check.references import check_references
 from labrun.lab.load import Lab, parse_lab
-from labrun.lab.model import ControlModel, all_predictions
+from labrun.lab.model import ControlModel, LabModel, all_predictions
 from labrun.lab.predictions import ExprIs, PacketsAre, StateIs, leaves
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.steps import NODELESS, StepModel, action_of
@@ -107,10 +107,10 @@ def compile_lab(lab: Lab, timeout_s: float | None = None) -> CompiledLab:
 
 
 def placed_steps(lab: Lab) -> tuple[Placed, ...]:
-    return tuple(
-        Placed(step_id, model, ("steps", index))
-        for index, (step_id, model) in enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
-    )
+    """The services of the nodes first."""
+    services = [Placed(*service) for service in lab.model.services()]
+    steps = enumerate(zip(lab.model.step_ids(), lab.model.steps, strict=True))
+    return (*services, *(Placed(step_id, model, ("steps", index)) for index, (step_id, model) in steps))
 
 
 def steps_of_control(lab: Lab, control: ControlModel) -> tuple[Placed, ...] | None:
@@ -132,11 +132,17 @@ def _with_parameters(lab: Lab, values: dict[str, Scalar], path: Keys, problems: 
     if other == dict(lab.cell):
         problems.append(lab.problem((*where, "parameters"), "control: these are the experiment's own values"))
         return None
-    return parse_lab(lab.text, lab.path, lab.slug, lab.shown, other)
+    parsed = parse_lab(lab.text, lab.path, lab.slug, lab.shown, other, lab.included)
+    return replace(parsed, files=lab.files)
 
 
 def _duplicate_ids(lab: Lab) -> list[Problem]:
     problems = []
+    services = {step_id: path for step_id, _, path in lab.model.services()}
+    for index, name in enumerate(lab.model.step_ids()):
+        if name in services:
+            text = f"the id '{name}' is that of a service: {'.'.join(map(str, services[name]))}"
+            problems.append(lab.problem(("steps", index, "id"), text))
     for key, ids in (("steps", lab.model.step_ids()), ("hypotheses", [h.id for h in lab.model.hypotheses])):
         seen: dict[str, int] = {}
         for index, name in enumerate(ids):
@@ -199,7 +205,7 @@ def _plan(
     model = lab.model
     judged = judged or lab
     nodes = list(model.topology.nodes)
-    made: list[Step] = list(topology_steps(model.topology))
+    made: list[Step] = list(topology_steps(model.topology, lab.files))
     sampling = _sampling(judged)
     for placed in steps:
         step = placed.model
@@ -213,8 +219,11 @@ def _plan(
             action = replace(action, for_s=for_s, every_s=every_s)
             timeout_of_step += for_s
         saves = tuple(Save(name, save.stream, save.matches, save.type) for name, save in (step.save or {}).items())
+        env = _env(model, step, node)
         made.append(
-            Step(placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit)
+            Step(
+                placed.id, action, node, timeout_of_step, "lab", step.may_fail, step.note, shell, saves, step.exit, env
+            )
         )
         if isinstance(action, Namespace):
             if action.op == "add":
@@ -233,7 +242,17 @@ def _plan(
         seed=0,
         watch=None if model.watch else False,
         features=tuple(sorted(set(model.requires.kernel))),
+        files=lab.files.entries or None,
+        userland=tuple(sorted(set(model.userland.packages))) if model.userland else None,
     ).sealed()
+
+
+def _env(lab: LabModel, step: StepModel, node: str | None) -> tuple[tuple[str, str], ...] | None:
+    """What the lab, the node and the step say of a command's environment; the nearest goes first."""
+    if step.run is None and step.start is None and not (step.wait and step.wait.succeeds):
+        return None
+    of_node = lab.topology.nodes[node].env if node in lab.topology.nodes else {}
+    return tuple(sorted({**lab.env, **of_node, **(step.env or {})}.items())) or None
 
 
 def _sampling(lab: Lab) -> dict[str, tuple[float, float]]:

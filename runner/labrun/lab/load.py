@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 
 from labrun.lab.base import Scalar
 from labrun.lab.catalogue import LAB_FILE, Named
+from labrun.lab.files import NO_FILES, FilesError, LabFiles, read_files
 from labrun.lab.hints import comparison, shape
 from labrun.lab.model import LabModel
 from labrun.lab.parameters import MAX_CELLS, Cell, cell_names, cells_of, fill, repeated_value
 from labrun.lab.problems import LabError, Problem
+from labrun.lab.reuse import OWN, written_out
 from labrun.lab.text import Keys, Places, parse_yaml, read_text
+from labrun.lab.topology import TopologyModel
 from labrun.protocol.record import dataclass
 
 
@@ -30,6 +34,8 @@ class Lab:
     model: LabModel
     places: Places
     cell: Mapping[str, Scalar] = field(default_factory=dict)  # the parameters' values
+    files: LabFiles = NO_FILES
+    included: Mapping[str, Any] | None = None  # the topology of the file that it includes
 
     def problem(self, path: Keys, message: str, key: bool = False) -> Problem:
         return Problem(self.shown, *self.places.of(path, key), message)
@@ -72,23 +78,78 @@ def load_cells(
     if not meant:
         runs = ", ".join(slug for slug, _ in slugs[:8])
         raise LabError([Problem(name, 0, 0, f"no run of this lab is '{named and named.cell}'. Its runs: {runs}")])
-    return tuple(parse_lab(text, file, slug, name, cell) for slug, cell in meant)
+    at = file if kept is None else kept.folder / LAB_FILE if kept.folder is not None else None
+    included = _included(value, at, name, places)
+    labs = tuple(parse_lab(text, file, slug, name, cell, included) for slug, cell in meant)
+    files = _files(labs[0], at)
+    return tuple(replace(lab, files=files) for lab in labs) if files.entries else labs
 
 
-def parse_lab(text: str, path: Path, slug: str, shown: str, cell: Cell | None = None) -> Lab:
-    """The lab in ``text``. ``cell``: the values of its parameters (None: the first of each)."""
+def _files(lab: Lab, at: Path | None) -> LabFiles:
+    """What is beside a lab.yaml; a lab in a file of another name has what it names, for many may be in one folder.
+
+    ``at``: where the file is, or was; None: nothing is kept of what was beside it.
+    """
+    only = lab.model.files
+    if at is None or (only is None and at.name != LAB_FILE):
+        return NO_FILES
+    try:
+        return read_files(at.absolute().parent, at.name, lab.model.topology.nodes, only)
+    except FilesError as error:
+        line, column = lab.places.of(("files",)) if lab.places.has(("files",)) else (0, 0)
+        raise LabError([Problem(lab.shown, line, column, str(error))]) from error
+
+
+def _included(value: object, file: Path | None, name: str, places: Places) -> Mapping[str, Any] | None:
+    """The topology of the file that a lab includes: of its own folder, or of one beside it."""
+    wanted = value.get("include") if isinstance(value, dict) else None
+    if not isinstance(wanted, str):
+        return None
+    line, column = places.of(("include",))
+    if file is None:
+        words = f"include: the run kept no file {wanted[:200]!r}"
+        raise LabError([Problem(name, line, column, words)])
+    top = os.path.realpath(file.absolute().parent.parent)
+    path = Path(os.path.realpath(file.absolute().parent / wanted))
+    if "\0" in wanted or not path.is_relative_to(top) or Path(wanted).is_absolute():
+        words = f"include: {wanted[:200]!r} is neither in the lab's folder nor in one beside it"
+        raise LabError([Problem(name, line, column, words)])
+    if not path.is_file():
+        raise LabError([Problem(name, line, column, f"include: there is no file {wanted[:200]!r}")])
+    shown = _shown(path)
+    other, own_places = parse_yaml(read_text(path, shown), shown)
+    keys = [key for key in other if not str(key).startswith(OWN)] if isinstance(other, dict) else []
+    if keys != ["topology"] or not isinstance(other["topology"], dict):
+        raise LabError([Problem(shown, 1, 1, "an included file has a topology, and nothing else")])
+    try:
+        TopologyModel.model_validate(other["topology"])
+    except ValidationError as error:
+        at = ("topology",)
+        problems = _problems(error, other, own_places, shown, at)
+        raise LabError(problems) from error
+    topology: Mapping[str, Any] = other["topology"]
+    return topology
+
+
+def parse_lab(
+    text: str, path: Path, slug: str, shown: str, cell: Cell | None = None, included: Mapping[str, Any] | None = None
+) -> Lab:
+    """The lab in ``text``. ``cell``: the values of its parameters (None: the first of each).
+
+    ``included``: the topology of the file that it includes.
+    """
     value, places = parse_yaml(text, shown)
     if not isinstance(value, dict):
         kind = {list: "a list", str: "text", type(None): "nothing", bool: "true or false"}.get(type(value), "a number")
         what = "a lab file is a mapping with title, question, steps and hypotheses"
         raise LabError([Problem(shown, 1, 1, f"{what}; this is {kind}")])
     chosen = cells_of(value)[0] if cell is None else cell
-    filled = fill(value, chosen)
+    filled = fill(written_out(value, included), chosen)
     try:
         model = LabModel.model_validate(filled)
     except ValidationError as error:
         raise LabError(_problems(error, filled, places, shown)) from error
-    return Lab(slug, path, shown, text, model, places, dict(chosen))
+    return Lab(slug, path, shown, text, model, places, dict(chosen), included=included)
 
 
 def _with_values(value: object, given: Mapping[str, Sequence[Scalar]]) -> object:
@@ -107,10 +168,11 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _problems(error: ValidationError, value: Any, places: Places, shown: str) -> list[Problem]:
+def _problems(error: ValidationError, value: Any, places: Places, shown: str, at: Keys = ()) -> list[Problem]:
+    """``at``: the place in the file of what was checked."""
     found: dict[tuple[int, int, str], Problem] = {}
     for item in error.errors(include_url=False, include_input=True):
-        path = _path_in_file(item["loc"], value)
+        path = _path_in_file((*at, *item["loc"]), value)
         if item["type"] == "too_short" and item["input"]:
             continue  # pydantic counts the valid items only; the invalid ones are reported themselves
         context = item.get("ctx") or {}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from labrun.lab.base import Duration, Int, Scalar, Slug, Strict, ValueName, fail
+from labrun.lab.base import Duration, Env, Flag, Int, Mtu, Scalar, Slug, Strict, ValueName, fail
 from labrun.lab.predictions import Prediction
-from labrun.lab.steps import StepModel
-from labrun.lab.topology import TopologyModel
+from labrun.lab.steps import Exits, StepModel
+from labrun.lab.topology import NodeModel, TopologyModel
 from labrun.logic.suggest import did_you_mean
 from labrun.protocol.features import FEATURES
 
@@ -39,6 +40,20 @@ class RequiresModel(Strict):
 
     tools: tuple[str, ...] = ()
     kernel: tuple[Annotated[str, AfterValidator(_feature), Field(json_schema_extra={"enum": list(FEATURES)})], ...] = ()
+
+
+# Debian policy, 5.6.7 and 5.6.12
+PackageName = Annotated[
+    str,
+    AfterValidator(lambda value: _package(value)),
+    Field(json_schema_extra={"pattern": r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$"}),
+]
+
+
+def _package(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,127}(=[A-Za-z0-9.+:~-]{1,127})?", value) or value.endswith(("-", "+")):
+        raise fail("package", f"{value[:60]!r} is no name of a Debian package, such as frr or frr=8.4.4-1.1")
+    return value
 
 
 def _one_or_more(model: type[Strict]) -> Any:
@@ -101,8 +116,49 @@ class HypothesisModel(Strict):
     control: Annotated[tuple[ControlModel, ...], _one_or_more(ControlModel)] = ()
 
 
+class UserlandModel(Strict):
+    """Debian packages that the lab needs beside those of the lab image, such as frr, or with a version: frr=8.4.4-1.1.
+
+    An image with them is built when they are first asked for, and kept. The evidence has every version.
+    """
+
+    packages: Annotated[tuple[PackageName, ...], Field(min_length=1, max_length=100)]
+
+
+class LinkDefaults(Strict):
+    """What links have that do not say otherwise."""
+
+    mtu: Mtu | None = None
+    offloads: Literal["on", "off"] | None = None
+
+
+class StepDefaults(Strict):
+    """What steps have that do not say otherwise; each where it can stand."""
+
+    node: Slug | None = Field(default=None, alias="in")
+    timeout: Duration | None = None
+    may_fail: Flag | None = None
+    exit: Exits | None = None
+
+
+class DefaultsModel(Strict):
+    """What each node, link and step has that does not say otherwise."""
+
+    nodes: NodeModel = NodeModel()
+    links: LinkDefaults = LinkDefaults()
+    steps: StepDefaults = StepDefaults()
+
+
 class LabModel(Strict):
-    """labs/<slug>/lab.yaml"""
+    """labs/<slug>/lab.yaml, and the files beside it, which commands find at /lab, where they start.
+
+    ``files``: only these of them, files or folders; without it all. ``include``: a file whose topology comes below this
+    one's. ``env``: what commands have in their environment; what a node or a step says goes before it. Keys that begin
+    with ``x-`` are the author's own, as for anchors. A lab without ``hypotheses`` claims nothing: its report is
+    documentation.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
 
     title: str
     question: str
@@ -113,10 +169,30 @@ class LabModel(Strict):
     timeout: Duration = 120.0
     parameters: dict[ValueName, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
     watch: bool = True
+    userland: UserlandModel | None = None
+    files: tuple[str, ...] | None = None
+    env: Env = {}
+    include: str | None = None
+    defaults: DefaultsModel = DefaultsModel()
     topology: TopologyModel = TopologyModel()
     steps: Annotated[tuple[StepModel, ...], Field(min_length=1)]
-    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)]
+    hypotheses: Annotated[tuple[HypothesisModel, ...], Field(min_length=1)] = ()
     conclusion: str | None = None
+
+    def services(self) -> tuple[tuple[str, StepModel, tuple[str | int, ...]], ...]:
+        """The services of its nodes as the steps that they are: (id, step, place in the lab file), in order."""
+        return tuple(
+            (
+                f"{node}-{name}",
+                StepModel.model_validate({
+                    "in": node, "start": one.run, "ready": one.ready, "timeout": one.timeout, "env": one.env or None,
+                    "may_fail": one.may_fail, "exit": one.exit, "note": one.note,
+                }),
+                ("topology", "nodes", node, "services", name),
+            )
+            for node, model in self.topology.nodes.items()
+            for name, one in model.services.items()
+        )  # fmt: skip
 
     def step_ids(self) -> tuple[str, ...]:
         """The id of each step: the given one, or step-N by its place (from 1)."""

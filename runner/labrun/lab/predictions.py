@@ -425,6 +425,17 @@ class LookupIs(Strict):
         return self
 
 
+class SuiteIs(Strict):
+    """All tests of a test program passed: TAP, or lines as the kernel's selftests print them, and its exit status.
+
+    Text and exit status must agree, else it is inconclusive, as what was skipped is. ``tests``: the step that runs it.
+    ``name``: the test of that name alone. A hypothesis that predicts all of them is also judged for each of them.
+    """
+
+    tests: Slug
+    name: Annotated[str, Field(min_length=1)] | None = None
+
+
 class TraceSelector(Strict):
     """Packets of a ``trace`` step: those whose first headers pass every check of ``where``.
 
@@ -558,7 +569,8 @@ class Not(Strict):
 
 
 _SELECTORS = (
-    "all", "any", "not", "command", "change", "packets", "changes", "lookup", "trace", "expr", *STATE_KINDS,
+    "all", "any", "not", "command", "change", "packets", "changes", "lookup", "tests", "trace", "expr",
+    *STATE_KINDS,
 )  # fmt: skip
 
 
@@ -586,6 +598,7 @@ _TAGS: dict[Any, str] = {
     PacketsAre: "=packets",
     ChangesAre: "=changes",
     LookupIs: "=lookup",
+    SuiteIs: "=tests",
     TraceIs: "=trace",
     ExprIs: "=expr",
     StateIs: "=state",
@@ -608,6 +621,7 @@ Prediction = Annotated[
     | Annotated[PacketsAre, Tag("=packets")]
     | Annotated[ChangesAre, Tag("=changes")]
     | Annotated[LookupIs, Tag("=lookup")]
+    | Annotated[SuiteIs, Tag("=tests")]
     | Annotated[TraceIs, Tag("=trace")]
     | Annotated[ExprIs, Tag("=expr")]
     | Annotated[StateIs, Tag("=state")],

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from labrun.lab.base import (
     IP,
     Duration,
+    Env,
     Flag,
     Int,
     Interface,
@@ -72,15 +73,16 @@ def _exactly_one(model: Strict, names: tuple[str, ...], what: str) -> str:
 
 
 class ReadyModel(Strict):
-    """When a started process is ready: its port listens, or its output matches."""
+    """When a started process is ready: its port listens, its output matches, or a command succeeds."""
 
     port: Port | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     output: Regex | None = None
+    succeeds: Command | None = None
 
     @model_validator(mode="after")
     def _one(self) -> ReadyModel:
-        _exactly_one(self, ("port", "output"), "ready")
+        _exactly_one(self, ("port", "output", "succeeds"), "ready")
         return self
 
 
@@ -358,6 +360,7 @@ class StepModel(Strict):
     stdin: str | None = None
     ready: ReadyModel | None = None
     save: dict[ValueName, SaveModel] | None = None
+    env: Env | None = None
 
     run: Command | None = None
     start: Command | None = None
@@ -394,6 +397,8 @@ class StepModel(Strict):
             raise fail("ready", "ready goes with start")
         if self.stdin is not None and verb not in ("run", "start"):
             raise fail("stdin", "stdin goes with run or start")
+        if self.env is not None and verb not in ("run", "start") and not (self.wait and self.wait.succeeds):
+            raise fail("env", "env goes with run, start or wait: {succeeds: ...}")
         if self.save is not None and verb != "run":
             raise fail("save", "save goes with run")
         if self.exit is not None and verb not in ("run", "start"):
@@ -428,7 +433,8 @@ def _run(step: StepModel, command: Command, _: tuple[str, ...]) -> actions.Actio
 
 def _start(step: StepModel, command: Command, _: tuple[str, ...]) -> actions.Action:
     ready = step.ready
-    when = actions.Ready(ready.port, ready.protocol, ready.output) if ready else None
+    asked = argv(ready.succeeds) if ready and ready.succeeds is not None else None
+    when = actions.Ready(ready.port, ready.protocol, ready.output, asked) if ready else None
     return actions.Start(argv(command), when, step.stdin)
 
 

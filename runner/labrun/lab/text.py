@@ -100,12 +100,12 @@ def as_text(data: bytes, shown: str) -> str:
         raise LabError([Problem(shown, line, 1, "not UTF-8 text: a lab file is YAML")]) from error
 
 
-def parse_yaml(text: str, shown: str) -> tuple[Any, Places]:
-    """Plain dicts, lists and scalars, and the places of all of them."""
+def parse_yaml(text: str, shown: str, merge: bool = False) -> tuple[Any, Places]:
+    """Plain dicts, lists and scalars, and the places of all of them. ``merge``: merge keys are allowed."""
     try:
         root = _composed(text)
         places = Places()
-        return (None if root is None else _Plain(places).value(root, (), 0)), places
+        return (None if root is None else _Plain(places, merge).value(root, (), 0)), places
     except _Wrong as error:
         raise LabError([Problem(shown, *error.place, error.message)]) from error
     except MarkedYAMLError as error:
@@ -233,8 +233,9 @@ def _scalar(text: str, place: Place) -> Any:
 class _Plain:
     """Nodes to values. Counts, because aliases multiply."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, merge: bool) -> None:
         self._places = places
+        self._merge = merge
         self._count = 0
 
     def value(self, node: _Node, path: Keys, depth: int) -> Any:
@@ -252,11 +253,15 @@ class _Plain:
 
     def _mapping(self, node: _Node, path: Keys, depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key, item in zip(node.items[::2], node.items[1::2], strict=True):
             if key.kind is not str:
                 raise _Wrong(key.place, "a key must be a word, not a list or a mapping")
             name = key.text
+            if name == "<<" and self._merge:
+                merged |= self._merged(item, path, depth + 1)
+                continue
             if name == "<<":
                 raise _Wrong(key.place, "merge keys (<<) are not YAML 1.2; write the keys out")
             if name in lines:
@@ -266,4 +271,13 @@ class _Plain:
             # What is not written has no place of its own: its key's place is where a reader looks.
             empty = item.kind is str and not item.text and item.scalar is None
             self._places.put((*path, name), key.place if empty else item.place, key.place)
-        return out
+        return {**merged, **out}
+
+    def _merged(self, node: _Node, path: Keys, depth: int) -> dict[str, Any]:
+        """What a merge key brings: of several mappings, the first one that has a key counts."""
+        found: dict[str, Any] = {}
+        for one in node.items if node.kind is list else [node]:
+            if one.kind is not dict:
+                raise _Wrong(one.place, "a merge key (<<) takes a mapping, or a list of mappings")
+            found = {**self.value(one, path, depth), **found}
+        return found

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from labrun.lab.base import IP, Flag, Int, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
+from labrun.lab.base import IP, Duration, Env, Flag, Int, Interface, Mac, Mtu, Network, Prefix, Slug, Strict, Text, fail
+from labrun.lab.files import NO_FILES, LabFiles
+from labrun.lab.steps import Command, Exits, ReadyModel
 from labrun.protocol import actions
 from labrun.protocol.plan import Step
 
+_NOT_THERE = ("proc", "sys", "dev", "lab")
 _PER_INTERFACE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(.+)\.[^.]+")
+
+
+def _from(value: object) -> object:
+    return {"from": value} if isinstance(value, str) else value
 
 
 def _addresses(value: object) -> object:
@@ -24,14 +32,70 @@ def _addresses(value: object) -> object:
 Addresses = Annotated[tuple[Prefix, ...], BeforeValidator(_addresses, json_schema_input_type=str | tuple[str, ...])]
 
 
+class PutModel(Strict):
+    """A file of a node: ``from`` a file or a folder beside the lab's file, or with this ``text``.
+
+    ``mode`` in octal, such as "0640"; ``owner`` as chown has it: user, user:group. Without them a file that is written
+    over keeps what it has, and a new one is root's, 0644 or, if it can be executed, 0755.
+    """
+
+    source: str | None = Field(default=None, alias="from")
+    text: str | None = None
+    mode: Annotated[str, Field(pattern="^0?[0-7]{3,4}$")] | None = None
+    owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*(:[A-Za-z0-9_.-]+)?$", min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> PutModel:
+        if (self.source is None) == (self.text is None):
+            raise fail("put", "a node's file is `from` a file of the lab, or has a `text`")
+        return self
+
+
+def _place(value: str) -> str:
+    parts = value.split("/")
+    if not value.startswith("/") or ".." in parts or "\0" in value:
+        raise fail("place", f"{value[:200]!r} is no place in a node: an absolute path without '..'")
+    if parts[1] in _NOT_THERE:
+        raise fail("place", f"a node's /{parts[1]} is not for files; /run, /tmp and what is in the root are")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
+
+
+NodePlace = Annotated[str, AfterValidator(_place)]
+NodeFile = Annotated[PutModel, BeforeValidator(_from, json_schema_input_type=str | PutModel)]
+
+
+class ServiceModel(Strict):
+    """A daemon of a node: a command that stays in the foreground, started before the first step.
+
+    It is a `start` step with the id NODE-SERVICE. Services start in the order in which they are written, each when the
+    one before it is ready, and end in the opposite order; what they print is evidence.
+    """
+
+    run: Command
+    ready: ReadyModel | None = None
+    timeout: Duration = 10.0
+    env: Env = {}
+    may_fail: Flag = False
+    exit: Exits | None = None
+    note: str | None = None
+
+
 class NodeModel(Strict):
     """A node: a network namespace with lo up. ``ipv6: false`` (the default) keeps its chatter out of captures.
+
+    ``machine: true``: with a root file system, mounts, processes, host name, /etc/hosts, /run and /tmp of its own, as
+    has a node with ``files``, with ``services``, or with a folder of its name beside the lab's file, which is copied
+    over its root. What it does to its files no other node sees. ``files``: place in the node -> file of the lab.
 
     ``offloads: off``: that of all its links and bridges, and of lo. (What lo never does is to fill in a checksum.)
     """
 
     ipv6: Flag = False
     lo: Flag = True
+    env: Env = {}
+    machine: Flag | None = None
+    files: dict[NodePlace, NodeFile] = {}
+    services: dict[Slug, ServiceModel] = {}
     offloads: Literal["off"] | None = None
 
 
@@ -138,9 +202,11 @@ def fixed_mac(node: str, interface: str) -> str:
     return "02:" + ":".join(f"{byte:02x}" for byte in digest[:5])
 
 
-def topology_steps(topology: TopologyModel) -> tuple[Step, ...]:
+def topology_steps(topology: TopologyModel, files: LabFiles = NO_FILES) -> tuple[Step, ...]:
     """The topology as plain steps, in an order that works: each later one finds what it needs."""
-    made: list[tuple[str | None, actions.Action]] = [(None, actions.Namespace("add", node)) for node in topology.nodes]
+    made: list[tuple[str | None, actions.Action]] = [
+        (None, actions.Namespace("add", node, _machine(topology, node, files))) for node in topology.nodes
+    ]
     early, late = _sysctls(topology)
     made += early
     made += [
@@ -153,6 +219,25 @@ def topology_steps(topology: TopologyModel) -> tuple[Step, ...]:
         Step(f"topology-{number:03}", action, node, phase="topology")
         for number, (node, action) in enumerate(made, start=1)
     )
+
+
+def _machine(topology: TopologyModel, node: str, files: LabFiles) -> actions.Machine | None:
+    """What a node that is like a machine has; None of others."""
+    model = topology.nodes[node]
+    folder = files.folder(node)
+    if model.machine is False or not (model.machine or model.files or model.services or folder):
+        return None
+    puts = [actions.Put("/", node)] if folder else []
+    for place, put in model.files.items():
+        mode = int(put.mode, 8) if put.mode is not None else None
+        source = posixpath.normpath(put.source) if put.source is not None else None
+        puts.append(actions.Put(place, source, put.text, mode, put.owner))
+    ends = [(name, bridge.address) for name, bridge in topology.bridges.items()]
+    ends += [(name, end.address) for link in topology.links for name, end in link.ends.items()]
+    hosts = dict.fromkeys(
+        (address.partition("/")[0], name.partition(".")[0]) for name, addresses in ends for address in addresses
+    )
+    return actions.Machine(tuple(hosts), tuple(puts))
 
 
 Made = list[tuple[str | None, actions.Action]]

@@ -12,6 +12,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word[:100], words, n=1, cutoff=0.6)
     if close:
         return f" Did you mean '{close[0]}'?"
-    if 0 < len(words) <= 14:
+    if 0 < len(words) <= 20:
         return " Known: " + ", ".join(words) + "."
     return ""

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Iterable
 
 from labrun.evidence.record import StepRecord, VariantRecord
-from labrun.lab.predictions import CommandIs, ExprIs, Prediction, leaves
+from labrun.lab.predictions import CommandIs, ExprIs, Prediction, SuiteIs, leaves
 from labrun.observe.shell import (
     ANSWERS,
     ASSIGNMENT,
@@ -75,6 +75,8 @@ class Accounts:
                 if isinstance(leaf, CommandIs) and leaf.exit is not None:
                     looked.add(leaf.command)
                     named |= {(leaf.command, status) for status in _named(leaf)}
+                elif isinstance(leaf, SuiteIs):
+                    looked.add(leaf.tests)
                 elif isinstance(leaf, ExprIs):
                     looked |= set(leaf.exits.values())
                     named |= leaf.named_exits()

@@ -15,6 +15,7 @@ from labrun.lab.predictions import (
     LookupIs,
     PacketsAre,
     StateIs,
+    SuiteIs,
     TraceIs,
     ValueOf,
     Window,
@@ -121,6 +122,9 @@ def _until(variant: VariantRecord, leaf: object) -> int | None:
     """When the observation was complete, on the agent's clock; None where it is not there, or knows by itself."""
     if isinstance(leaf, CommandIs) or (isinstance(leaf, ValueOf) and leaf.command is not None):
         record = variant.step(leaf.command or "")
+        return record.started.t_ns if record is not None and record.started is not None else None
+    if isinstance(leaf, SuiteIs):
+        record = variant.step(leaf.tests)
         return record.started.t_ns if record is not None and record.started is not None else None
     if isinstance(leaf, PacketsAre) or (isinstance(leaf, ValueOf) and leaf.packets is not None):
         selector = leaf.packets

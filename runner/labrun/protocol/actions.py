@@ -23,11 +23,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """When a started process counts as ready: a listening port of the node, or output that matches a regex."""
+    """When a started process counts as ready: a listening port of the node, output that matches a regex, or a command
+    that succeeds."""
 
     port: int | None = None
     protocol: Literal["tcp", "udp"] = "tcp"
     output: str | None = None
+    succeeds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,41 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """A file or a folder of a node: at ``path``, copied from ``source`` of the lab's files, or with ``text`` in it.
+
+    ``owner`` as chown(1) has it, in the node's own names.
+    """
+
+    path: str
+    source: str | None = None
+    text: str | None = None
+    mode: int | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What makes a node like a machine: a root file system, processes and a host name of its own.
+
+    ``hosts``: (address, name) of what its /etc/hosts has; ``files``: put over its root, in this order.
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    files: tuple[Put, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
-    """Make or delete a network namespace, bare as the kernel makes it, also under /run/netns."""
+    """Make or delete a network namespace, bare as the kernel makes it, also under /run/netns.
+
+    ``machine``: with all else that a machine has of its own, and not under /run/netns.
+    """
 
     KIND: ClassVar[str] = "namespace"
     op: Literal["add", "delete"]
     name: str
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -11,6 +12,23 @@ from labrun.protocol.record import dataclass
 
 PLAN_SCHEMA = 1
 EXPERIMENT = "experiment"  # the variant that is no control
+Contents = Mapping[str, bytes]  # SHA-256 in hexadecimal -> the bytes of a lab's file
+NO_CONTENTS: Contents = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LabFile:
+    """A file of the lab, beside its lab.yaml: what it is, without what is in it. Its bytes go into the sandbox apart.
+
+    ``path``: from the lab's folder, slashes between. A symbolic link has a ``target``; a folder with nothing in it has
+    neither target nor ``sha256``.
+    """
+
+    path: str
+    sha256: str | None = None
+    size: int | None = None
+    executable: bool | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +64,12 @@ class Step:
     shell: str | None = None  # the line as the author wrote it, for reports
     save: tuple[Save, ...] = ()
     exits: tuple[int, ...] | None = None  # of a command: the exit statuses that are meant; None: 0
+    env: tuple[tuple[str, str], ...] | None = None  # of a command: what its lab, its node and it say, together
 
     def doing(self) -> tuple[object, ...]:
         """How often a snapshot looks follows from predictions; what was not watched for long enough is told there."""
         action = replace(self.action, for_s=None, every_s=0.0) if isinstance(self.action, Snapshot) else self.action
-        return (self.id, action, self.node, self.phase, self.may_fail, self.exits, self.save)
+        return (self.id, action, self.node, self.phase, self.may_fail, self.exits, self.save, self.env)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,8 @@ class Plan:
     seed: int = 0
     watch: bool | None = None  # False: do not note the kernel's state after each step; None does not change the digest
     features: tuple[str, ...] = ()  # of the kernel, by the names of protocol/features.py; likewise
+    files: tuple[LabFile, ...] | None = None  # what is beside the lab's file; None where nothing is
+    userland: tuple[str, ...] | None = None  # Debian packages beside those of the lab image
     schema: int = PLAN_SCHEMA
     digest: str = ""
 

@@ -118,7 +118,8 @@ def _capture(action: Capture) -> str:
 
 
 def _namespace(action: Namespace) -> str:
-    return _words(["ip", "netns", action.op, action.name])
+    words = _words(["ip", "netns", action.op, action.name])
+    return words if action.machine is None else f"{words}  # a machine of its own"
 
 
 def _link(action: Link) -> str:

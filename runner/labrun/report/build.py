@@ -12,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 from labrun.evidence import layout
+from labrun.evidence.kept import kept
 from labrun.evidence.lab import StoredLab, StoredSource, read_lab
 from labrun.evidence.record import VariantRecord, read_variant
 from labrun.evidence.run import EvidenceError, LabEntry, RunRecord, read_run
-from labrun.judge.results import LabResult, RunResult
+from labrun.judge.results import LabResult, RunResult, claims_nothing
 from labrun.lab.catalogue import portable
 from labrun.lab.problems import LabError
 from labrun.logic.visible import visible
@@ -39,6 +40,8 @@ from labrun.report.view import LabView, Link, MatrixRow, RunView, Standing, Step
 from labrun.report.visible import one_line, shorten
 from labrun.report.volatile import named
 
+_NAMED = 5  # of the files that a run does not keep
+_LINKED = 100  # of those that it keeps
 _WORST: tuple[Standing, ...] = ("surprise", "inconclusive", "as-expected")
 
 
@@ -78,7 +81,7 @@ def build_view(run: Path, result: RunResult) -> RunView:
 def _standing(counts: dict[str, int]) -> Standing:
     if counts["surprises"]:
         return "surprise"
-    unsure = counts["inconclusive"] or counts["errors"] or not counts["hypotheses"]
+    unsure = counts["inconclusive"] or counts["errors"] or not (counts["hypotheses"] or counts["claimless"])
     return "inconclusive" if unsure else "as-expected"
 
 
@@ -99,6 +102,8 @@ def _headline(counts: dict[str, int]) -> str:
     fine = every - surprises - unsure
     if parts:
         parts += [f"{fine} as expected"] if fine else []
+    elif not every and counts["claimless"]:
+        parts = ["Nothing was claimed"]
     elif every:
         parts = ["Every verdict is as expected" if every > 1 else "The verdict is as expected"]
     else:
@@ -214,6 +219,7 @@ def _lab_view(
     standings = [each.standing for each in hypotheses] + (["inconclusive"] if lab.status == "error" else [])
     source, url = _source(model.source if model else None)
     files = [Link("lab.yaml", f"labs/{lab.id}/{layout.LAB}")]
+    beside, cut = _files(lab.id, experiment)
     files += [Link(name, f"labs/{lab.id}/{name}/{layout.EVENTS}") for name in views]
     return LabView(
         slug=one_line(lab.id),
@@ -227,7 +233,7 @@ def _lab_view(
         tags=model.tags if model else (),
         status=lab.status,
         problem=_problem(lab),
-        notes=tuple(notes),
+        notes=(*notes, *cut),
         topology=_topology(model, experiment),
         experiment=views.get(EXPERIMENT),
         controls=tuple(view for name, view in views.items() if name != EXPERIMENT),
@@ -236,8 +242,21 @@ def _lab_view(
         files=tuple(Link(one_line(link.text), anchors.file_href(link.href)) for link in files),
         standing=min(standings, key=_WORST.index, default="as-expected"),
         took_ms=sum(_ended_ms(variant) for variant in variants),
+        beside=beside,
         source_file=lab_file(run, entry, model.hypotheses if model else (), room) if entry else None,
     )
+
+
+def _files(slug: str, experiment: VariantRecord | None) -> tuple[tuple[Link, ...], tuple[str, ...]]:
+    """What was beside the lab's file and is kept, and in words what is not."""
+    files = [file for file in (experiment.plan.files or () if experiment else ()) if file.sha256 is not None]
+    here = list(kept(files))
+    cut = [file for file in files if file not in here]
+    missing = [f"{one_line(file.path)} ({file.size} bytes, SHA-256 {file.sha256})" for file in cut[:_NAMED]]
+    missing += [f"{len(cut) - _NAMED} more"] if len(cut) > _NAMED else []
+    places = [(file.path, f"labs/{slug}/{layout.FILES}/{file.path}") for file in here[:_LINKED]]
+    links = tuple(Link(one_line(path), anchors.file_href(place)) for path, place in places)
+    return links, (f"Too large to be kept with the evidence: {', '.join(missing)}.",) if missing else ()
 
 
 def _prose(text: str | None) -> str | None:
@@ -245,6 +264,9 @@ def _prose(text: str | None) -> str | None:
 
 
 def _problem(lab: LabResult) -> str | None:
+    if claims_nothing(lab):
+        first, *failures = (lab.message or "ran, nothing was claimed").split("\n")
+        return ". ".join((first.capitalize(), *failures)) + "."
     if lab.status == "done":
         return None
     word = "Skipped" if lab.status == "skipped" else "Broke"

@@ -121,6 +121,8 @@ def _lab(lab: LabView) -> Iterator[str]:
             yield gfm.fence(drawn, "mermaid") if ladder and (drawn := mermaid.ladder(ladder)) else ""
             for capture in lab.experiment.captures:
                 yield from _capture(capture)
+    if lab.beside:
+        yield f"The lab's own files: {', '.join(gfm.link(gfm.text(link.text), link.href) for link in lab.beside)}."
     if lab.controls:
         yield "### Controls"
         for control in lab.controls:

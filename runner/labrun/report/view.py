@@ -255,6 +255,8 @@ class LabView:
     standing: Standing
     took_ms: int
     """How long its sandboxes ran, one after another; 0 where none did."""
+    beside: tuple[Link, ...] = ()
+    """The files beside the lab's own that are kept."""
     source_file: LabFile | None = None
 
     @property

@@ -26,6 +26,7 @@ from labrun.lab.predictions import (
     StateIs,
     StateKind,
     StateSelector,
+    SuiteIs,
     TextCheck,
     TraceIs,
     ValueOf,
@@ -54,6 +55,8 @@ def leaf_problems(leaf: Any, known: Known) -> Found:
 def _leaf(leaf: Any, known: Known) -> Found:
     if isinstance(leaf, CommandIs):
         return [(("command",), text) for text in wrong_step(leaf.command, ("run", "start"), known)]
+    if isinstance(leaf, SuiteIs):
+        return [(("tests",), text) for text in wrong_step(leaf.tests, ("run",), known)]
     if isinstance(leaf, ChangeIs):
         return [(("change",), text) for text in wrong_step(leaf.change, CHANGES, known)] + _errno(leaf.errno)
     if isinstance(leaf, PacketsAre):

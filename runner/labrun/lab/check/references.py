@@ -80,6 +80,16 @@ def _topology(lab: Lab) -> list[Problem]:
         if ":" in address and node in topology.nodes and not topology.nodes[node].ipv6:
             text = f"{address} on a node without IPv6; give it: nodes: {{{node}: {{ipv6: true}}}}"
             problems.append(lab.problem(path, text, key=True))
+    for node, model in topology.nodes.items():
+        at = ("topology", "nodes", node)
+        if model.machine is False and (model.files or model.services):
+            text = "with files or services of its own, a node is a machine: leave `machine: false` out"
+            problems.append(lab.problem((*at, "machine"), text))
+        for place, put in model.files.items():
+            if put.source is not None and not lab.files.below(put.source):
+                hint = did_you_mean(put.source, [file.path for file in lab.files.entries])
+                text = f"there is no file '{put.source[:200]}' beside the lab's file.{hint}"
+                problems.append(lab.problem((*at, "files", place), text))
     seen: dict[str, str] = {}
     places: list[tuple[str, Keys]] = [(name, ("topology", "bridges", name)) for name in topology.bridges]
     for index, link in enumerate(topology.links):

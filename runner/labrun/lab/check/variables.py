@@ -37,15 +37,37 @@ def check_variables(lab: Lab) -> Iterator[Problem]:
                 for step in (*control.insert, *([control.with_] if control.with_ is not None else []))]  # fmt: skip
     every |= {name for _, step in inserted for name in step.save or {}}
     known = set(lab.cell)
+    for _, step, path in lab.model.services():
+        yield from _of_step(lab, path, step, known)
     for index, step in enumerate(lab.model.steps):
         yield from _of_step(lab, ("steps", index), step, known)
         known |= set(step.save or {})
     for place, step in inserted:
         yield from _of_step(lab, place, step, every)
+    for path, name, text in _environments(lab):
+        if name in every:
+            yield lab.problem(
+                path, f"env: '{name}' is a parameter's name, or what a step saves: commands have it already"
+            )
+        for unknown in _NAME.findall(text):
+            if unknown not in every:
+                hint = did_you_mean(unknown, every)
+                yield lab.problem(path, f"env: no parameter is '{unknown}', and no step saves it.{hint}")
     for path, text in _prose(lab):
         for name in _NAME.findall(text):
             if name not in every:
                 yield lab.problem(path, f"no parameter is '{name}', and no step saves it.{did_you_mean(name, every)}")
+
+
+def _environments(lab: Lab) -> Iterator[tuple[Keys, str, str]]:
+    """(place, name, value) of each variable of the lab, its nodes and its steps."""
+    places: list[tuple[Keys, dict[str, str]]] = [((), lab.model.env)]
+    places += [(("topology", "nodes", node), model.env) for node, model in lab.model.topology.nodes.items()]
+    places += [(path, step.env or {}) for _, step, path in lab.model.services()]
+    places += [(("steps", index), step.env or {}) for index, step in enumerate(lab.model.steps)]
+    for path, env in places:
+        for name, value in env.items():
+            yield (*path, "env", name), name, value
 
 
 def _prose(lab: Lab) -> Iterator[tuple[Keys, str]]:
@@ -62,8 +84,14 @@ def _prose(lab: Lab) -> Iterator[tuple[Keys, str]]:
 
 
 def _of_step(lab: Lab, path: Keys, step: StepModel, known: set[str]) -> Iterator[Problem]:
+    nodes = lab.model.topology.nodes
+    node = step.node or (next(iter(nodes)) if len(nodes) == 1 else None)
+    env = {**lab.model.env, **(nodes[node].env if node in nodes else {}), **(step.env or {})}
     for key, text, by_shell in _texts(step):
-        names = unknown_of_shell(text, known) if by_shell else [n for n in _NAME.findall(text) if n not in known]
+        names = (
+            unknown_of_shell(text, known | env.keys()) if by_shell
+            else [n for n in _NAME.findall(text) if n not in known]
+        )  # fmt: skip
         for name in dict.fromkeys(names):
             hint = did_you_mean(name, known)
             words = f"no earlier step saves '{name}', and it is no parameter"
