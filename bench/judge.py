@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runner"))
 
 from labrun.agent import pcapng
 from labrun.lab.predictions import Check
-from labrun.observe.scan import Question, bpf_predicate, scan
+from labrun.observe.scan import Question, scan
 from labrun.packets.bpf import translate
 from labrun.packets.fields import compile_fields
 from labrun.packets.libpcap import compile_filter
@@ -94,7 +94,7 @@ def judge(path: Path) -> str:
         raise SystemExit("no libpcap on this machine")
     run = translate(program)
     questions = (
-        Question(match=bpf_predicate(lambda linktype: run if linktype == 1 else None)),
+        Question(match=lambda data, linktype, length, interface, offload=None: bool(run(data, length))),
         Question(match=compile_fields(FIELDS)),
         Question(chain=CHAIN),
     )

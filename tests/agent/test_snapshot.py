@@ -381,7 +381,6 @@ def test_parts_that_were_not_asked_for_are_none_and_empty_ones_are_empty(here: H
     assert state.links is None and state.sockets is None and state.unavailable == {}
     assert state.addresses == () and state.routes == ()
     assert state.nft == NftState()
-    assert state.available("nft") and not state.available("links")
 
 
 def test_two_looks_at_the_same_state_are_equal(busy: Here) -> None:

@@ -329,15 +329,21 @@ def test_a_wrong_filter_is_told_in_libpcaps_words() -> None:
         compile_filter("ip", 147)
 
 
-def test_agent_and_host_compile_the_same() -> None:
+def test_in_the_sandbox_a_filter_is_a_program_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from labrun.agent import pcap_filter
+    from labrun.packets import libpcap
 
-    for linktype in (ETHERNET, RAW):
-        for expression, program in programs(linktype).items():
-            assert pcap_filter.compile_filter(expression, linktype) == program
+    assert pcap_filter.compile_filter("icmp", RAW, 60) == compile_filter("icmp", RAW, 60)
     for expression, message in (("icmp[", "syntax error"), ("ip6 protochain 6", "loops"), ("ip\0", "null")):
         with pytest.raises(pcap_filter.FilterError, match=message):
             pcap_filter.compile_filter(expression)
+    monkeypatch.setattr(libpcap, "_SONAMES", ("libnosuch.so",))
+    libpcap._libpcap.cache_clear()
+    try:
+        with pytest.raises(pcap_filter.FilterError, match="no libpcap in the sandbox"):
+            pcap_filter.compile_filter("ip")
+    finally:
+        libpcap._libpcap.cache_clear()
 
 
 def test_without_libpcap_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

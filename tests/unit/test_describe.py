@@ -40,13 +40,25 @@ def packets(draw: st.DrawFn) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(packets(), LINKTYPES, st.integers(0, 40))
 def test_a_page_knows_no_field_that_a_lab_does_not(data: bytes, linktype: int, lost: int) -> None:
-    fields = field_bytes(data, linktype, len(data) + lost)
+    told(data, linktype, len(data) + lost)
+
+
+@pytest.mark.parametrize("packet", CORPUS)
+def test_of_a_packet_that_was_cut_anywhere_only_what_is_there_is_told(packet: str) -> None:
+    data = CORPUS[packet]
+    for size in range(len(data)):
+        told(data[:size], ETHERNET, len(data))
+        told(data[:size], ETHERNET, size)
+
+
+def told(data: bytes, linktype: int, length: int) -> None:
+    fields = field_bytes(data, linktype, length)
     assert {each.name for each in fields} <= FIELDS.keys() | PLAIN
     assert len(fields) <= MAX_FIELDS
     assert all(0 <= each.start < each.end <= len(data) for each in fields)
     covered = {at for each in fields for at in range(each.start, each.end)}
     assert covered == set(range(len(data))), "each byte is explained"
-    words = describe(data, linktype, len(data) + lost)
+    words = describe(data, linktype, length)
     assert words.protocol and words.info and "-1" not in words.info.split()
     assert compared(fields, fields) == fields
 

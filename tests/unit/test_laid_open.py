@@ -52,6 +52,14 @@ def test_no_bytes_raise(noise: bytes, linktype: int, tags: bool, seed: int) -> N
         assert opened is None or (len(opened[0]) < len(data) and opened[1] in (TAG, EXTENSION))
 
 
+@pytest.mark.parametrize("following", [59, 254, 44])
+def test_an_extension_header_that_hides_no_transport_hides_nothing(following: int) -> None:
+    header = b"\x60" + bytes(3) + b"\0\x08\0\x40" + bytes(32)
+    data = bytes(12) + b"\x86\xdd" + header + bytes((following,)) + bytes(7)
+    assert laid_open(data, 1, True) is None
+    assert laid_open(data[14:], 101, True) is None
+
+
 def count(tmp_path: Path, frame: bytes, **selector: object) -> tuple[bool | None, str | None]:
     evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10)).run("probe", at=(20, 100))
     evidence.captured("seen", ("lo",), Seen(30, frame)).capture_ended("seen", 1)

@@ -190,6 +190,22 @@ def test_what_a_line_may_pass_over(
 
 
 @pytest.mark.parametrize(
+    ("command", "parts", "said"),
+    [
+        ("ip link", 1, "step 'probe': one of its commands, 'ip link', exited with 1: oh"),
+        ("x" * 90, (3, 0), f"step 'probe': one of its commands, '{'x' * 80}', exited with 3 | 0: oh"),
+        (None, 127, "step 'probe': one of its commands, whose end the line looks at, exited with 127: oh"),
+    ],
+)
+def test_a_command_within_a_line_is_named(
+    command: str | None, parts: int | tuple[int, ...], said: str, tmp_path: Path
+) -> None:
+    variant = recorded(tmp_path, shell="ip link; echo x", failed=[(parts, command)], stderr=b"oh\n").read()
+    found = evaluate(prediction(OBSERVATIONS["packets after it"]), variant, PREFIX)
+    assert found.reason in ("step-failed", "usage-error") and said in sentence(found), sentence(found)
+
+
+@pytest.mark.parametrize(
     "stderr",
     [
         b'Device "eth9" does not exist.\n', b"Error: inet prefix is wrong\n", b"cat: /x: No such file or directory\n",
@@ -244,6 +260,21 @@ def test_processes_that_a_step_left_running_leave_its_window_open(text: str, tmp
     assert evaluate(prediction({"command": "probe", "stdout": {"contains": "said"}}), variant, PREFIX).truth is True
 
 
+@pytest.mark.parametrize(("status", "truth"), [("ok", True), ("timeout", None)])
+def test_how_long_a_start_took_that_was_never_ready_is_not_known(
+    status: str, truth: bool | None, tmp_path: Path
+) -> None:
+    """Though its process ended, and has an exit status."""
+    result = StartResult(7) if status == "ok" else None
+    evidence = Evidence(tmp_path / "experiment").step("server", Start(("x",)), result, at=(10, 20), status=status)
+    variant = evidence.process_ended("server", exit=0).done().read()
+    for asked in (
+        {"command": "server", "duration": {"lt": 60}},
+        {"expr": "t < 60", "let": {"t": {"command": "server", "of": "duration"}}},
+    ):
+        assert evaluate(prediction(asked), variant, PREFIX).truth is truth
+
+
 BESIDE = "at that time, and not because of it alone: 'other' ran too"
 
 
@@ -285,6 +316,16 @@ def test_what_else_ran_meanwhile_is_said_of_packets_that_were_seen(
     assert none.truth is True and BESIDE not in sentence(none)
 
 
+def test_what_began_while_a_process_ran_ran_beside_it(tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path / "experiment").capture("seen", "lo", at=(0, 10))
+    evidence.step("probe", Start(("a",)), StartResult(7), at=(20, 25)).run("quick", at=(30, 40))
+    evidence.step("other", Start(("b",)), StartResult(8), at=(50, 55)).run("last", at=(60, 80))
+    evidence.process_ended("probe", exit=0).captured("seen", ("lo",), Seen(60, icmp()))
+    variant = evidence.capture_ended("seen", 1, during=(0, 1000)).done().read()
+    found = evaluate(prediction({"packets": {"on": "host.lo", "during": "probe"}, "count": 1}), variant, PREFIX)
+    assert BESIDE in sentence(found)
+
+
 @pytest.mark.parametrize(
     ("line", "programs"),
     [
@@ -294,6 +335,8 @@ def test_what_else_ran_meanwhile_is_said_of_packets_that_were_seen(
         ("A=1 B='x y' /usr/bin/curl x", [("curl",)]),
         ("timeout -k 1 5 ping x", [("ping",)]),
         ("ip netns exec a ip link", [("ip",)]),
+        ("ip netns exec a ping", [("ping",)]),
+        ("ip netns exec a", [("ip",)]),
         ("ip link | grep -c eth", [("ip", "grep")]),
         ("if grep -q x f; then echo y; fi", [("grep",), ("echo",)]),
         ("echo 'a | b; c'", [("echo",)]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labrun.observe.journeys import Wiring, seen_on
+from labrun.observe.journeys import SHOWN, Wiring, seen_on
 from labrun.packets.describe import compared, field_bytes
 from labrun.packets.identity import fragment, identity, trace_keys
 from labrun.packets.pcapng import Packet
@@ -211,9 +212,23 @@ def test_the_ladder_joins_just_what_seen_on_calls_the_same_packet(told: list[tup
     assert judged == sorted(numbers for numbers, journey in zip(joined, drawn, strict=True)
                             if not any(mark.kind == "alike" for mark in journey.marks) and not unsure & {*numbers}
                             and not any(sighting.unjoined for sighting in journey.sightings))  # fmt: skip
+    # And what the one is not sure of, the other is not.
+    doubtful = {
+        s.number for journey in drawn for s in journey.sightings if any(m.kind == "alike" for m in journey.marks)
+    }
+    assert doubtful == {number for group in found.ambiguous for number in group}
+    dotted = {
+        (before.number, after.number)
+        for journey in drawn
+        for before, after in pairwise(journey.sightings)
+        if after.unjoined
+    }
+    if len(found.rewritten) < SHOWN:
+        assert dotted <= set(found.rewritten)  # the ladder draws the only one that fits
     for journey in drawn:  # what is joined by a firm line is one packet to the judge, too
         parts = [tuple(s.number for s in part) for part in firm_parts(journey)]
         assert all(part in judged or unsure & {*part} for part in parts)
+        assert all(len({sighting.identity.same for sighting in part}) == 1 for part in firm_parts(journey))
 
 
 def firm_parts(journey: Journey) -> list[list[Sighting]]:

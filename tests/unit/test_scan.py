@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from labrun.agent import pcapng as write
 from labrun.lab.predictions import Check
-from labrun.logic.compare import Count
-from labrun.observe.scan import SHOWN, Question, bpf_predicate, scan
+from labrun.logic.compare import Count, Truth
+from labrun.observe.scan import SHOWN, Question, scan
 from labrun.packets.bpf import translate
-from labrun.packets.fields import compile_fields
+from labrun.packets.fields import Matcher, compile_fields
 from labrun.packets.libpcap import compile_filter
 from labrun.packets.pcapng import PcapngError, read_packets
+from labrun.packets.segments import Offload
 from scapy.all import ICMP, IP, TCP, UDP, Ether
 
 START = 1_790_000_000_000_000_000
@@ -49,11 +50,15 @@ def capture(folder: Path, rounds: int = 20, snaplen: int = 262144) -> Path:
     return path
 
 
-def program(expression: str) -> object:
+def program(expression: str) -> Matcher:
     compiled = compile_filter(expression)
     assert compiled is not None
     run = translate(compiled)
-    return bpf_predicate(lambda linktype: run if linktype == 1 else None)
+
+    def match(data: bytes, linktype: int, length: int, interface: str, offload: Offload | None = None, /) -> Truth:
+        return True if run(data, length) else False if len(data) >= length else None
+
+    return match
 
 
 ECHO = compile_fields({"icmp.type": Check(equals=8)})
@@ -141,14 +146,3 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(bytes(raw))
     with pytest.raises(PcapngError, match="lengths differ"):
         scan(path, [Question()])
-
-
-def test_a_link_type_without_a_program_has_no_match() -> None:
-    match = bpf_predicate(lambda linktype: None)
-    assert match(b"abc", 101, 3, "tun0") is False
-
-
-def test_a_filter_sees_the_length_on_the_wire() -> None:
-    assert program("greater 100")(bytes(60), 1, 100, "eth0") is True  # type: ignore[operator]
-    assert program("greater 100")(bytes(60), 1, 99, "eth0") is None  # type: ignore[operator]
-    assert program("greater 100")(bytes(60), 1, 60, "eth0") is False  # type: ignore[operator]

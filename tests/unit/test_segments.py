@@ -67,6 +67,17 @@ def test_nothing_in_a_packet_makes_it_fail(data: bytes, linktype: int, more: int
     assert found is None or all(len(part) <= length for part, length in found)
 
 
+@pytest.mark.parametrize(("data", "kind"), [(FOUR, TCP4), (SIX, TCP6), (DATAGRAMS, UDP)])
+def test_raw_ip_is_cut_like_what_stands_behind_an_ethernet_header(data: bytes, kind: int) -> None:
+    framed, raw = cut(data, kind), segments(data[14:], 101, len(data) - 14, Offload(1, kind, 1000))
+    assert framed is not None
+    assert raw == [(part[14:], length - 14) for part, length in framed]
+    tag = data[:12] + b"\x81\0\0\7" + data[12:]
+    tagged = segments(tag, 1, len(tag), Offload(1, kind, 1000))
+    assert tagged is not None
+    assert [(part[:12] + part[16:], length - 4) for part, length in tagged] == framed
+
+
 def test_segments_of_a_cut_packet_are_cut() -> None:
     found = cut(FOUR, TCP4, kept=1100)
     assert found is not None

@@ -25,7 +25,7 @@ def test_not_asked_empty_and_unavailable_stay_apart() -> None:
     back = loads(KernelState, dumps(KernelState({"a": node}))).nodes["a"]
     assert back == node
     assert back.links == (LO,) and back.routes == () and back.sockets is None
-    assert back.available("routes") and not back.available("nft") and not back.available("sockets")
+    assert back.nft is None
     assert loads(NodeState, dumps(NodeState(nft=NftState()))).nft == NftState()
 
 

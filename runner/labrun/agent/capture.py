@@ -42,9 +42,9 @@ from pathlib import Path
 from labrun.agent import pcapng
 from labrun.agent.link_watch import LinkWatch
 from labrun.agent.packet_ring import PacketRing, RingSize
-from labrun.agent.pcap_filter import WHOLE_PACKET
 from labrun.agent.recording import Recording, UserFilter
 from labrun.agent.tap_program import MAX_INTERFACES, tap_program
+from labrun.packets.libpcap import WHOLE_PACKET
 from labrun.protocol.record import dataclass
 
 ANY = ("any",)

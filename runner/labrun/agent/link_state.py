@@ -21,7 +21,7 @@ from labrun.protocol.words import SCOPES
 
 RTM_GETNSID = 90
 # include/uapi/linux/if.h, in the order in which ip prints them (ip/ipaddress.c, print_link_flags)
-IFF_UP, IFF_RUNNING, IFF_LOOPBACK = 0x1, 0x40, 0x8
+IFF_UP, IFF_RUNNING = 0x1, 0x40
 LINK_FLAGS = (
     (0x8, "LOOPBACK"), (0x2, "BROADCAST"), (0x10, "POINTOPOINT"), (0x1000, "MULTICAST"), (0x80, "NOARP"),
     (0x200, "ALLMULTI"), (0x100, "PROMISC"), (0x400, "MASTER"), (0x800, "SLAVE"), (0x4, "DEBUG"),

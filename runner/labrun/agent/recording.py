@@ -24,7 +24,8 @@ from labrun.agent.packet_ring import (
     VNET_HEADER,
     VNET_HEADER_BYTES,
 )
-from labrun.agent.pcap_filter import FilterError, Program, compile_filter, encode_program, matches
+from labrun.agent.pcap_filter import FilterError, Program, compile_filter, encode_program
+from labrun.packets.libpcap import matches
 
 _TPID = 0x8100  # 802.1Q, when the kernel does not say which
 

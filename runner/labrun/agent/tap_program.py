@@ -7,8 +7,9 @@ the file will have: those whose VLAN tag the kernel has put aside, and those of 
 
 from __future__ import annotations
 
-from labrun.agent.pcap_filter import WHOLE_PACKET, FilterError, Instruction, Program
+from labrun.agent.pcap_filter import FilterError, Program
 from labrun.agent.pcapng import ARPHRD_LOOPBACK, ETHERNET_TYPES
+from labrun.packets.libpcap import WHOLE_PACKET, Instruction
 
 # Ancillary data by absolute load (SKF_AD_OFF -0x1000 and SKF_AD_*, linux/filter.h)
 _PKTTYPE, _IFINDEX, _HATYPE, _VLAN_PRESENT = 0xFFFFF004, 0xFFFFF008, 0xFFFFF01C, 0xFFFFF030

@@ -11,12 +11,12 @@ import os
 import platform
 import pwd
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from labrun.cli.options import EngineName, IsolationName, UserlandName
-from labrun.engines.base import Engine, EngineError
+from labrun.engines.base import EngineError
 from labrun.protocol.record import dataclass
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 _SANDBOXES = 1_000_000  # more than one engine makes in a run
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
-
-
-class EnteredEngine(Engine, AbstractContextManager["EnteredEngine"], Protocol):
-    """An engine that is entered before use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def agent_command(
 
 @functools.cache
 def agent_source() -> bytes:
-    """A zip of labrun's `__init__`, protocol and agent, the same bytes for the same source.
+    """A zip of labrun's `__init__`, protocol and agent and the binding of libpcap, the same bytes for the same source.
 
     With what this Python compiles them to beside the sources: a sandbox whose Python is of the same version (PEP 3147)
     saves the 100 ms of compiling, any other takes the sources. Compiling is done once, and kept in the user's cache.
@@ -57,6 +57,7 @@ def agent_source() -> bytes:
         package / "__init__.py",
         *sorted((package / "protocol").glob("*.py")),
         *sorted((package / "agent").glob("*.py")),
+        *(package / "packets" / name for name in ("__init__.py", "libpcap.py")),
     ]
     kept = _cache_file(files)
     try:

@@ -29,7 +29,6 @@ COMPILED = "lab.json"
 FILES = "lab.files"  # no variant has such a name
 PLAN = "plan.json"
 EVENTS = "events.jsonl"
-AGENT_LOG = "agent.log"
 SEAL = "seal.json"
 RESULTS = "results.json"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from labrun.evidence.record import VariantRecord
 from labrun.evidence.ref import Ref
@@ -11,14 +11,11 @@ from labrun.judge.evaluation import SYMBOLS, compared, join, several, show, unkn
 from labrun.judge.results import Evaluation, Subject
 from labrun.lab.predictions import TraceIs, TraceSelector
 from labrun.logic.compare import Truth, all_of
-from labrun.observe.hooks import Identity, PacketPath, difference, ends, matches
+from labrun.observe.hooks import PacketPath, difference, ends, matches
 from labrun.observe.paths import Paths, observe_paths
 from labrun.observe.unknown import Unknown
 
 SHOWN = 10
-
-IDENTITY = tuple(field.name for field in fields(Identity))
-"""What `where` may ask of a packet."""
 
 
 def evaluate_path(leaf: TraceIs, variant: VariantRecord, prefix: str, path: str) -> Evaluation:

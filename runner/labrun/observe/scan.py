@@ -8,7 +8,7 @@ It refuses to judge: what the capture lost, and whether it ran all the time, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,25 +61,6 @@ class Scan:
     """The file ends in the middle of a block: there may have been more."""
     interface_names: tuple[str, ...] = ()
     """In the order in which the file describes them."""
-
-
-def bpf_predicate(filters: Callable[[int], Callable[[bytes, int], int] | None]) -> Matcher:
-    """A translated BPF program for each link type as a predicate. None: no such packet matches.
-
-    A program stops with "no" where it looks past what was kept, so a "no" about a cut packet is not sure.
-    """
-    known: dict[int, Callable[[bytes, int], int] | None] = {}
-
-    def match(data: bytes, linktype: int, length: int, _interface: str, _offload: Offload | None = None, /) -> Truth:
-        try:
-            program = known[linktype]
-        except KeyError:
-            program = known[linktype] = filters(linktype)
-        if program is not None and program(data, length):
-            return True
-        return False if len(data) >= length else None
-
-    return match
 
 
 class _Asked:

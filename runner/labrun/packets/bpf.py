@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-Instruction = tuple[int, int, int, int]
-"""code, jt, jf, k: struct sock_filter (linux/filter.h), struct bpf_insn (pcap/bpf.h)"""
+from labrun.packets.libpcap import Instruction
 
 Filter = Callable[[bytes, int], int]
 """(data, original length) -> how many bytes to keep; 0 is no match."""

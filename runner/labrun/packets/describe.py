@@ -140,7 +140,8 @@ def _stack(packet: _Packet, layers: Sequence[Layer]) -> Words:
         )
     if tell is None:
         return Words(_TITLES[network.protocol], source, destination, _carried(packet, network))
-    info = tell(packet, last)
+    there = min(last.end, len(packet.data)) - last.start
+    info = tell(packet, last) if there >= _SIZES.get(last.protocol, 0) else "not all of the header is there"
     if four and packet.value("ip.flags.mf", network) is True:
         info += ", first fragment"
     return Words(_TITLES[last.protocol], source, destination, info)
@@ -223,12 +224,12 @@ def _icmpv6(packet: _Packet, icmp: Layer) -> str:
 def _dns(packet: _Packet, dns: Layer) -> str:
     name = packet.value("dns.qry.name", dns)
     kind = packet.number("dns.qry.type", dns)
-    asked = f"{_QUERY_TYPES.get(kind, f'type {kind}')} {name}" if name is not None else ""
+    asked = f"{_QUERY_TYPES.get(kind, f'type {kind}' if kind >= 0 else '?')} {name}" if name is not None else ""
     if packet.value("dns.flags.response", dns) is not True:
         return f"query {asked}".strip()
     code = packet.number("dns.flags.rcode", dns)
     answers = [str(found) for what in ("a", "aaaa", "cname") for found in _all(packet, f"dns.{what}", dns)]
-    if code:
+    if code > 0:
         return f"answer {asked}: {_RCODES.get(code, f'code {code}')}"
     return f"answer {asked}" + (f": {', '.join(answers)}" if answers else "")
 
@@ -316,7 +317,7 @@ def _with_rest(
     packet: _Packet, layer: Layer, mine: Sequence[FieldBytes], begin: int, end: int, depth: int
 ) -> Iterator[FieldBytes]:
     """The fields of a header, and between them the bytes that no field is in."""
-    at = max(layer.start, begin)
+    at = max(min(layer.start, end), begin)
     if begin < at:
         yield FieldBytes("other", _other(packet.data[begin:at]), begin, at, depth)
     for each in mine:

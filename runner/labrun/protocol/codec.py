@@ -14,7 +14,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union
+from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
 MAX_DEPTH = 32  # of free-form values; whoever writes them again must not run out of stack
@@ -22,12 +22,6 @@ MAX_DEPTH = 32  # of free-form values; whoever writes them again must not run ou
 
 class ProtocolError(ValueError):
     """The text is not what the protocol says; the message names the place."""
-
-
-class Tagged(Protocol):
-    """A member of a union: its JSON carries ``"kind": KIND``."""
-
-    KIND: ClassVar[str]
 
 
 _Shape = tuple[tuple[str, Any] | None, tuple[tuple[str, bool], ...]]

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal
 
-from labrun.protocol.actions import SnapshotPart
 from labrun.protocol.record import dataclass
 
 Family = Literal["inet", "inet6"]
@@ -308,10 +307,6 @@ class NodeState:
     counters: tuple[CounterState, ...] | None = None
     unavailable: dict[str, str] = field(default_factory=dict)
     """Part -> why, for a reader."""
-
-    def available(self, part: SnapshotPart) -> bool:
-        """Was the part looked at, with an answer (an empty one is one)?"""
-        return getattr(self, part) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from labrun.report.view import RunView
 
 FORMATS: dict[str, str] = {"html": "index.html", "md": "index.md", "junit": "junit.xml", "ctrf": "ctrf.json"}
 DEFAULT = ("html", "md", "junit")
-LAYOUTS = ("single", "folder")
 
 
 def write_reports(
