@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from labrun.judge.results import results_json
 from labrun.report import anchors
+from labrun.report.history import history, past
+from labrun.report.html import render_history
 from labrun.report.write import write_reports
 from playwright.sync_api import Browser, Page
 from support.recorded import hostile_run, recorded_run
@@ -385,3 +388,26 @@ def test_under_jenkins_policy(browser: Browser, pages: dict[str, Path]) -> None:
     finally:
         context.close()
         server.shutdown()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_the_history_opens_quietly_fits_and_axe_finds_nothing(
+    browser: Browser, tmp_path: Path, scheme: str, width: int
+) -> None:
+    _, result = recorded_run(tmp_path)
+    runs = []
+    for day in range(1, 31):
+        value = results_json(result)
+        value = {**value, "run": {**value["run"], "id": f"run-{day}", "started": f"2026-01-{day:02}T00:00:00+00:00"}}
+        for lab in value["labs"] if day > 20 else ():
+            for one in lab["hypotheses"]:
+                one.update(verdict="refuted", as_expected=False)
+        runs.append(past(value, f"run-{day}/index.html"))
+    page = tmp_path / "history.html"
+    page.write_text(render_history(history(runs)))
+    with Opened(browser, page, width, scheme) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert (opened.complaints, opened.requests) == ([], [opened.url])
+        found = Axe().run(opened.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+        assert found.response["violations"] == []
+        assert opened.page.locator(".turns tbody tr").count() > 0

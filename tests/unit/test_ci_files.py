@@ -27,8 +27,11 @@ def prepared(tmp_path: Path, code: int) -> Path:
     program.write_text(
         "#!/bin/sh\n"
         f'echo "$@" >>{tmp_path}/calls\n'
-        'case $1 in all|run) mkdir -p "$3" && '
-        f'cp -r {recorded} "$3/" && ln -sfn {recorded.name} "$3/latest"; exit {code};; esac\n'
+        "case $1 in image) echo labrun-lab:abc; exit 0;; esac\n"
+        'case "$*" in *--out*) out=${*#*--out } && out=${out%% *};; esac\n'
+        'case $1 in all|run) mkdir -p "$out" && '
+        f'cp -r {recorded} "$out/" && ln -sfn {recorded.name} "$out/latest" && '
+        f"echo '<testsuites/>' >\"$out/latest/junit.xml\"; exit {code};; esac\n"
         f'exec {sys.executable} -m labrun "$@"\n'
     )
     program.chmod(0o755)
@@ -105,6 +108,63 @@ def test_what_they_install_is_their_own_folder(tmp_path: Path) -> None:
         f"install --quiet --disable-pip-version-check --no-deps --no-build-isolation {action}",
         "-m venv .labrun", "install --quiet --disable-pip-version-check ./labrun",
     ]  # fmt: skip
+
+
+def shell_parts(name: str) -> list[str]:
+    """What a service runs, in its order, each in a shell of its own, up to the one that fails."""
+    if name == "Jenkinsfile":
+        found = re.findall(r"sh '''(.*?)'''", (ROOT / "docs/ci/Jenkinsfile").read_text(), re.DOTALL)
+        return ["set -e\n" + part for part in found]
+    workflow = load(f"docs/ci/{name}")
+    if name == "gitlab.yml":
+        job = workflow["labs"]
+        return ["set -e\n" + "\n".join([*job["before_script"], *job["script"]])]
+    return ["set -eo pipefail\n" + step["run"] for step in workflow["jobs"]["labs"]["steps"] if "run" in step]
+
+
+@pytest.mark.parametrize("name", ["github.yml", "forgejo.yml", "gitlab.yml", "Jenkinsfile"])
+def test_the_shell_parts_of_whole_workflows_run(tmp_path: Path, name: str) -> None:
+    """With a stand-in for what is not ours: python3 and its pip, docker, apk."""
+    project = tmp_path / "a project"
+    (project / "ci").mkdir(parents=True)
+    (project / "ci" / "labrun-0.1.0-py3-none-any.whl").touch()
+    program = prepared(tmp_path, 1)
+    stubs = with_a_python(tmp_path)
+    with (stubs / "python3").open("a") as file:
+        file.write(f'ln -sfn {program} "$3/bin/labrun"\n')
+    for stub in ("docker", "apk"):
+        (stubs / stub).write_text(
+            f'#!/bin/sh\necho "{stub} $*" >>{tmp_path}/calls\n[ "$1" != save ] || echo image >"$3"\n'
+        )
+        (stubs / stub).chmod(0o755)
+    env = environment(tmp_path, PATH=f"{stubs}:{os.environ['PATH']}", LABRUN_WHEEL="labrun-0.1.0-py3-none-any.whl")
+    for time in ("first", "again"):  # the second finds the image that the first kept
+        for part in shell_parts(name):
+            done = subprocess.run(["sh" if name == "Jenkinsfile" else "bash", "-c", part], cwd=project, env=env,
+                                  capture_output=True, text=True)  # fmt: skip
+            if done.returncode:
+                break
+        assert done.returncode == 1, f"{time}: {done.stderr}"
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls.count("all --engine docker --out reports --strict") == 2
+    assert calls.count("image build --engine docker") == 2
+    assert (
+        "install --quiet --disable-pip-version-check ci/labrun-0.1.0-py3-none-any.whl"
+        in (tmp_path / "installed").read_text()
+    )
+    assert name != "gitlab.yml" or (project / "reports" / "junit.xml").is_file()
+    if name == "Jenkinsfile":
+        assert {"index.html", "report.css", "report.js", "junit.xml"} <= {
+            f.name for f in (project / "reports/page").iterdir()
+        }
+        return
+    assert [call.split()[1] for call in calls if call.startswith("docker ")] == ["save", "load"]
+    assert calls.index("docker save --output .labrun-image/image.tar labrun-lab:abc") < calls.index(
+        "docker load --quiet --input .labrun-image/image.tar"
+    )
+    text = (ROOT / "docs" / "ci" / name).read_text()
+    kept = (".labrun-image", "reports") if name == "gitlab.yml" else ("path: .labrun-image", "path: reports/2*")
+    assert all(word in text for word in kept)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,17 @@ HELD: dict[str, tuple[str, ...]] = {
         "unit/test_report_html.py::test_prose_keeps_no_html_of_its_author",
     ),
     "The lab file is data": ("unit/test_security_document.py::test_compiling_a_lab_executes_nothing",),
+    "`labrun run index.html` takes": (
+        "unit/test_again.py::test_a_page_that_is_not_sound_is_refused_in_words",
+        "unit/test_again.py::test_text_of_a_lab_makes_no_second_lab",
+        "unit/test_again.py::test_a_lab_of_a_page_is_checked_as_every_lab",
+    ),
+    "A checkout's configuration": ("unit/test_provenance.py::test_a_checkout_runs_no_program",),
+    "`labrun shell` is the exception": ("e2e/test_shell.py::test_the_lab_waits_with_a_prompt_in_each_node",),
+    "Nothing that is typed or printed": (
+        "e2e/test_shell.py::test_the_lab_waits_with_a_prompt_in_each_node",
+        "e2e/test_shell.py::test_what_somebody_typed_in_is_no_evidence",
+    ),
     "`make labs`, `make test` and the GitHub action": (
         INSTALLED,
         "unit/test_locks.py::test_what_the_project_asks_for_is_locked",

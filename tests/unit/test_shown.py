@@ -19,6 +19,7 @@ from labrun.protocol.actions import (
     Neighbour,
     Nft,
     Peer,
+    Prompt,
     Route,
     Rule,
     Run,
@@ -33,6 +34,7 @@ from labrun.protocol.actions import (
 from labrun.protocol.shown import equivalent, quoted
 
 EXAMPLES: list[tuple[Action, str]] = [
+    (Prompt(), "# somebody types commands"),
     (Run(("ping", "-c", "1", "172.17.0.1")), "ping -c 1 172.17.0.1"),
     (Run(("sh", "-c", "echo $HOME | wc")), "sh -c 'echo $HOME | wc'"),
     (Run(("echo", "a\nb'c\\")), "echo $'a\\nb\\'c\\\\'"),

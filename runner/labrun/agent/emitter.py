@@ -63,6 +63,7 @@ class Emitter:
         self.folder = folder
         self._fd = fd
         self._lock = threading.Lock()
+        self._shipping = threading.Lock()
         self._shipped: dict[str, int] = {}
         self._start_ns = time.monotonic_ns()
 
@@ -81,6 +82,10 @@ class Emitter:
         """Several at once."""
         self._write(b"".join(map(event_frame, events)))
 
+    def piece(self, name: str, data: bytes) -> None:
+        """Bytes that are in no file here."""
+        self._write(piece_frame(name, data))
+
     def path(self, name: str) -> Path:
         """Where the evidence file ``name`` grows."""
         path = self.folder / name
@@ -89,6 +94,10 @@ class Emitter:
 
     def ship(self, name: str, final: bool = False) -> None:
         """Send what the file has that was not sent yet. ``final``: nothing more will come; the copy here goes."""
+        with self._shipping:
+            self._ship(name, final)
+
+    def _ship(self, name: str, final: bool) -> None:
         path = self.folder / name
         done = self._shipped.get(name, 0)
         try:

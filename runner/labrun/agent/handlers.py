@@ -6,10 +6,11 @@ import errno
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labrun.agent.shell import UNTOLD
 from labrun.agent.stage import Stage, StepFailed, StepTimeout, poll
@@ -33,8 +34,12 @@ from labrun.protocol.events import (
 from labrun.protocol.plan import Step
 from labrun.protocol.state import KernelState, Sample
 
+if TYPE_CHECKING:
+    from labrun.agent.capture import Capture
+
 Handler = Callable[[Stage, Step, Any, float], Result | None]
 _POLL_S = 0.01
+_LIVE_S = 0.1
 _MOST_LOOKS = 10_000  # of one snapshot; what changes more often is looked at as planned
 _FIRST_POLL_S = 0.001  # a server listens a few milliseconds after its start
 # Commands have values in their environment; nft and scapy have languages of their own.
@@ -161,7 +166,22 @@ def _capture(stage: Stage, step: Step, action: actions.Capture, deadline: float)
         raise StepFailed(str(error)) from error
     stage.captures[step.id] = capture
     stage.began(step.id)
+    if action.live:
+        threading.Thread(target=_hand_over, args=(stage, capture, name), name="live", daemon=True).start()
     return CaptureResult(name, action.interfaces)
+
+
+def _hand_over(stage: Stage, capture: Capture, name: str) -> None:
+    """What a capture keeps, as it comes, until it ends."""
+    from labrun.agent.capture import CaptureError
+
+    try:
+        while True:
+            capture.flush()
+            stage.emitter.ship(name)
+            time.sleep(_LIVE_S)
+    except CaptureError:
+        return  # it was stopped, or it broke: its end is told there
 
 
 def _trace(stage: Stage, step: Step, action: actions.Trace, deadline: float) -> Result:
@@ -431,6 +451,12 @@ def _succeeds(stage: Stage, step: Step, argv: tuple[str, ...], deadline: float) 
     return done and attempt.status == (0, None)
 
 
+def _prompt(stage: Stage, step: Step, action: actions.Prompt, deadline: float) -> None:
+    from labrun.agent.prompt import prompt
+
+    prompt(stage, action)
+
+
 HANDLERS: dict[str, Handler] = {
     "run": _run,
     "start": _start,
@@ -449,4 +475,5 @@ HANDLERS: dict[str, Handler] = {
     "lookup": _lookup,
     "trace": _trace,
     "wait": _wait,
+    "prompt": _prompt,
 }

@@ -43,6 +43,7 @@ REFUSED = 70  # the exit status when the kernel refuses the lab's namespaces
 _TIMEOUT_S = 30.0
 _MESSAGE, _FDS = 4096, 16
 _JOINED = ("user", "mnt", "net", "uts", "ipc")  # first the one that gives the right to the others
+_TIOCSCTTY = 0x540E  # asm-generic/ioctls.h
 _PATH = ("/usr/bin", "/bin")
 
 
@@ -147,6 +148,11 @@ class LabSide:
     def open_name(self, name: str) -> int:
         """A network namespace to which a command gave this name. Raises FileNotFoundError."""
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=self._names)
+
+    def make_terminal(self) -> tuple[int, int]:
+        """A pseudoterminal of the lab's own /dev/pts: our end, and that of a command."""
+        ours, theirs = self._ask("terminal")[1]
+        return ours, theirs
 
     def start(self, argv: tuple[str, ...], environment: dict[str, str], files: dict[int, int],
               namespaces: tuple[int, int, int]) -> int:  # fmt: skip
@@ -303,6 +309,8 @@ def _request(line: socket.socket, own: int) -> bool:
             words = str(_start(fds, (line.fileno(), own)))
         elif verb == "network":
             made = [_network(own)]
+        elif verb == "terminal":
+            made = list(os.openpty())
         elif verb == "name":
             _name(name, fds[0], own)
         elif verb == "view":
@@ -336,6 +344,10 @@ def _start(fds: list[int], ours: tuple[int, int]) -> int:
             argv, environment, numbers, home = marshal.load(file)
         os.chdir(home)
         _place(dict(zip(numbers, files, strict=True)))
+        if os.isatty(0):
+            from fcntl import ioctl
+
+            ioctl(0, _TIOCSCTTY, 0)  # Ctrl-C reaches it, and what it starts
         os.execvpe(argv[0], argv, environment)
     except BaseException as error:  # noqa: BLE001
         os.write(trouble, b"%d" % (getattr(error, "errno", None) or errno.EIO))

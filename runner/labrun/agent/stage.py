@@ -41,6 +41,7 @@ class Stage:
     processes: dict[str, Process] = field(default_factory=dict)
     captures: dict[str, Capture] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)
+    typed: int = -1  # what comes on stdin after the plan, where a step of the plan wants it
     values: dict[str, str | int | float] = field(default_factory=dict)  # parameters, and what steps saved
     _running: list[str] = field(default_factory=list)  # started things, in order
     _netlink: dict[str, Rtnetlink] = field(default_factory=dict)

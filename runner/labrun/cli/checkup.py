@@ -6,10 +6,11 @@ Kernel features are probed by trying them, inside a sandbox, where labs would us
 from __future__ import annotations
 
 import secrets
+import shlex
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from labrun.engines.base import EngineError, Isolation
 from labrun.protocol.events import Fault, Hello
@@ -20,12 +21,16 @@ from labrun.protocol.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``good``: True it works, False labs cannot run without, None worth knowing."""
+    """``good``: True it works, False labs cannot run without, None worth knowing.
+
+    ``mends``: what root types to mend it, several in order; ``remedy`` is for people.
+    """
 
     what: str
     found: str
     good: bool | None
     remedy: str | None = None
+    mends: tuple[str, ...] = ()
 
 
 def checkup() -> Iterator[Finding]:
@@ -36,23 +41,30 @@ def checkup() -> Iterator[Finding]:
     from labrun.packets.libpcap import compile_filter
 
     works = []
+    docker: Finding | None = None
     try:
         client, why_not = find_daemon()
     except EngineError as error:
         # Named by DOCKER_HOST or a context: labrun will not go elsewhere by itself.
-        yield Finding("engine", str(error), False, _engine_remedy())
+        yield Finding("engine", str(error), False, _engine_remedy(), _engine_mends())
     else:
         if client is None:
-            yield Finding("engine docker", why_not, None, None if "may not open it" in why_not else _engine_remedy())
+            docker = _no_daemon(why_not)
+            yield docker
         else:
             works.append((yield from _daemon(client)))
-    works.append((yield from native_checkup()))
-    if not any(works):
-        yield Finding("engines", "none works here: see above", False)
+    native, works_natively = collected(native_checkup())
+    yield from native
+    if not any(works) and not works_natively:
+        # One engine is enough, and namespaces are there, where settings alone keep them closed.
+        settings = tuple(command for finding in native for command in finding.mends)
+        yield Finding(
+            "engines", "none works here: see below", False, None, settings or (docker.mends if docker else ())
+        )
     yield from vm_checkup()
     if compile_filter("icmp") is None:
         yield Finding("libpcap", "not on this machine: `labrun check` cannot check filters (runs can)", None,
-                      "Debian and Ubuntu: apt install libpcap0.8")  # fmt: skip
+                      "Debian and Ubuntu: apt install libpcap0.8", _install("libpcap0.8"))  # fmt: skip
     else:
         yield Finding("libpcap", "filters are checked before a run", True)
 
@@ -67,6 +79,60 @@ def _daemon(client: Any) -> Generator[Finding, None, bool]:
     yield from _limits(client.info())
     image = yield from _image(client)
     return image is None or (yield from _sandbox(client, image))
+
+
+_Ends = TypeVar("_Ends")
+
+
+def collected(findings: Generator[Finding, None, _Ends]) -> tuple[list[Finding], _Ends]:
+    """Instead of passed on: how they are told depends on how it ends."""
+    held = []
+    while True:
+        try:
+            held.append(next(findings))
+        except StopIteration as end:
+            ends: _Ends = end.value
+            return held, ends
+
+
+def mending(findings: Iterable[Finding], uid: int) -> str | None:
+    """One command that does all that the findings say would mend them; None where there is nothing to do.
+
+    Packages are installed together, and the module of one feature that this kernel does not have keeps none of the
+    others away.
+    """
+    commands = list(dict.fromkeys(command for finding in findings for command in finding.mends))
+    packages = [word for command in commands if command.startswith(_INSTALL) for word in command.split()[3:]]
+    modules = [word for command in commands if command.startswith(_LOAD) for word in command.split()[2:]]
+    others = [command for command in commands if not command.startswith((_INSTALL, _LOAD))]
+    first = [f"{_INSTALL} {' '.join(dict.fromkeys(packages))}"] if packages else []
+    last = [f"{_LOAD} {' '.join(dict.fromkeys(modules))}"] if modules else []
+    line = " && ".join([*first, *others, *last])
+    if not line or uid == 0:
+        return line or None
+    return f"sudo {line}" if len(first) + len(others) + len(last) == 1 else f"sudo sh -c {shlex.quote(line)}"
+
+
+_INSTALL = "apt-get install -y"
+_LOAD = "modprobe -a"
+
+
+def _install(*packages: str) -> tuple[str, ...]:
+    return (f"{_INSTALL} {' '.join(packages)}",) if shutil.which("apt-get") else ()
+
+
+def _no_daemon(why_not: str) -> Finding:
+    from labrun.cli.engines import may_open_socket
+
+    opens = may_open_socket()
+    if opens is not None:
+        return Finding("engine docker", why_not, None, None, (opens,))
+    return Finding("engine docker", why_not, None, _engine_remedy(), _engine_mends())
+
+
+def _engine_mends() -> tuple[str, ...]:
+    start = ("systemctl start docker",) if Path("/run/systemd/system").is_dir() else ()
+    return (*_install("docker.io"), *start) if shutil.which("apt-get") and not shutil.which("dockerd") else start
 
 
 def _engine_remedy() -> str:
@@ -153,7 +219,8 @@ def features(engine: Any, name: str) -> Generator[Finding, None, bool]:
     yield Finding(f"kernel has ({name})", ", ".join(there), True)
     if without:
         words = ", ".join(f"{feature} ({why})" for feature, why in without.items())
-        yield Finding(f"kernel lacks ({name})", words, None, _kernel_remedy(tuple(without), name))
+        mends = () if name == "vm" else _kernel_mends(without)  # what this machine's own kernel loads is no help there
+        yield Finding(f"kernel lacks ({name})", words, None, _kernel_remedy(tuple(without), name), mends)
         skipped = _labs_that_need(set(without))
         if skipped:
             yield Finding("labs", f"skipped here: {', '.join(skipped)}", None)
@@ -166,10 +233,16 @@ def _kernel_remedy(without: tuple[str, ...], engine: str) -> str:
     words = []
     modules = [FEATURES[name].module for name in without if name != "tun"]
     if modules:
-        words.append(f"as root: modprobe {' '.join(modules)} (Ubuntu: apt install linux-modules-extra-$(uname -r))")
+        words.append(f"as root: modprobe -a {' '.join(modules)} (Ubuntu: apt install linux-modules-extra-$(uname -r))")
     if "tun" in without:
         words.append("for tun as root: modprobe tun; chmod 666 /dev/net/tun")
     return "; ".join(words) + "; labs that require what is lacking are skipped with that reason"
+
+
+def _kernel_mends(without: Iterable[str]) -> tuple[str, ...]:
+    modules = [FEATURES[name].module for name in without]
+    tun = ("chmod 666 /dev/net/tun",) if "tun" in without and Path("/dev/net/tun").exists() else ()
+    return (*tun, f"{_LOAD} {' '.join(dict.fromkeys(modules))}")
 
 
 def _labs_that_need(without: set[str]) -> list[str]:

@@ -6,15 +6,12 @@ import os
 import secrets
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
 
-from labrun.cli.checkup import Finding, features
+from labrun.cli.checkup import Finding, collected, features
 from labrun.engines.base import EngineError
 from labrun.engines.cgroups import find_limits
 from labrun.engines.userland import Userland, host_userland, image_userland
 from labrun.image.errors import ImageError
-
-_Ends = TypeVar("_Ends")
 
 
 def native_checkup() -> Generator[Finding, None, bool]:
@@ -26,7 +23,7 @@ def native_checkup() -> Generator[Finding, None, bool]:
     limits = find_limits()
     try:
         with NativeEngine(userland, f"doctor-{secrets.token_hex(3)}", limits) as engine:
-            held, works = _all_of(features(engine, "native"))
+            held, works = collected(features(engine, "native"))
     except EngineError as error:
         held, works = [Finding("sandbox (native)", str(error), False)], False
     if not works:
@@ -34,7 +31,7 @@ def native_checkup() -> Generator[Finding, None, bool]:
         for finding in held:
             yield Finding("engine native", finding.found, None, found[0].remedy if found else None)
         for obstacle in found:
-            yield Finding("engine native", obstacle.what, None, obstacle.remedy)
+            yield Finding("engine native", obstacle.what, None, obstacle.remedy, obstacle.mends)
         return False
     who = "root, mapped to an account of no rights" if os.geteuid() == 0 else "this account, without root"
     yield Finding("engine native", f"a sandbox starts, as {who}", True)
@@ -49,18 +46,7 @@ def native_checkup() -> Generator[Finding, None, bool]:
 
 def userland_at_hand() -> Userland:
     """The lab image's where it is unpacked, else the host's."""
-    return _all_of(_userland())[1]
-
-
-def _all_of(findings: Generator[Finding, None, _Ends]) -> tuple[list[Finding], _Ends]:
-    """Collected instead of passed on: how they are told depends on how it ends."""
-    held = []
-    while True:
-        try:
-            held.append(next(findings))
-        except StopIteration as end:
-            ends: _Ends = end.value
-            return held, ends
+    return collected(_userland())[1]
 
 
 def _userland() -> Generator[Finding, None, Userland]:

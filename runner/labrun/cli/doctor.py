@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 
@@ -16,15 +18,29 @@ def doctor(security: bool) -> int:
 
 
 def _health() -> int:
-    from labrun.cli.checkup import checkup
+    from labrun.cli.checkup import checkup, mending
 
-    good = True
-    for finding in sorted(checkup(), key=lambda finding: finding.good is not False):  # what stops labs comes first
+    found = list(checkup())
+    stops = [finding for finding in found if finding.good is False]
+    good = not stops
+    command = mending(stops or found, os.geteuid())
+    # What stops labs comes first, then what could be better.
+    found.sort(key=lambda finding: {False: 0, None: 2 - bool(finding.remedy or finding.mends), True: 3}[finding.good])
+    if stops:
+        print(
+            f"Labs cannot run here. {'This mends it:' if command else 'No command mends it; see what is said below.'}"
+        )
+    elif command:
+        print("Labs run here. What is lacking for some of them, this mends as far as it can be mended:")
+    if command:
+        print(f"    {command}")
+    if stops or command:
+        print()
+    for finding in found:
         mark = {True: "ok  ", False: "FAIL", None: "note"}[finding.good]
         print(f"{mark}  {finding.what}: {finding.found}")
         if finding.remedy:
             print(f"      -> {finding.remedy}")
-        good = good and finding.good is not False
     return 0 if good else 3
 
 

@@ -151,10 +151,17 @@ def podman_client() -> Any:
 
 def _refused() -> str | None:
     """That Docker's socket is there and this account may not open it."""
-    path = Path(DOCKER_SOCKET.removeprefix("unix://"))
-    if not path.exists() or _existing(DOCKER_SOCKET):
+    command = may_open_socket()
+    if command is None:
         return None
-    return f"{path} is there, and this account may not open it: as root: usermod -aG docker {_account()}; log in again"
+    path = DOCKER_SOCKET.removeprefix("unix://")
+    return f"{path} is there, and this account may not open it: as root: {command}; log in again"
+
+
+def may_open_socket() -> str | None:
+    """What root types so that this account may open Docker's socket; None where it may, or there is none."""
+    path = Path(DOCKER_SOCKET.removeprefix("unix://"))
+    return f"usermod -aG docker {_account()}" if path.exists() and not _existing(DOCKER_SOCKET) else None
 
 
 def _account() -> str:

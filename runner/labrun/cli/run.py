@@ -24,11 +24,12 @@ from labrun.cli.defaults import Configured
 from labrun.cli.options import EngineName, IsolationName, UserlandName
 
 if TYPE_CHECKING:
+    from labrun.cli.engines import Choice
     from labrun.cli.provenance import State
     from labrun.cli.shards import ShardName
     from labrun.conduct import Conducted
     from labrun.engines.base import Engine, EngineInfo
-    from labrun.evidence.run import InvalidLab, Shard
+    from labrun.evidence.run import InvalidLab, RunRecord, Shard
     from labrun.lab.base import Scalar
     from labrun.lab.catalogue import Named
     from labrun.lab.compile import CompiledLab
@@ -174,38 +175,14 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
             from labrun.cli.engines import with_packages
 
             engine = with_packages(engine, wanted_packages, stack, _say)
-        from labrun.cli.provenance import checkouts, ci_job
-        from labrun.conduct import begin, entry_of
-        from labrun.evidence.run import RunRecord
+        from labrun.conduct import begin
 
         info = choice.engine.info
         if not wanted.quiet:
             _say(_about(info, choice.reason))
-        begin(
-            run,
-            RunRecord(
-                id=run_id,
-                started=now.isoformat(timespec="seconds"),
-                labrun=__version__,
-                engine=info.name,
-                engine_version=info.version,
-                isolation=info.isolation,
-                isolation_note=info.note,
-                kernel=info.kernel,
-                image=info.image,
-                image_id=info.image_id,
-                python=platform.python_version(),
-                command=("labrun", *map(_from_here, sys.argv[1:])),
-                labs=tuple(entry_of(lab, wanted.repeat) for lab in compiled),
-                invalid=tuple(invalid),
-                engine_reason=choice.reason,
-                userland=info.userland,
-                processor=_processor() if info.kernel == platform.release() else None,
-                shard=shard,
-                checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), from_git.result()),
-                ci=ci_job(os.environ),
-            ),
-        )
+        command = ("labrun", *map(_from_here, sys.argv[1:]))
+        known = from_git.result()
+        begin(run, record_of(run_id, now, command, choice, compiled, invalid, wanted.repeat, known, shard))
         conducted = _conduct(compiled, engine, run, wanted)
 
     from labrun.conduct import finish
@@ -235,6 +212,47 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     if shard is not None and not result.labs:
         return run, 0
     return run, exit_code(result, wanted.strict)
+
+
+def record_of(
+    run_id: str,
+    now: datetime,
+    command: tuple[str, ...],
+    choice: Choice,
+    compiled: Sequence[CompiledLab],
+    invalid: Sequence[InvalidLab],
+    repeat: int,
+    known: Mapping[Path, State],
+    shard: Shard | None = None,
+) -> RunRecord:
+    """``command``: what runs it again. ``known``: which commits have the labs' files."""
+    from labrun.cli.provenance import checkouts, ci_job
+    from labrun.conduct import entry_of
+    from labrun.evidence.run import RunRecord
+
+    info = choice.engine.info
+    return RunRecord(
+        id=run_id,
+        started=now.isoformat(timespec="seconds"),
+        labrun=__version__,
+        engine=info.name,
+        engine_version=info.version,
+        isolation=info.isolation,
+        isolation_note=info.note,
+        kernel=info.kernel,
+        image=info.image,
+        image_id=info.image_id,
+        python=platform.python_version(),
+        command=command,
+        labs=tuple(entry_of(lab, repeat) for lab in compiled),
+        invalid=tuple(invalid),
+        engine_reason=choice.reason,
+        userland=info.userland,
+        processor=_processor() if info.kernel == platform.release() else None,
+        shard=shard,
+        checkouts=checkouts(((lab.lab.slug, lab.lab.path) for lab in compiled), known),
+        ci=ci_job(os.environ),
+    )
 
 
 def _states(files: Sequence[Path], out: Path) -> Mapping[Path, State]:

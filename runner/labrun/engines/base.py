@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
@@ -41,6 +41,13 @@ class EngineError(Exception):
         super().__init__(message)
 
 
+class Keys:
+    """Where what somebody types goes, once the engine has a sandbox for it. From any thread."""
+
+    def __init__(self) -> None:
+        self.write: Callable[[bytes], object] | None = None
+
+
 class Engine(Protocol):
     """Runs plans, several at a time from several threads."""
 
@@ -58,13 +65,13 @@ class Engine(Protocol):
         ...
 
     def sandbox(
-        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS, keys: Keys | None = None
     ) -> AbstractContextManager[Iterator[Frame]]:
         """A fresh sandbox in which the plan runs, gone when the context ends, whatever happened.
 
         The iterator ends when the sandbox does: after `Done`, or early if it died. It raises EngineError where
         the engine itself fails. ``name`` labels the sandbox for people and for `labrun clean`. ``contents``: the bytes
-        of the plan's files.
+        of the plan's files. ``keys``: gets the sandbox's stdin, for a plan with a prompt.
         """
         ...
 

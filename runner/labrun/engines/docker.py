@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation, refusal
+from labrun.engines.base import EngineError, EngineInfo, Frame, Isolation, Keys, refusal
 from labrun.engines.shipment import agent_command, parcel
 from labrun.lease import expired, lease
 from labrun.protocol.codec import ProtocolError
@@ -165,7 +165,9 @@ class DockerEngine:
                 discard(self._client, container.id)
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
+    def sandbox(
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS, keys: Keys | None = None
+    ) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         with self._lock:
             container, self._spare = self._spare, None
@@ -175,6 +177,8 @@ class DockerEngine:
             raise EngineError("interrupted", "interrupted before it started")
         try:
             container.rename(f"labrun-{self._run_id}-{name}")
+            if keys is not None:
+                keys.write = container.type
             yield container.frames(plan, contents)
         finally:
             container.remove()
@@ -294,6 +298,10 @@ class _Container:
             self._log_left -= len(data)
             if data:
                 yield Piece(_AGENT_LOG, data)
+
+    def type(self, data: bytes) -> None:
+        """After the plan was taken."""
+        self._send(data)
 
     def _send(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # a sandbox that dies early is reported by the reading side

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from labrun.engines.base import EngineError, EngineInfo, Frame, refusal
+from labrun.engines.base import EngineError, EngineInfo, Frame, Keys, refusal
 from labrun.engines.cgroups import Limits, find_limits, name_for, sweep
 from labrun.engines.cgroups import remove as remove_cgroup
 from labrun.engines.shipment import agent_command, agent_parcel, plan_parcel
@@ -122,16 +122,23 @@ class NativeEngine:
             sandbox.end()
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
+    def sandbox(
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS, keys: Keys | None = None
+    ) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         sandbox = self._starter.submit(self._take).result()
         self._starter.submit(self._prepare)  # should that fail, whoever needs the one that is not there is told
+        if keys is not None:
+            keys.write = sandbox.type
         try:
-            yield sandbox.frames(plan, contents, self.grace_s)
+            yield self._passed_on(sandbox.frames(plan, contents, self.grace_s))
         finally:
             sandbox.remove()
             with self._lock:
                 self._live.discard(sandbox)
+
+    def _passed_on(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        return frames
 
     def expect(self, plans: int) -> None:
         """See `Engine.expect`."""
@@ -256,6 +263,10 @@ class _Sandbox:
         with contextlib.suppress(OSError, ValueError):  # a sandbox that dies early is reported by the reading side
             self._process.stdin.write(parcel())
             self._process.stdin.flush()
+
+    def type(self, data: bytes) -> None:
+        """After the plan was taken."""
+        self._send(lambda: data)
 
     def _chunks(self, log: list[bytes], deadline: float) -> Iterator[bytes]:
         """stdout as it comes, until both streams end; stderr is put into ``log``."""

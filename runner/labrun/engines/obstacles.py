@@ -13,10 +13,11 @@ from labrun.protocol.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """``what`` is a fact, ``remedy`` a command for root."""
+    """``what`` is a fact, ``remedy`` says what mends it. ``mends``: the commands for root, where they are all of it."""
 
     what: str
     remedy: str
+    mends: tuple[str, ...] = ()
 
 
 def obstacles(root: Path = Path("/"), uid: int | None = None) -> tuple[Obstacle, ...]:
@@ -31,21 +32,19 @@ def obstacles(root: Path = Path("/"), uid: int | None = None) -> tuple[Obstacle,
             )
         )
     if _number(settings / "user/max_user_namespaces") == 0:
-        found.append(
-            Obstacle("user.max_user_namespaces is 0: no user namespaces", _persistent("user.max_user_namespaces=15000"))
-        )
+        found.append(_closed("user.max_user_namespaces is 0: no user namespaces", "user.max_user_namespaces=15000"))
     if uid != 0 and _number(settings / "kernel/unprivileged_userns_clone") == 0:
         found.append(
-            Obstacle(
+            _closed(
                 "kernel.unprivileged_userns_clone is 0: user namespaces are for root",
-                _persistent("kernel.unprivileged_userns_clone=1"),
+                "kernel.unprivileged_userns_clone=1",
             )
         )
     if uid != 0 and _number(settings / "kernel/apparmor_restrict_unprivileged_userns") == 1:
         found.append(
-            Obstacle(
+            _closed(
                 "AppArmor keeps user namespaces from programs without a profile (Ubuntu 24.04 and later)",
-                _persistent("kernel.apparmor_restrict_unprivileged_userns=0"),
+                "kernel.apparmor_restrict_unprivileged_userns=0",
             )
         )
     if (root / ".dockerenv").exists() or (root / "run/.containerenv").exists():
@@ -59,8 +58,9 @@ def obstacles(root: Path = Path("/"), uid: int | None = None) -> tuple[Obstacle,
     return tuple(found)
 
 
-def _persistent(setting: str) -> str:
-    return f"as root: sysctl -w {setting}; to keep it: echo {setting} > /etc/sysctl.d/60-labrun.conf"
+def _closed(what: str, setting: str) -> Obstacle:
+    remedy = f"as root: sysctl -w {setting}; to keep it: echo {setting} > /etc/sysctl.d/60-labrun.conf"
+    return Obstacle(what, remedy, (f"sysctl -w {setting}",))
 
 
 def _number(file: Path) -> int | None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from labrun.engines.base import EngineError, EngineInfo, Frame
+from labrun.engines.base import EngineError, EngineInfo, Frame, Keys
 from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
@@ -54,7 +54,9 @@ class ScriptedEngine:
         self._cancelled.set()
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
+    def sandbox(
+        self, plan: Plan, name: str, contents: Contents = NO_CONTENTS, keys: Keys | None = None
+    ) -> Iterator[Iterator[Frame]]:
         """See `Engine.sandbox`."""
         if self._cancelled.is_set():
             raise EngineError("interrupted", "interrupted before it started")

@@ -17,7 +17,6 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from labrun.engines.native import NativeEngine, sandbox_job
 from labrun.engines.shipment import agent_command
 from labrun.engines.userland import host_userland
 from labrun.protocol.frames import Piece
-from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
 MEMORY_MIB = 768  # with QEMU's own it stays below the limit of a sandbox
@@ -103,11 +101,8 @@ class VmEngine(NativeEngine):
         job = sandbox_job(self._userland, self._limits, name)
         return {**job, "command": self._command, "files": []}
 
-    @contextmanager
-    def sandbox(self, plan: Plan, name: str, contents: Contents = NO_CONTENTS) -> Iterator[Iterator[Frame]]:
-        """See `Engine.sandbox`."""
-        with super().sandbox(plan, name, contents) as frames:
-            yield _until_done(frames)
+    def _passed_on(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        return _until_done(frames)
 
 
 def _until_done(frames: Iterator[Frame]) -> Iterator[Frame]:

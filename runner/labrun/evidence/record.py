@@ -12,6 +12,7 @@ from labrun.evidence.consistent import contradiction, digest_of
 from labrun.evidence.files import EvidenceError, EvidenceMissing, open_below, read_below, size_below
 from labrun.evidence.seal import broken
 from labrun.evidence.writer import MAX_EVENTS
+from labrun.protocol.actions import Prompt
 from labrun.protocol.codec import ProtocolError, loads
 from labrun.protocol.events import (
     CaptureEnded,
@@ -191,6 +192,8 @@ def read_variant(folder: Path, run: Path | None = None) -> VariantRecord:
         plan = loads(Plan, kept)
     except (EvidenceMissing, ProtocolError) as error:
         raise EvidenceError(f"{folder}: not a variant's evidence: {error}") from error
+    if any(isinstance(step.action, Prompt) for step in plan.steps):
+        raise EvidenceError(f"{folder}: somebody typed commands in it: that is no evidence")
     lines = text.split(b"\n")
     lines.pop()  # what follows the last line break: nothing, or a line cut off by a crash
     events: list[Event] = []

@@ -55,7 +55,8 @@ class Stop:
 class Capture:
     """Capture on interfaces of the node (or ``any``) until stopped or the lab ends. Running when the step returns.
 
-    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC).
+    ``promiscuous``: named interfaces take in frames for other stations, too (IFF_PROMISC). ``live``: packets are handed
+    over as they come, and not after each step; no lab has that, `labrun capture` does.
     """
 
     KIND: ClassVar[str] = "capture"
@@ -63,6 +64,7 @@ class Capture:
     filter: str | None = None
     snaplen: int = 262144
     promiscuous: bool = False
+    live: bool | None = None  # None does not change a plan's digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,15 @@ class Wait:
     every_s: float = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Somebody types commands in nodes until they have enough. No lab has it, and no evidence: `labrun shell` does."""
+
+    KIND: ClassVar[str] = "prompt"
+    terminal: str = "dumb"  # TERM
+
+
 Action = (
     Run | Start | Stop | Capture | Namespace | Link | Address | Route | Rule | Neighbour
-    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait
+    | Sysctl | Nft | Send | Snapshot | Lookup | Trace | Wait | Prompt
 )  # fmt: skip

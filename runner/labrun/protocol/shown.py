@@ -21,6 +21,7 @@ from labrun.protocol.actions import (
     Neighbour,
     Nft,
     Peer,
+    Prompt,
     Route,
     Rule,
     Run,
@@ -292,4 +293,5 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
     Lookup: _lookup,
     Trace: _trace,
     Wait: _wait,
+    Prompt: lambda action: "# somebody types commands",
 }

@@ -34,10 +34,10 @@ def step_summary(view: RunView) -> str:
 def _parts(view: RunView) -> Iterator[str]:
     yield f"## {gfm.label(view.title)}"
     yield f"**{gfm.text(view.headline)}** {gfm.text(view.where)}."
-    head = ["Lab", "Claim", "Expected", "Verdict", "Observed"]
+    head = ["Lab", "Claim", "Verdict", "Why"]
     rows = [
-        [gfm.text(row.lab), gfm.label(row.hypothesis.claim), row.hypothesis.expect, _verdict(row.hypothesis),
-         gfm.text(row.hypothesis.observed)] for row in view.matrix
+        [gfm.text(row.lab), gfm.label(row.hypothesis.claim), _verdict(row.hypothesis), gfm.label(row.hypothesis.why)]
+        for row in view.matrix
     ]  # fmt: skip
     for begin in range(0, len(rows), 200):
         yield gfm.table(head, rows[begin : begin + 200])
@@ -62,7 +62,7 @@ def _pictures(lab: LabView) -> Iterator[str]:
 
 
 def _verdict(h: HypothesisView) -> str:
-    words = f"{_MARKS[h.verdict]} {h.verdict}"
+    words = f"{_MARKS[h.verdict]} {h.in_words} ({h.verdict})"
     return words if h.standing == "as-expected" else f"**{words}{' (surprise)' if h.standing == 'surprise' else ''}**"
 
 

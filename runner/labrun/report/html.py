@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from labrun.report.ansi import Line, Style
 from labrun.report.compiled import Compiled
 from labrun.report.drawing import draw
+from labrun.report.history import History
 from labrun.report.palette import palette_css
 from labrun.report.prose import label, prose
 from labrun.report.room import MAX_PAGE
@@ -90,13 +91,20 @@ def _page(view: RunView, single: bool) -> str:
     )
 
 
+def render_history(history: History) -> str:
+    """The page of several runs: as quiet as that of one, and without any script."""
+    css = _plain_css()
+    policy = f"default-src 'none'; style-src {_digest(css)}; base-uri 'none'; form-action 'none'"
+    return _environment().get_template("history.html.j2").render(history=history, css=Markup(css), policy=policy)
+
+
 def _css(view: RunView) -> str:
+    return _plain_css() + palette_css(_styles(view)) + _field_css(view)
+
+
+def _plain_css() -> str:
     own = re.sub(r"/\*.*?\*/", "", (_TEMPLATES / "style.css").read_text(encoding="utf-8"), flags=re.DOTALL)
-    return (
-        re.sub(r"\s*([{};,>])\s*|(?<=[a-z0-9]:) ", r"\1", own).replace(";}", "}")
-        + palette_css(_styles(view))
-        + _field_css(view)
-    )
+    return re.sub(r"\s*([{};,>])\s*|(?<=[a-z0-9]:) ", r"\1", own).replace(";}", "}")
 
 
 def _script() -> str:
