@@ -128,7 +128,7 @@ def test_an_account_without_rights_runs_them_too(
 
 
 def carry_out(
-    made: Machine, *commands: tuple[str, str], within_s: float = 120.0
+    made: Machine, *commands: tuple[str, str], within_s: float = 300.0
 ) -> tuple[dict[str, bytes], EngineError | None]:
     """What came of commands, each with the id of its step: the evidence so far, and what ended it."""
     steps = tuple(Step(id, Run(("sh", "-c", text)), "lab", 90.0) for id, text in commands)
@@ -172,10 +172,10 @@ def test_a_kernel_that_panics_is_its_own_reason_and_the_evidence_so_far_is_kept(
 @pytest.mark.parametrize(
     ("script", "within_s", "code", "words"),
     [
-        ("exec 1>&0; while :; do echo [0]; done", 120.0, "sandbox-garbled", "makes no sense"),
-        ("exec 1>&0; $b cat /dev/zero", 120.0, "sandbox-garbled", "makes no sense"),
+        ("exec 1>&0; while :; do echo [0]; done", 300.0, "sandbox-garbled", "makes no sense"),
+        ("exec 1>&0; $b cat /dev/zero", 300.0, "sandbox-garbled", "makes no sense"),
         ("$b sleep 1000", 4.0, "sandbox-stuck", "did not end within its time"),
-        ("$b poweroff -f", 120.0, "sandbox-died", "before its agent was done"),
+        ("$b poweroff -f", 300.0, "sandbox-died", "before its agent was done"),
     ],
     ids=["lies", "floods", "hangs", "goes"],
 )
