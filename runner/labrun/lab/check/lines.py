@@ -38,8 +38,8 @@ def check_lines(lab: Lab) -> Iterator[Problem]:
 def _steps(lab: Lab) -> Iterator[tuple[Keys, StepModel]]:
     for index, step in enumerate(lab.model.steps):
         yield ("steps", index), step
-    for _, service, place in lab.model.services():
-        yield place, service
+    for _, service, path in lab.model.services():
+        yield path, service
     for index, hypothesis in enumerate(lab.model.hypotheses):
         for number, control in enumerate(hypothesis.control):
             place: Keys = ("hypotheses", index, "control", number)
