@@ -70,7 +70,7 @@ class Engine:
         self.told.append("cancel")
 
     @contextmanager
-    def sandbox(self, plan: Plan, name: str, contents: Any) -> Iterator[Any]:
+    def sandbox(self, plan: Plan, name: str, contents: Any, keys: Any = None) -> Iterator[Any]:
         self.told.append(name)
         yield iter(())
 
