@@ -169,6 +169,7 @@ FAULTS = {
     "evidence-full": "the evidence is larger than 1 GiB",
     "image-missing": "the engine has no image labrun-lab:0123456789ab",
     "interrupted": "the run was interrupted",
+    "kernel-crashed": "the kernel of the virtual machine crashed: Kernel panic - not syncing: Fatal exception",
     "lab-timeout": "the lab took longer than 120 s",
     "missing-feature": "the kernel has no vxlan",
     "missing-tool": "not in the sandbox: wg",

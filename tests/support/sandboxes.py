@@ -42,9 +42,9 @@ def namespaces_of(run_id: str) -> list[Sandbox]:
         # The sandbox's init is a clone of the launcher, command line and all.
         if "launcher.main" in words and f"-{run_id}-" in words and "launcher.main" not in _command(_parent(pid)):
             found.append(_of_launcher(pid))
-    for folder in Path("/sys/fs/cgroup").glob(f"**/labrun-*{run_id}*"):
-        if not found:
-            found.append(Sandbox(str(folder), lambda words: False, lambda: None))
+    for folder, _, _ in os.walk("/sys/fs/cgroup"):  # those of others may go meanwhile
+        if not found and Path(folder).name.startswith("labrun-") and run_id in folder:
+            found.append(Sandbox(folder, lambda words: False, lambda: None))
     return found
 
 
@@ -53,9 +53,14 @@ def launched_by(runner: int) -> list[int]:
     return [pid for pid, words in _processes() if "launcher.main" in words and f"labrun-{runner}-" in words]
 
 
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Processes below one, each with its command line."""
+    return [(child, _command(child)) for child in _below(pid)]
+
+
 def _of_launcher(pid: int) -> Sandbox:
     def runs(words: str) -> bool:
-        return any(words in line for child in _below(pid) for line in [_command(child)])
+        return any(words in line for _, line in descendants(pid))
 
     def kill() -> None:
         os.kill(_children(pid)[0], signal.SIGKILL)

@@ -21,6 +21,10 @@ FORGING = f"{ENGINES}::test_a_lab_cannot_speak_for_the_agent"
 PRIVILEGED = "e2e/test_privileged.py::test_what_a_privileged_container_can_do_is_plainly_said"
 CAPABILITIES = "e2e/test_dockerd.py::test_privileged_starts_with_everything_but_the_one_capability"
 GREEDY = f"{RESOURCES}::test_a_lab_that_takes_all_it_can_get_ends_with_an_honest_answer"
+VM_DOCTOR = "e2e/test_vm.py::test_the_doctor_starts_a_machine_and_a_lab_in_it_has_no_way_out"
+VM_PROCESS = "e2e/test_vm.py::test_a_killed_machine_and_a_killed_runner_leave_nothing_but_the_evidence"
+VM_BOUND = "e2e/test_vm.py::test_a_machine_that_does_not_do_its_part_is_bounded_and_has_its_reason"
+VM_COMMAND = "unit/test_kernel.py::test_a_machine_is_what_the_document_on_security_says"
 INSTALLED = "unit/test_locks.py::test_what_is_installed_is_what_is_locked"
 # How a sentence begins -> the tests that hold it
 HELD: dict[str, tuple[str, ...]] = {
@@ -30,11 +34,17 @@ HELD: dict[str, tuple[str, ...]] = {
     "`labrun run LAB --engine native` as": ADVICE,
     "Whoever is root in the sandbox is you": (ROOT_OUTSIDE, f"{ENGINES}::test_a_lab_cannot_reach_out"),
     "(With `--userland host`": (f"{ENGINES}::test_what_is_read_only_stays_so",),
-    "The same as root": (ROOT_OUTSIDE,),
+    "`labrun run LAB --engine vm` as": ADVICE,
+    "The lab has a kernel of its own": (
+        "e2e/test_vm.py::test_labs_have_the_verdicts_that_they_have_natively_and_the_evidence_names_the_kernel",
+        VM_COMMAND,
+    ),
+    "QEMU, which a lab would have to get out of": (VM_PROCESS,),
+    "Either as root": (ROOT_OUTSIDE, VM_PROCESS),
     "`--engine docker --isolation least`": (ROOT_OUTSIDE,),
     "Never the default": ADVICE,
     "They are for your own labs": ADVICE,
-    "A virtual machine around": ADVICE,
+    "All but the first share": ADVICE,
     "User namespaces let": ADVICE,
     "`labrun doctor --security` tries": (DOCTOR,),
     "The end-to-end tests run it": (DOCTOR, "unit/test_security.py::test_the_table_of_the_document_is_the_programs"),
@@ -51,6 +61,13 @@ HELD: dict[str, tuple[str, ...]] = {
     "A lab's commands run below the agent": (FORGING,),
     "In native sandboxes and in `least`": (DOCTOR, f"{ENGINES}::test_what_is_read_only_stays_so"),
     "In privileged containers both": (FORGING,),
+    "QEMU emulates the processor": (VM_COMMAND,),
+    "It has no monitor": (VM_COMMAND,),
+    "It runs": (VM_PROCESS, VM_COMMAND),
+    "- in a native sandbox": (VM_PROCESS, VM_COMMAND),
+    "What comes out of it": (VM_BOUND,),
+    "Inside, labs are in namespaces": (VM_DOCTOR,),
+    "Someone who takes over the kernel": ADVICE,
     "Everything": (PRIVILEGED,),
     "Its root is the host's root": (CAPABILITIES, PRIVILEGED),
     "It can mount the host's disk": (PRIVILEGED, CAPABILITIES),

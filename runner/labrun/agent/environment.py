@@ -11,6 +11,7 @@ from typing import Any
 from labrun.protocol.events import Program
 
 PACKAGES = Path("/usr/share/labrun/packages.json")
+KERNEL = Path("/run/labrun/kernel.json")  # put there by the vm engine
 HOST_PACKAGES = Path("/run/labrun/packages.json")  # put there by the native engine, on the host's own userland
 LINKTYPES = (1, 101)  # LINKTYPE_ETHERNET, LINKTYPE_RAW: what captures of labs have
 
@@ -60,15 +61,22 @@ def userland() -> str:
     return str(_record().get("userland", "image"))
 
 
+def kernel_build() -> dict[str, str] | None:
+    """What this kernel was made of, where a virtual machine has one of its own."""
+    found = _read(KERNEL)
+    return None if found is None else {str(name): str(value) for name, value in found.items()}
+
+
 def _record() -> dict[str, Any]:
-    for place in (HOST_PACKAGES, PACKAGES):
-        try:
-            found = json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return {}
+    return _read(HOST_PACKAGES) or _read(PACKAGES) or {}
+
+
+def _read(place: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def missing_tools(tools: tuple[str, ...], path: str) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ def _begin(stage: Stage) -> bool:
             programs,
             environment.userland(),
             stage.nodes.settings() or None,
+            environment.kernel_build(),
         )
     )
     missing = environment.missing_tools(plan.tools, ENVIRONMENT["PATH"])

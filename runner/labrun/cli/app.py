@@ -42,6 +42,8 @@ COMMANDS = {
     "reproduce": "labrun.cli.findings:reproduce",
     "gallery": "labrun.cli.gallery:gallery",
     "image": "labrun.cli.image:image",
+    "kernel": "labrun.cli.kernel:kernel",
+    "bisect": "labrun.cli.bisect:bisect",
     "clean": "labrun.cli.clean:clean",
     "doctor": "labrun.cli.doctor:doctor",
 }

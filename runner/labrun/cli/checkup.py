@@ -34,8 +34,9 @@ class Finding:
 
 
 def checkup() -> Iterator[Finding]:
-    """Docker or Podman, then the kernel's own namespaces; one of them must work."""
+    """Docker or Podman, then the kernel's own namespaces; one of them must work. Then virtual machines."""
     from labrun.cli.checkup_native import native_checkup
+    from labrun.cli.checkup_vm import vm_checkup
     from labrun.cli.engines import find_daemon
     from labrun.packets.libpcap import compile_filter
 
@@ -60,6 +61,7 @@ def checkup() -> Iterator[Finding]:
         yield Finding(
             "engines", "none works here: see below", False, None, settings or (docker.mends if docker else ())
         )
+    yield from vm_checkup()
     if compile_filter("icmp") is None:
         yield Finding("libpcap", "not on this machine: `labrun check` cannot check filters (runs can)", None,
                       "Debian and Ubuntu: apt install libpcap0.8", _install("libpcap0.8"))  # fmt: skip
@@ -217,14 +219,17 @@ def features(engine: Any, name: str) -> Generator[Finding, None, bool]:
     yield Finding(f"kernel has ({name})", ", ".join(there), True)
     if without:
         words = ", ".join(f"{feature} ({why})" for feature, why in without.items())
-        yield Finding(f"kernel lacks ({name})", words, None, _kernel_remedy(tuple(without)), _kernel_mends(without))
+        mends = () if name == "vm" else _kernel_mends(without)  # what this machine's own kernel loads is no help there
+        yield Finding(f"kernel lacks ({name})", words, None, _kernel_remedy(tuple(without), name), mends)
         skipped = _labs_that_need(set(without))
         if skipped:
             yield Finding("labs", f"skipped here: {', '.join(skipped)}", None)
     return True
 
 
-def _kernel_remedy(without: tuple[str, ...]) -> str:
+def _kernel_remedy(without: tuple[str, ...], engine: str) -> str:
+    if engine == "vm":
+        return "another kernel may have them: labrun kernel get; labs that require what is lacking are skipped"
     words = []
     modules = [FEATURES[name].module for name in without if name != "tun"]
     if modules:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import pwd
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ from labrun.protocol.record import dataclass
 if TYPE_CHECKING:
     from labrun.engines.native import NativeEngine
     from labrun.engines.userland import Userland
+    from labrun.engines.vm import Machine
+    from labrun.image.kernel import Kernel
     from labrun.image.recipe import Recipe
 
 Say = Callable[[str], None]
@@ -36,8 +39,10 @@ class Choice:
     reason: str | None
 
 
-def at_once(engine: EngineName, userland: UserlandName) -> bool:
+def at_once(engine: EngineName, userland: UserlandName, kernel: str | None) -> bool:
     """Whether `choose` takes no time and builds nothing: then sandboxes can start while labs are still being read."""
+    if kernel is not None:
+        return False
     from labrun.image.kept import find_rootfs
     from labrun.image.recipe import load_recipe
 
@@ -56,8 +61,16 @@ def choose(
     run_id: str,
     say: Say,
     jobs: int = 1,
+    kernel: str | None = None,
 ) -> Choice:
     """``jobs``: how many sandboxes there will be at a time. Raises EngineError and ImageError."""
+    if engine is EngineName.vm or (kernel is not None and engine is EngineName.auto):
+        _not_for_native(isolation)
+        reason = "--kernel asks for one" if engine is EngineName.auto else None
+        return Choice(_vm(kernel, userland, run_id, say, jobs), reason)
+    if kernel is not None:
+        words = f"--kernel needs --engine vm: on {engine.value} labs run on this machine's own kernel"
+        raise EngineError("sandbox-refused", words)
     if engine is EngineName.native:
         _not_for_native(isolation)
         return Choice(_native(userland, run_id, say, jobs), None)
@@ -188,6 +201,43 @@ def _native(userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeE
 
     found, note = native_userland(userland, say)
     return NativeEngine(found, run_id, note=note, ahead=jobs)
+
+
+def _vm(kernel: str | None, userland: UserlandName, run_id: str, say: Say, jobs: int) -> NativeEngine:
+    """Machines with a kernel at hand, the newest if none is named. Raises EngineError and ImageError."""
+    from labrun.engines.vm import VmEngine
+    from labrun.image.kernel import find_kernel
+    from labrun.image.recipe import load_recipe
+
+    if userland is UserlandName.host:
+        raise EngineError("sandbox-refused", "--userland host needs --engine native: a virtual machine has an image")
+    qemu = see_to_qemu()
+    recipe = load_recipe()
+    return VmEngine(machine(qemu, find_kernel(kernel, say), native_rootfs(recipe, say)), recipe.tag, run_id, ahead=jobs)
+
+
+def see_to_qemu() -> str:
+    """Raises EngineError with what to do."""
+    from labrun.engines.vm import MACHINES, find_qemu
+
+    kind = platform.machine()
+    if kind not in MACHINES:
+        raise EngineError("engine-unreachable", f"virtual machines are for {', '.join(MACHINES)}, and this is {kind}")
+    qemu = find_qemu()
+    if qemu is None:
+        package = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}[kind]
+        raise EngineError("engine-unreachable", f"no QEMU here. Debian and Ubuntu: apt install {package}")
+    return qemu
+
+
+def machine(qemu: str, kernel: Kernel, rootfs: Path) -> Machine:
+    """Raises ImageError."""
+    from labrun.engines.vm import Machine, init_script
+    from labrun.image.kernel import image_file, start_file
+
+    start = start_file(kernel, init_script(kernel.release, kernel.identity))
+    files = (kernel.folder / "vmlinuz", start, kernel.folder / "modules.squashfs", image_file(rootfs))
+    return Machine(qemu, kernel.release, kernel.package, *files)
 
 
 def native_userland(userland: UserlandName, say: Say) -> tuple[Userland, str | None]:

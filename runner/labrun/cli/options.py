@@ -20,6 +20,7 @@ class EngineName(StrEnum):
     docker = "docker"
     podman = "podman"
     native = "native"
+    vm = "vm"
 
 
 class UserlandName(StrEnum):
@@ -40,6 +41,11 @@ engine = click.option(
     type=click.Choice(EngineName),
     default=EngineName.auto,
     help="Where labs run. auto: Docker or Podman if one answers, else native: no daemon, no root.",
+)
+kernel = click.option(
+    "--kernel",
+    metavar="KERNEL",
+    help="Labs run in virtual machines with it: 6.1, 6.12, a .deb file, a folder (default of vm: the newest at hand).",
 )
 userland = click.option(
     "--userland",

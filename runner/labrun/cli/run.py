@@ -62,6 +62,7 @@ class RunOptions:
     durations: Path | None
     quiet: bool
     verbose: bool
+    kernel: str | None = None
 
 
 def run_options(command: Command) -> Command:
@@ -69,6 +70,7 @@ def run_options(command: Command) -> Command:
     for option in reversed(
         (
             options.engine,
+            options.kernel,
             options.isolation,
             options.userland,
             options.jobs,
@@ -159,12 +161,12 @@ def run_labs(paths: Sequence[Named], wanted: RunOptions) -> tuple[Path, int]:
     asking.shutdown(wait=False)
     with ExitStack() as stack:
         choice = None
-        if at_once(wanted.engine, wanted.userland):
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
+        if at_once(wanted.engine, wanted.userland, wanted.kernel):
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
         compiled, invalid, shard = _shared(*_usable(paths, wanted), wanted)
         if choice is None:
-            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead)
+            choice = choose(wanted.engine, wanted.userland, wanted.isolation, run_id, _say, ahead, wanted.kernel)
             stack.enter_context(choice.engine)
 
         engine = choice.engine

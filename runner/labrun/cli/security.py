@@ -24,9 +24,14 @@ from labrun.protocol.frames import Piece
 from labrun.protocol.plan import Limits, Plan, Step
 from labrun.protocol.record import dataclass
 
-Kind = Literal["native", "docker least", "docker privileged"]
-KINDS: tuple[Kind, ...] = ("native", "docker least", "docker privileged")
-TITLES = {"native": "native", "docker least": "Docker, least", "docker privileged": "Docker, privileged"}
+Kind = Literal["vm", "native", "docker least", "docker privileged"]
+KINDS: tuple[Kind, ...] = ("vm", "native", "docker least", "docker privileged")
+TITLES = {
+    "vm": "virtual machine",
+    "native": "native",
+    "docker least": "Docker, least",
+    "docker privileged": "Docker, privileged",
+}
 CANARY = "LABRUN_DOCTOR_CANARY"  # an environment variable of the runner's, which no lab may read
 
 
@@ -91,6 +96,8 @@ def disks():
 _PRIVILEGED: Mapping[Kind, str] = {"docker privileged": "once the disk is mounted"}
 _AT_ONCE: Mapping[Kind, str] = {"docker privileged": ""}
 _REAL_ROOT: Mapping[Kind, str] = {"docker least": "", "docker privileged": ""}
+# Root in there is the root of a kernel that is the machine's alone.
+_OWN_KERNEL: Mapping[Kind, str] = {"vm": "those of its own kernel", **_REAL_ROOT}
 
 ATTEMPTS = (
     Attempt("processes", "see or signal processes of the host",
@@ -117,7 +124,7 @@ for path in glob.glob("/proc/[0-9]*/ns/net"):
     names |= {line.split(":")[1].strip().partition("@")[0] for line in shown.stdout.splitlines() if ":" in line}
 found = bool(names & set(os.environ["DOCTOR_INTERFACES"].split()))""", _PRIVILEGED),
     Attempt("settings", "change kernel settings that no namespace has (`/proc/sys/kernel`)",
-            "found = opens('/proc/sys/kernel/core_pattern', os.O_WRONLY)", _REAL_ROOT),
+            "found = opens('/proc/sys/kernel/core_pattern', os.O_WRONLY)", _OWN_KERNEL),
     Attempt("mounts", "mount cgroups or devtmpfs",
             "found = any([mount(b'cgroup2'), mount(b'cgroup'), mount(b'devtmpfs')])", _AT_ONCE),
     Attempt("limits", "raise its own limits, by a cgroup that it mounts", """
@@ -241,13 +248,15 @@ def plan(word: str, interfaces: str) -> Plan:
         node,
         *(
             Step(
-                one.id, Run(("python3", "-c", f"{_COMMON}{one.script}\nprint('yes' if found else 'no')\n")), "lab", 20.0
+                one.id, Run(("python3", "-c", f"{_COMMON}{one.script}\nprint('yes' if found else 'no')\n")), "lab", 90.0
             )
             for one in ATTEMPTS
         ),
     )
     values = (("DOCTOR_INTERFACES", interfaces), ("DOCTOR_WORD", word))
-    return Plan("doctor", "security", steps, ("lab",), values=values, limits=Limits(), watch=False).sealed()
+    return Plan(
+        "doctor", "security", steps, ("lab",), values=values, limits=Limits(lab_timeout_s=600.0), watch=False
+    ).sealed()
 
 
 def tried(engine: Engine) -> dict[str, Answer]:
@@ -305,6 +314,7 @@ def survey() -> Iterator[tuple[Kind, dict[str, Answer] | str]]:
     """Each engine's answers, or why it could not be asked."""
     from labrun.cli.engines import find_daemon
 
+    yield "vm", _asked(_vm)
     yield "native", _asked(_native)
     try:
         client, why_not = find_daemon()
@@ -322,6 +332,20 @@ def _asked(engine: Callable[[], Any]) -> dict[str, Answer] | str:
             return tried(running)
     except (EngineError, ImageError) as error:
         return str(error)
+
+
+def _vm() -> Any:
+    from labrun.cli.engines import machine, see_to_qemu
+    from labrun.engines.vm import VmEngine
+    from labrun.image.kept import find_rootfs
+    from labrun.image.kernel import find_kernel
+    from labrun.image.recipe import load_recipe
+
+    qemu, recipe = see_to_qemu(), load_recipe()
+    kernel, rootfs = find_kernel(None, lambda text: None), find_rootfs(recipe)
+    if rootfs is None:
+        raise EngineError("image-missing", "the lab image is not unpacked yet: labrun image build --engine native")
+    return VmEngine(machine(qemu, kernel, rootfs), recipe.tag, f"doctor-{secrets.token_hex(3)}")
 
 
 def _native() -> Any:
@@ -349,7 +373,7 @@ def _docker(client: Any, isolation: Any) -> Iterator[Any]:
 
 def table() -> str:
     """What each engine promises, as SECURITY.md has it, in Markdown."""
-    lines = [f"| a lab tries to | {' | '.join(TITLES[kind] for kind in KINDS)} |", "|---|---|---|---|"]
+    lines = [f"| a lab tries to | {' | '.join(TITLES[kind] for kind in KINDS)} |", f"|{'---|' * (len(KINDS) + 1)}"]
     for one in ATTEMPTS:
         lines.append(f"| {one.tries} | {' | '.join(_promise(one, kind) for kind in KINDS)} |")
     return "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ from labrun.protocol.frames import Piece
 from labrun.protocol.plan import NO_CONTENTS, Contents, Plan
 from labrun.protocol.record import dataclass
 
-Isolation = Literal["privileged", "least", "user-namespace"]
+Isolation = Literal["privileged", "least", "user-namespace", "virtual-machine"]
 Frame = Event | Piece
 
 
@@ -32,7 +32,8 @@ class EngineInfo:
 class EngineError(Exception):
     """The engine could not do its part; nothing is said about the network. ``code`` is for machines.
 
-    Codes: engine-unreachable, sandbox-refused, sandbox-died, sandbox-garbled, image-missing.
+    Codes: engine-unreachable, sandbox-refused, sandbox-died, sandbox-garbled, sandbox-stuck, kernel-crashed,
+    image-missing.
     """
 
     def __init__(self, code: str, message: str) -> None:

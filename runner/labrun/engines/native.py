@@ -52,6 +52,8 @@ PACKAGES = "/run/labrun/packages.json"
 class NativeEngine:
     """Sandboxes on this kernel. Enter it before use: that finds out whether one can be made."""
 
+    grace_s = _GRACE_S  # beyond a plan's own time
+
     def __init__(
         self,
         userland: Userland,
@@ -129,11 +131,14 @@ class NativeEngine:
         if keys is not None:
             keys.write = sandbox.type
         try:
-            yield sandbox.frames(plan, contents)
+            yield self._passed_on(sandbox.frames(plan, contents, self.grace_s))
         finally:
             sandbox.remove()
             with self._lock:
                 self._live.discard(sandbox)
+
+    def _passed_on(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        return frames
 
     def expect(self, plans: int) -> None:
         """See `Engine.expect`."""
@@ -168,9 +173,12 @@ class NativeEngine:
             number = next(self._numbers)
             name = name_for(self._run_id, number)
             folders = [f"{parent}/{name}" for parent, _ in self._limits.cgroups]
-            sandbox = _Sandbox(_job(self._userland, self._limits, name), folders)
+            sandbox = _Sandbox(self._job(name), folders)
             self._live.add(sandbox)
         return sandbox
+
+    def _job(self, name: str) -> dict[str, object]:
+        return sandbox_job(self._userland, self._limits, name)
 
 
 def launch_command(job: dict[str, object]) -> list[str]:
@@ -179,7 +187,7 @@ def launch_command(job: dict[str, object]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, folder, str(job["name"]), data]
 
 
-def _job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
+def sandbox_job(userland: Userland, limits: Limits, name: str) -> dict[str, object]:
     root = os.geteuid() == 0
     packages = {"userland": userland.name, "packages": dict(userland.packages)}
     files = [[PACKAGES, json.dumps(packages)]] if userland.kind == "host" else []
@@ -221,9 +229,9 @@ class _Sandbox:
         self._sending = threading.Thread(target=self._send, args=(agent_parcel,), name="agent", daemon=True)
         self._sending.start()
 
-    def frames(self, plan: Plan, contents: Contents) -> Iterator[Frame]:
+    def frames(self, plan: Plan, contents: Contents, grace_s: float) -> Iterator[Frame]:
         """Hand the plan over, and pass on what comes back, the agent's stderr as its log."""
-        deadline = time.monotonic() + plan.limits.lab_timeout_s + _GRACE_S
+        deadline = time.monotonic() + plan.limits.lab_timeout_s + grace_s
         log: list[bytes] = []
         tail = b""
         left = _LOG_LIMIT

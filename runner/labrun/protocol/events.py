@@ -47,6 +47,7 @@ class Hello:
     programs: tuple[Program, ...]
     userland: str | None = None  # whose programs: the lab image's, or, as here named, the host's
     settings: dict[str, str] | None = None  # of the kernel, that are not as protocol.settings has them
+    kernel_build: dict[str, str] | None = None  # of a virtual machine: its kernel's package and digests
 
 
 @dataclass(frozen=True, slots=True)

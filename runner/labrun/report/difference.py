@@ -103,6 +103,7 @@ def _facts(record: RunRecord, hellos: Iterable[Hello]) -> Facts:
         told = {"machine": hello.machine, "Python in the sandbox": hello.python, "agent": hello.agent}
         told |= {f"package {name}": version for name, version in hello.packages.items()}
         told |= {f"setting {name}": value for name, value in (hello.settings or {}).items()}
+        told |= {f"kernel's {name}": value for name, value in (hello.kernel_build or {}).items()}
         told |= {"capabilities": " ".join(sorted(hello.capabilities))}
         for name, value in told.items():
             found.setdefault(name, set()).add(value)

@@ -34,6 +34,7 @@ def environments(labs: Iterable[tuple[str, Iterable[VariantRecord]]]) -> tuple[E
             facts = (
                 ("Kernel", one_line(hello.kernel)), ("Machine", one_line(hello.machine)),
                 ("Python in the sandbox", one_line(hello.python)), ("Agent", one_line(hello.agent)),
+                *((f"Kernel's {one_line(name)}", one_line(text)) for name, text in (hello.kernel_build or {}).items()),
                 *((f"{one_line(name)}, the machine's own", one_line(value)) for name, value in _settings(hello)),
             )  # fmt: skip
             packages = tuple(sorted((one_line(name), one_line(text)) for name, text in hello.packages.items()))
