@@ -81,14 +81,14 @@ steps:
   - {id: own, in: r1, run: "hostname; cat /etc/hostname /etc/motd; tool; cat /var/lib/x/secret; stat -c %a /var/lib/x/secret"}
   - {id: other, in: r1, run: nc -N r2 8080 < /dev/null}
   - {id: alone, in: r2, run: "touch /etc/only-here /tmp/only-here; cat /proc/[0-9]*/comm; kill -0 $(cat /run/web.pid)"}
-  - {id: orphan, in: r2, run: "(sleep 0.05 &) ; sleep 0.2; grep -l ^State:.Z /proc/[0-9]*/status", may_fail: true}
+  - {id: orphan, in: r2, run: "(sleep 0.05 & echo $! > /tmp/id); while kill -0 $(cat /tmp/id); do sleep 0.05; done 2> /dev/null"}
   - {id: unseen, in: plain, run: "hostname; cat /etc/hosts; test ! -e /etc/only-here -a ! -e /tmp/only-here"}
   - {id: sockets, snapshot: {nodes: [r1], parts: [sockets]}}
 hypotheses:
   - {id: own, claim: c, predict: {command: own, stdout: {equals: "r1\\nr1\\nof r1\\nran\\ns\\n600\\n"}}}
   - {id: name, claim: c, predict: {command: other, stdout: {equals: "of r2\\n"}}, control: {without: r2-web}}
   - {id: alone, claim: c, predict: {command: alone, exit: 0, stdout: {equals: "sleep\\npython3\\nbash\\n"}}}
-  - {id: reaped, claim: c, predict: {command: orphan, stdout: {equals: ""}}}
+  - {id: reaped, claim: c, predict: {command: orphan, exit: 0}}
   - {id: unseen, claim: c, predict: {command: unseen, exit: 0, stdout: {lacks: "r2"}}}
   - {id: log, claim: c, predict: {command: r1-web, stdout: {equals: "serving one\\n"}}}
   - {id: socket, claim: c, predict: {sockets: {at: sockets, where: {process: python3, port: 8080}}, count: 1}}
