@@ -57,10 +57,9 @@ structure: lab.conf
 test:
   ip_mapping: {pc1: {0: 10.0.0.1/24}, r1: {eth0: 10.0.0.253/24}, gone: {0: 10.0.0.9/24}}
   kernel_routes: {pc1: [10.0.0.0/24, ["0.0.0.0/0", ["10.0.0.254"]], "!10.9.0.0/16"]}
-  reachability: {pc1: [10.0.0.254, "!10.0.0.77", "!10.0.0.254"]}
+  reachability: {pc1: [10.0.0.254, "!10.0.0.77", "!10.0.0.254"], r1: ["!192.0.2.1", "!no.such.name"]}
   daemons: {pc1: ["!sshd"]}
   sysctls: {r1: [net.ipv4.ip_forward=1]}
-  protocols: {bgpd: {injections: {r1: ["!ospf"]}}}
   custom_commands: {r1: [{command: echo hi, output: hi, exit_code: 0}, {command: "false", exit_code: 1}]}
 """,
     "lab/lab.conf": 'pc1[0]="A"\nr1[0]="A"\n',
@@ -71,9 +70,9 @@ VERDICTS = {
     "c1": "supported", "c2": "refuted",  # addresses
     "c3": "supported", "c4": "supported", "c5": "supported", "c6": "supported",  # routes
     "c7": "supported", "c8": "supported", "c9": "refuted",  # pings
-    "c10": "supported", "c11": "supported",
-    "c12": "inconclusive",  # there is no vtysh: `!` is not passed by a command that is not there
-    "c13": "supported", "c14": "supported", "c15": "supported",
+    "c10": "supported", "c11": "inconclusive",  # no route; no such name, which says nothing of who can be reached
+    "c12": "supported", "c13": "supported",
+    "c14": "supported", "c15": "supported", "c16": "supported",
 }  # fmt: skip
 SELFTEST = {
     "far.sh": "#!/bin/bash\nsource lib.sh\nsetup\ntry near 10.0.0.2\ntry nobody 10.0.0.9\nip netns del far\nexit $failed\n",
