@@ -89,3 +89,11 @@ def count(tmp_path: Path, frame: bytes, **selector: object) -> tuple[bool | None
 def test_none_that_a_filter_passed_over_is_no_none(tmp_path, frame, selector, truth):
     reason = "filter-passed-over" if truth is None else None
     assert count(tmp_path, frame, **selector) == (truth, reason)
+
+
+@pytest.mark.parametrize("linktype", [0, 9, 113, 276])  # null, PPP, Linux cooked and cooked v2
+def test_of_a_link_type_that_it_does_not_read_nothing_is_laid_open(linktype: int) -> None:
+    header = b"\x60" + bytes(3) + b"\0\x10\0\x40" + bytes(32)
+    data = header + b"\x3a\0" + bytes(6) + b"\x80\0" + bytes(6)  # hop-by-hop, then an echo request
+    assert laid_open(data, 101, True) is not None
+    assert laid_open(data, linktype, True) is None
