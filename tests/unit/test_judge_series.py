@@ -9,6 +9,7 @@ from labrun.evidence.record import EvidenceError
 from labrun.judge.evaluate import evaluate
 from labrun.judge.evaluation import sentence
 from labrun.logic.compare import all_of, any_of, negate
+from labrun.protocol.events import Load
 from labrun.protocol.state import KernelState, NeighbourState, NodeState, Sample
 from support.evidence_builder import Evidence, prediction
 
@@ -101,6 +102,11 @@ def test_what_was_not_watched_to_the_end_is_sure_only_where_a_moment_decided(evi
         assert trace.reason == "not-watched-to-the-end"
         assert sentence(trace) == "'watch' was watched for less than 0.3 s"
         assert (trace.path, trace.operator) == ("", *time)
+
+
+def test_what_was_not_watched_on_a_busy_machine_says_so(evidence):
+    busy = evidence.series("watch", moments(R, R), at=(0, 500), load=Load(400_000, 0, 0)).done()
+    assert "'watch' was watched for less than 0.3 s; this machine was busy" in sentence(judge(busy, leaf(**NEVER)))
 
 
 def test_a_longer_time_than_was_recorded_is_not_known(evidence):

@@ -16,6 +16,7 @@ from labrun.judge.evaluation import SYMBOLS, unknown
 from labrun.judge.results import Evaluation, Truth
 from labrun.lab.predictions import StateIs
 from labrun.logic.compare import all_of, any_of, negate
+from labrun.observe.load import busy
 from labrun.observe.unknown import Unknown, missing
 from labrun.protocol.actions import Snapshot
 from labrun.protocol.state import Sample
@@ -54,12 +55,14 @@ def in_time(
     # The last look in the time is within one period before its end, else the end was not seen.
     covered = series[numbers[-1]].t_ns >= end_ns - period_ns - _BUSY_NS
     if not covered and truth is (word != "eventually"):
-        why = Unknown("not-watched-to-the-end", f"'{leaf.selector.at}' was watched for less than {lasts_s:g} s")
-        return unknown(path, subject, word, None, why)
+        text = f"'{leaf.selector.at}' was watched for less than {lasts_s:g} s{_busy(variant, leaf)}"
+        return unknown(path, subject, word, None, Unknown("not-watched-to-the-end", text))
     times = [series[number].t_ns for number in numbers]
     gap_ns = max((later - earlier for earlier, later in pairwise(times)), default=0)
     if gap_ns > _GAP_PERIODS * period_ns + _BUSY_NS and truth is (word != "eventually"):
-        text = f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s"
+        text = (
+            f"nobody looked at '{leaf.selector.at}' for {gap_ns / _NS:.3g} s of the {lasts_s:g} s{_busy(variant, leaf)}"
+        )
         return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
     action = getattr(getattr(variant.step(leaf.selector.at), "step", None), "action", None)
     node = leaf.selector.node or (action.nodes[0] if isinstance(action, Snapshot) else "")
@@ -69,6 +72,12 @@ def in_time(
         text = f"{leaf.kind} of {node} changed faster than anybody looked at '{leaf.selector.at}'"
         return unknown(path, subject, word, None, Unknown("watched-with-gaps", text))
     return _told(path, subject, word, truth, numbers, traces, [time - times[0] for time in times])
+
+
+def _busy(variant: VariantRecord, leaf: StateIs) -> str:
+    """Whether that is the machine's doing."""
+    why = busy(variant.step(leaf.selector.at))
+    return f"; {why}" if why else ""
 
 
 def _own(series: Sequence[Sample], period_ns: int) -> list[int]:
