@@ -82,6 +82,7 @@ setup() {
     ip netns add far && ip link add v0 type veth peer name v1 netns far
     ip addr add 10.0.0.1/24 dev v0 && ip link set v0 up
     ip -n far addr add 10.0.0.2/24 dev v1 && ip -n far link set v1 up
+    until ip link show v0 | grep -q 'state UP'; do sleep 0.05; done  # until then packets are dropped (linkwatch)
 }
 try() {
     if ping -c 1 -W 1 "$2" > /dev/null; then echo "TEST: $1     [ OK ]"; else echo "TEST: $1     [FAIL]"; failed=1; fi

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def temporary_account() -> Iterator[Account]:
     if os.geteuid() != 0:
         yield Account(os.environ.get("USER", "me"), (), sys.executable, {"DOCKER_HOST": ""})
         return
-    name = f"labrun-{os.getpid()}"
+    name = f"labrun-{os.getpid()}-{secrets.token_hex(3)}"
     home = Path(tempfile.mkdtemp(prefix="labrun-home-", dir="/tmp"))
     home.chmod(0o755)
     try:
