@@ -11,8 +11,6 @@ from labrun.importers.base import Folder
 from labrun.lab.problems import LabError, Problem
 from labrun.lab.text import Keys, parse_yaml
 
-_TRUE = ("true", "yes", "on", "y", "1")
-
 
 class Document:
     """A YAML or JSON file of the folder. Raises LabError where it is none."""
@@ -60,7 +58,3 @@ class Document:
             told = [self.text(one, (*keys, index)).partition("=") for index, one in enumerate(value)]
             return {name: text for name, _, text in told}
         return {name: self.text(one, (*keys, name)) for name, one in self.mapping(value, keys).items()}
-
-
-def is_true(value: Any) -> bool:
-    return value is True or str(value).strip().lower() in _TRUE

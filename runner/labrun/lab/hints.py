@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-
-Keys = tuple[str | int, ...]
+from collections.abc import Collection, Sequence
 
 # Signs that people know from programming languages -> our operators.
 OPERATORS = {
@@ -42,7 +40,7 @@ _SHAPES: tuple[tuple[tuple[str | type, ...], str], ...] = (
 )
 
 
-def shape(path: Keys) -> str:
+def shape(path: Sequence[str | int]) -> str:
     """For a value of another kind than is needed: what may stand there."""
     for pattern, example in _SHAPES:
         if len(pattern) == len(path) and all(
